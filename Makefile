@@ -1,0 +1,217 @@
+# dwell: build, test, install. `make help` lists the targets.
+
+VERSION := 0.1.0
+
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+DESTDIR    ?=
+
+BUILD   ?= build
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+LDFLAGS ?=
+PYTHON  ?= /usr/bin/python3
+V       ?= 0
+Q       := $(if $(filter 1,$(V)),,@)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wnull-dereference \
+            -Wimplicit-fallthrough
+WERROR   ?=
+HARDEN   := -fstack-protector-strong -fno-strict-aliasing -fvisibility=hidden
+BASE     := -std=c11 -D_GNU_SOURCE -DDWELL_VERSION='"$(VERSION)"' -fPIC $(WARNINGS) $(WERROR) $(HARDEN)
+
+PACKAGES      := libuv libmicrohttpd jansson libdeflate libxxhash
+TEST_PACKAGES := cmocka libprotobuf-c gsl
+PKG_CFLAGS  := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS    := $(shell pkg-config --libs libuv libmicrohttpd jansson libdeflate 2>/dev/null) -lm
+TEST_CFLAGS := $(shell pkg-config --cflags $(TEST_PACKAGES) 2>/dev/null) -DTEST_WITH_GSL
+TEST_LIBS   := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
+
+DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c))
+DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o)
+CLIENT_OBJ := $(BUILD)/client/dwell.o
+
+UNIT_SRC  := $(wildcard tests/unit/test_*.c)
+UNIT_BIN  := $(UNIT_SRC:%.c=$(BUILD)/%)
+FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+JOBS    ?= $(shell nproc)
+SUBMAKE := $(MAKE) $(if $(filter 1,$(V)),,-s) --no-print-directory -j$(JOBS)
+
+##@ Build
+.PHONY: all
+all: $(BUILD)/dwelld $(BUILD)/libdwell.a $(BUILD)/libdwell.so ## the daemon and the C client
+
+$(BUILD)/dwelld: $(BUILD)/daemon/main.o $(DAEMON_OBJ)
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/libdwell.a: $(CLIENT_OBJ)
+	$(Q)echo "  AR    $@"; rm -f $@; $(AR) rcs $@ $^
+
+$(BUILD)/libdwell.so: $(CLIENT_OBJ)
+	$(Q)echo "  LINK  $@"; $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libdwell.so.0 -o $@.0 $^ -pthread
+	$(Q)ln -sf libdwell.so.0 $@
+
+$(BUILD)/daemon/%.o: daemon/%.c
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -MMD -MP -c -o $@ $<
+
+$(BUILD)/client/%.o: client/%.c
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(CFLAGS) -pthread -Iclient -MMD -MP -c -o $@ $<
+
+$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h &: proto/%.proto
+	$(Q)mkdir -p $(BUILD)/gen; echo "  PROTO $<"; protoc-c -Iproto --c_out=$(BUILD)/gen $<
+
+$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c
+	$(Q)echo "  CC    $<"; $(CC) $(CFLAGS) $(TEST_CFLAGS) -c -o $@ $<
+
+##@ Use
+.PHONY: run demo deps
+deps: ## install the packages that are missing (apt; elsewhere: say which)
+	$(Q)sh config/packaging/deps.sh build
+
+run: deps ## build and run the daemon on built-in defaults; ARGS='--set http.listen=127.0.0.1:0'
+	$(Q)$(SUBMAKE) all
+	$(Q)exec $(BUILD)/dwelld $(ARGS)
+
+demo: ## real models from several processes, and the report on them
+	$(Q)sh config/packaging/deps.sh build demo
+	$(Q)$(SUBMAKE) all $(BUILD)/tests/demo/matrix
+	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) tests/demo/demo.py $(ARGS)
+
+$(BUILD)/tests/demo/%: tests/demo/%.c $(BUILD)/libdwell.a
+	$(Q)mkdir -p $(@D); echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -Iclient -o $@ $< $(BUILD)/libdwell.a -pthread -lm
+
+##@ Test
+UNIT_OBJ := $(filter-out $(BUILD)/daemon/base/mem.o,$(DAEMON_OBJ)) $(BUILD)/tests/unit/mem_fault.o
+UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC) tests/unit/mem_fault.c,$(wildcard tests/unit/*.c)))
+
+.PHONY: check check-all unit integration lint format asan tsan fuzz fuzz-replay bench
+check: ## everything that Debian's packages can show; installs them first
+	$(Q)sh config/packaging/deps.sh build test demo lint
+	$(Q)$(MAKE) --no-print-directory check-all
+
+check-all: export WERROR = -Werror
+check-all:
+	$(Q)$(SUBMAKE) all
+	$(Q)$(SUBMAKE) lint
+	$(Q)$(SUBMAKE) unit
+	$(Q)$(SUBMAKE) asan
+	$(Q)$(SUBMAKE) tsan
+	$(Q)$(SUBMAKE) fuzz-replay
+	$(Q)$(PYTHON) -m unittest discover -v -s tests/integration -p 'test_*.py'
+	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/asan $(PYTHON) -m unittest test_hostile test_ingest test_exposition
+	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m unittest test_hostile
+
+integration: ## against peers from PyPI; what cannot be had is skipped, with REQUIRE_PEERS=1 a failure
+	$(Q)sh config/packaging/deps.sh build peers
+	$(Q)$(SUBMAKE) all
+	$(Q)DWELL_BUILD=$(BUILD) PYTHON=$(PYTHON) sh tests/peers/run.sh
+
+lint: ## layers, layout, generated texts, a second compiler
+	$(Q)sh config/packaging/deps.sh build lint
+	$(Q)BUILD=$(BUILD) $(PYTHON) tests/lint/run
+
+$(BUILD)/tests/unit/%.o: tests/unit/%.c | $(BUILD)/gen/dwell.pb-c.h
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(TEST_CFLAGS) $(CFLAGS) -DTEST_DATA='"tests/data"' -Idaemon -Iclient -Itests/unit -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
+
+# A test that includes its module's .c, to reach statics, is linked without that module's object.
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_OBJ) $(UNIT_HELPERS) $(CLIENT_OBJ) $(BUILD)/gen/dwell.pb-c.o
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ \
+	    $(filter-out $(shell sed -n 's|^#include "\([a-z_/]*\)\.c"|$(BUILD)/daemon/\1.o|p' tests/unit/test_$*.c),$^) $(PKG_LIBS) $(TEST_LIBS) -pthread
+
+UNIT_RUN := $(if $(ONLY),$(ONLY:%=$(BUILD)/tests/unit/%),$(UNIT_BIN))
+
+unit: $(UNIT_RUN) ## unit tests; ONLY='test_hist test_conf'
+	$(Q)set -e; for t in $(UNIT_RUN); do $$t; done
+
+SAN_FLAGS  := -O1 -g -fno-omit-frame-pointer
+ASAN_FLAGS := $(SAN_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
+TSAN_FLAGS := $(SAN_FLAGS) -fsanitize=thread
+
+asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)$(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit
+
+tsan: ## what has several threads, under ThreadSanitizer
+	$(Q)$(SUBMAKE) BUILD=build/tsan CFLAGS='$(TSAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit \
+	    ONLY='test_dwell_client test_snapshot test_handover'
+
+FUZZ_SECONDS ?= 60
+FUZZ_NAMES   := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
+FUZZ_OBJ     := $(DAEMON_OBJ) $(BUILD)/tests/unit/wire_recorder.o
+
+$(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -Itests/unit -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(FUZZ_OBJ)
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) -pthread
+
+fuzz: ## each fuzz target for FUZZ_SECONDS with clang's fuzzer, on a copy of its corpus
+	$(Q)$(SUBMAKE) BUILD=build/fuzz CC=clang CFLAGS='$(ASAN_FLAGS) -fsanitize=fuzzer-no-link' \
+	    HARDEN=-fno-strict-aliasing $(FUZZ_NAMES:%=build/fuzz/tests/fuzz/fuzz_%)
+	$(Q)set -e; for t in $(FUZZ_NAMES); do mkdir -p build/fuzz/corpus/$$t; \
+	    build/fuzz/tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/ \
+	    build/fuzz/corpus/$$t tests/fuzz/corpus/$$t; done
+
+fuzz-replay: ## each fuzz target once on every file of its corpus, under sanitizers
+	$(Q)$(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing \
+	    $(FUZZ_NAMES:%=build/asan/tests/fuzz/replay_%)
+	$(Q)set -e; export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=abort_on_error=1; \
+	    for t in $(FUZZ_NAMES); do build/asan/tests/fuzz/replay_$$t tests/fuzz/corpus/$$t; done
+
+$(BUILD)/tests/bench/%.o: tests/bench/%.c
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -Iclient -Itests/unit -Itests/bench -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(UNIT_OBJ) $(CLIENT_OBJ)
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+
+bench: ## speed and memory: one JSON line each, exit 1 when a limit is broken
+	$(Q)sh config/packaging/deps.sh build test
+	$(Q)$(SUBMAKE) all $(BENCH_BIN)
+	$(Q)failed=0; for b in $(BENCH_BIN); do DWELL_BUILD=$(BUILD) $$b || failed=1; done; exit $$failed
+
+format: ## lay out the C code
+	$(Q)clang-format -i $(shell git ls-files '*.c' '*.h')
+
+##@ Install
+.PHONY: install uninstall dist clean help
+install: all ## under DESTDIR and PREFIX
+	install -Dm755 $(BUILD)/dwelld $(DESTDIR)$(BINDIR)/dwelld
+	install -Dm644 client/dwell.h $(DESTDIR)$(INCLUDEDIR)/dwell.h
+	install -Dm644 $(BUILD)/libdwell.a $(DESTDIR)$(LIBDIR)/libdwell.a
+	install -Dm755 $(BUILD)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so.0
+	ln -sf libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|' \
+	    client/dwell.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc
+	install -Dm644 config/packaging/dwelld.8 $(DESTDIR)$(MANDIR)/man8/dwelld.8
+	install -Dm644 config/packaging/dwelld.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
+
+uninstall: ## what install has put there
+	rm -f $(DESTDIR)$(BINDIR)/dwelld $(DESTDIR)$(INCLUDEDIR)/dwell.h $(DESTDIR)$(LIBDIR)/libdwell.a \
+	    $(DESTDIR)$(LIBDIR)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc \
+	    $(DESTDIR)$(MANDIR)/man8/dwelld.8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
+
+dist: ## a tar archive of the last commit
+	$(Q)mkdir -p $(BUILD); git archive --prefix=dwell-$(VERSION)/ -o $(BUILD)/dwell-$(VERSION).tar.gz HEAD
+
+clean: ## remove what was built
+	rm -rf build
+
+help: ## this list
+	$(Q)awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+-include $(shell find $(BUILD)/ -name '*.d' 2>/dev/null)
+

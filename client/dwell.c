@@ -1,0 +1,2342 @@
+/*
+ * The C client of dwelld. See dwell.h for what it promises and proto/WIRE.md for what it says.
+ *
+ * Happy path
+ *  1. dwell_open maps all memory that will ever be needed, and starts the sending thread.
+ *  2. A thread's first record claims a lane: a ring of bytes with one writer, this thread, and one
+ *     reader, whoever sends.
+ *  3. dwell_track_begin reads the clock; dwell_track_end reads it again, writes the encoded sample
+ *     into the lane and publishes it with one store.
+ *  4. Every 50 ms, or woken because 64 kB wait, the sending thread gathers what all lanes hold into
+ *     one batch, gives its records their numbers, and writes it to the socket. After a second
+ *     without records it dozes, and the next record wakes it.
+ *  5. dwell_flush has it add a Flush, and waits for the daemon's Reply.
+ *  6. dwell_close stops the thread, sends the rest and a Goodbye itself, and unmaps everything.
+ *
+ * What can fail, and where it ends
+ *  - No daemon, or it went away: the batch is kept, and sent from its start on the next connection
+ *    (the daemon takes whole frames only, so nothing counts twice). Meanwhile lanes fill. After 10 s
+ *    without a connection that lasted, what waits is given up and counted, every 50 ms.
+ *  - The socket is full: the batch waits, lanes fill.
+ *  - A lane is full: the new record is dropped and counted in the lane.
+ *  - All lanes are taken: the thread uses the last, shared one, if it is free at once; else drop.
+ *  - The sending thread cannot be started: recording calls send, as with options.no_thread.
+ *
+ * Why lanes. Considered were (a) one buffer with a mutex: 8 ns when nobody else wants it, a cache
+ * line that all threads pass around, and a wait for whoever was preempted inside; (b) a buffer for
+ * each thread with an owner flag that the sending thread takes too: one atomic exchange, 2.7 ns, and
+ * what is recorded while a batch is copied out must be dropped or waited for; (c) a ring for each
+ * thread with one writer and one reader: a plain store with release order, 0.5 ns, and no state in
+ * which the writer would have to wait. It costs a copy from ring to batch on the sending thread.
+ * (c) won because of what cannot happen in it; begin and end now cost 9 ns beside the two clocks.
+ *
+ *      ring          tail                       head
+ *                     v                          v
+ *      | free ....... | record | record | record | free .... | skip |    its size is a power of two
+ *                       ^ 8 bytes of head (model, length), body, rounded up to 8
+ *
+ *   head: bytes ever written, stored by the recording thread. tail: bytes ever taken, stored by the
+ *   sending side. head - tail <= size. A record does not wrap: a skip fills the end of the ring.
+ *   Full: the writer drops.
+ *
+ * Numbers. WIRE.md wants calls numbered from 0, dropped ones too, and a batch's records consecutive.
+ * Lanes know no common order, so numbers are given when a batch is made: `assembled` counts records
+ * that were taken from lanes, lane drops are added when the batch's head is written:
+ *
+ *      first_sequence = assembled before this batch + lane drops      dropped = lane drops + given up
+ *
+ * Every call is then in exactly one of: assembled, lane drops; given up is a part of assembled. The
+ * gap that the daemon sees before a batch is the lane drops since the last one and the records given
+ * up in between, which is how much `dropped` grew: nothing shows as lost.
+ *
+ * Threads. `pumping` is held by whoever touches the socket and the batch: the sending thread
+ * throughout, or without one whoever gets it. `lock` guards models, the sending thread's state and
+ * the waiting of flushes. Lock order: all.lock, then handle->lock.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "dwell.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef DWELL_VERSION
+#define DWELL_VERSION "unversioned"
+#endif
+
+#define NS_PER_MS     UINT64_C(1000000)
+#define NS_PER_SECOND UINT64_C(1000000000)
+
+#define FLUSH_NS         (50 * NS_PER_MS) /* longest wait of a record, if the socket takes it */
+#define BACKOFF_MIN_NS   (10 * NS_PER_MS) /* a daemon that restarts is back in less than a second */
+#define BACKOFF_MAX_NS   (5 * NS_PER_SECOND)
+#define STEADY_NS        (1 * NS_PER_SECOND) /* a connection that lived so long was a good one */
+#define DOZE_AFTER_NS    (1 * NS_PER_SECOND)
+#define DOZE_NS          (3600 * NS_PER_SECOND)
+#define AWAITED_RETRY_NS (20 * NS_PER_MS) /* while dwell_flush waits */
+
+enum {
+    HANDLES_MAX = 16,
+    NAME_MAX_BYTES = 256,
+    TEXT_BYTES = 256,
+    PATHS_MAX = 3,
+    PATH_BYTES = sizeof(((struct sockaddr_un *)NULL)->sun_path),
+    CLIENT_ID_BYTES = 16,
+    TRACE_ID_BYTES = 16,
+    SPAN_ID_BYTES = 8,
+    CACHE_LINE = 64,
+
+    RECORD_HEAD_BYTES = 8,
+    RECORD_BODY_MAX = 16384,
+    PLAIN_BYTES = RECORD_HEAD_BYTES + 8,
+    PLAIN_BODY_BYTES = 11,                   /* encoded: time 9, error 2 */
+    MEASURED_BYTES = RECORD_HEAD_BYTES + 96, /* time, error and all evidence */
+    NUMBERS_BYTES = 256,                     /* all of a sample but its texts */
+
+    BATCH_BYTES = 65536,   /* a whole frame; larger ones gain under 5 % */
+    BATCH_HEAD_BYTES = 64, /* length, client_id, first_sequence, dropped: at most 44 */
+    BATCH_TAIL_BYTES = 16, /* Flush 2, Goodbye 13 */
+    STRINGS_MAX = 4096,    /* in a batch; WIRE.md */
+    BATCHES_AT_ONCE = 64,  /* of the sending thread, before it looks around */
+    BATCHES_OF_CALLER = 4, /* of a recording call without sending thread */
+    WAKE_BYTES = 65536,    /* in one lane */
+    PREAMBLE_BYTES = 1280, /* magic, hello: five texts of at most 255 bytes each */
+    REPLY_BYTES = 4096,    /* the longest reply that is understood */
+    SHARED_TRIES = 64,     /* looks at the shared lane before a record is dropped */
+    CALIBRATIONS = 5,
+    COST_OUTLIER = 4, /* a reading that was preempted counts as this many usual ones */
+
+    SENDER_STACK_BYTES = 256 * 1024,
+};
+
+/* In the place of a record's length. A plain record, time and whether it failed, is what most are:
+ * its body is the nanoseconds, and the sending side encodes them. */
+#define LENGTH_SKIP         UINT32_MAX
+#define LENGTH_PLAIN        (UINT32_MAX - 1)
+#define LENGTH_PLAIN_FAILED (UINT32_MAX - 2)
+
+/* Field numbers of proto/dwell.proto. */
+enum {
+    BATCH_CLIENT_ID = 1,
+    BATCH_FIRST_SEQUENCE = 2,
+    BATCH_DROPPED = 3,
+    BATCH_STRINGS = 4,
+    BATCH_SAMPLE = 8,
+    BATCH_HELLO = 9,
+    BATCH_FLUSH = 10,
+    BATCH_GOODBYE = 11,
+
+    SAMPLE_MODEL_NAME = 1,
+    SAMPLE_MODEL_REF = 2,
+    SAMPLE_EXECUTION_TIME = 3,
+    SAMPLE_CPU_DURING = 4,
+    SAMPLE_MEMORY_AFTER = 5,
+    SAMPLE_CPU_BEFORE = 6,
+    SAMPLE_MEMORY_BEFORE = 7,
+    SAMPLE_ERROR = 8,
+    SAMPLE_QUEUE = 9,
+    SAMPLE_BATCH_SIZE = 10,
+    SAMPLE_DEVICE = 11,
+    SAMPLE_TRACE_ID = 12,
+    SAMPLE_SPAN_ID = 13,
+    SAMPLE_TIMESTAMP = 14,
+    SAMPLE_LABEL = 15,
+    SAMPLE_ERROR_TEXT = 16,
+    SAMPLE_USER = 17,
+    SAMPLE_SYSTEM = 18,
+    SAMPLE_RUNQUEUE = 19,
+    SAMPLE_MINOR_FAULTS = 20,
+    SAMPLE_MAJOR_FAULTS = 21,
+    SAMPLE_SWITCHES = 22,
+    SAMPLE_BYTES_MOVED = 23,
+    SAMPLE_FLOPS = 24,
+    SAMPLE_THREADS = 25,
+
+    LABEL_KEY = 1,
+    LABEL_VALUE = 2,
+
+    HELLO_SERVICE_NAME = 1,
+    HELLO_SERVICE_VERSION = 2,
+    HELLO_PID = 3,
+    HELLO_HASH = 4,
+    HELLO_CLIENT = 5,
+
+    GOODBYE_SEQUENCE = 1,
+
+    REPLY_FLUSHED = 1,
+};
+
+enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
+
+/* What a thread has used so far. */
+struct reading {
+    uint64_t cpu_ns;
+    uint64_t user_us;
+    uint64_t system_us;
+    uint64_t minor_faults;
+    uint64_t major_faults;
+    uint64_t switches;
+    uint64_t runqueue_ns;
+    uint64_t runqueue_known; /* level full, and the kernel has schedstat */
+};
+
+/* What struct dwell_track holds. */
+struct __attribute__((may_alias)) tracking {
+    const struct dwell_model *model; /* NULL: nothing to end */
+    uint64_t start_ns;
+    struct lane *lane;   /* where `before` was taken, or NULL without evidence */
+    uint64_t generation; /* of the handle at that time */
+    uint64_t begun_ns;   /* before the reading */
+    struct reading before;
+};
+
+_Static_assert(sizeof(struct tracking) <= sizeof(struct dwell_track), "fits the caller's struct");
+_Static_assert(_Alignof(struct tracking) <= _Alignof(struct dwell_track), "aligned as it");
+
+struct lane {
+    /* Written by the recording thread. */
+    _Alignas(CACHE_LINE) _Atomic uint64_t head;
+    uint64_t next;      /* where the record being written begins: head, or after a skip */
+    uint64_t tail_seen; /* tail as it was last looked at: free space is at least what it says */
+    uint8_t *ring;
+    uint64_t *since; /* by model: 0 before the first evidence, else 1 + ns of inferences since */
+    _Atomic uint64_t recorded;
+    _Atomic uint64_t dropped;
+    _Atomic uint64_t evidence;
+    uint64_t cost_ns; /* of the evidence of one inference, smoothed */
+    uint64_t due_ns;  /* inference time after which that cost is within its share */
+    uint64_t bias_ns; /* CPU time that the readings themselves add */
+    int schedstat_fd; /* of the owning thread, or -1 */
+
+    /* Written by the sending side. */
+    _Alignas(CACHE_LINE) _Atomic uint64_t tail;
+    uint64_t flush_target; /* head when a flush was asked for */
+
+    /* Written when a thread comes or goes; of the shared lane: held while a record is written. */
+    _Alignas(CACHE_LINE) atomic_bool owned;
+};
+
+struct dwell_model {
+    struct dwell *dwell;
+    uint32_t index;
+    uint32_t name_bytes;
+    uint64_t hash;
+    char name[NAME_MAX_BYTES];
+};
+
+/* The place of a model in the string table of the batch being made. */
+struct batch_ref {
+    uint64_t batch;
+    uint32_t ref;
+};
+
+enum mode {
+    MODE_UNSTARTED, /* the sending thread is still to be started: at open, and after a fork */
+    MODE_THREAD,
+    MODE_CALLER, /* recording calls send */
+};
+
+/* What is on its way out: the greeting of a connection, then one batch. */
+struct outgoing {
+    uint8_t preamble[PREAMBLE_BYTES];
+    size_t preamble_bytes;
+    uint8_t head[BATCH_HEAD_BYTES];
+    size_t head_bytes; /* 0: there is no batch */
+    uint8_t *strings;
+    size_t strings_bytes;
+    uint8_t *records;
+    size_t records_bytes;
+    size_t sent_bytes; /* of all of these together */
+
+    uint64_t batch; /* number of the batch, for struct batch_ref */
+    uint32_t string_count;
+    uint64_t record_count;
+    uint64_t first;   /* number of its first record */
+    uint64_t dropped; /* calls given up before it */
+    bool has_flush;
+};
+
+struct dwell {
+    /* Constant after open, but for the generation, which changes in the child of a fork. */
+    uint64_t generation; /* never 0, never the same for two handles or after a fork */
+    uint32_t index;      /* in all.open */
+    enum dwell_evidence evidence;
+    double cost_factor; /* 100 / evidence_percent */
+    uint64_t ring_bytes;
+    uint32_t lane_count; /* without the shared one, which is lanes[lane_count] */
+    uint32_t models_max;
+    struct lane *lanes;
+    struct dwell_model *models;
+    struct batch_ref *refs;
+    uint64_t page_bytes;
+    uint64_t keep_ns;
+    uint64_t close_timeout_ns;
+    size_t map_bytes;
+    bool threaded; /* a sending thread is wanted */
+    unsigned path_count;
+    char paths[PATHS_MAX][PATH_BYTES];
+    bool private_path[PATHS_MAX]; /* anybody could have made the directory: look whose it is */
+    char service_name[TEXT_BYTES];
+    char service_version[TEXT_BYTES];
+    char constitutional_hash[TEXT_BYTES];
+    int statm_fd; /* or -1 */
+
+    /* Shared by recording threads and the sending side. */
+    _Alignas(CACHE_LINE) _Atomic int mode;
+    atomic_bool dozing;            /* the sending thread waits for the next record */
+    atomic_bool muted;             /* do not wake: it was done, or would not help */
+    _Atomic uint32_t lanes_used;   /* lanes before this one were ever claimed */
+    _Atomic uint32_t lanes_free;   /* a hint */
+    _Atomic uint64_t crowded;      /* records dropped because the shared lane was busy */
+    _Atomic uint64_t last_pump_ns; /* without sending thread */
+    int wake_fd;
+
+    /* Under `lock`. */
+    _Alignas(CACHE_LINE) pthread_mutex_t lock;
+    pthread_cond_t flushed; /* flush_done has grown */
+    uint32_t model_count;
+    _Atomic uint64_t flush_wanted; /* tickets given out; not under `lock` */
+    _Atomic uint32_t awaiting;     /* calls of dwell_flush in progress; not under `lock` */
+    uint64_t flush_done;           /* tickets up to this one are answered */
+    uint64_t flush_failed;         /* and up to this one with DWELL_UNCONFIRMED */
+    pthread_t sender;
+    atomic_bool stop;
+
+    /* Held while the rest is touched. */
+    _Alignas(CACHE_LINE) atomic_bool pumping;
+    uint8_t client_id[CLIENT_ID_BYTES];
+    int socket; /* or -1 */
+    uint64_t connected_ns;
+    uint64_t gone_ns;  /* since when there is no lasting connection */
+    uint64_t retry_ns; /* not before, unless a flush waits */
+    uint64_t tried_ns;
+    uint64_t backoff_ns;
+    uint64_t random;
+    struct outgoing out;
+    uint32_t next_lane;   /* to be gathered first, in turn */
+    uint64_t flush_open;  /* ticket whose targets are set and whose Flush is not in a batch; or 0 */
+    uint64_t flush_asked; /* newest ticket that was ever open */
+    uint64_t flush_flying; /* ticket whose Flush is in a batch or sent; or 0 */
+    uint64_t flush_mark;   /* conn_sent when that Flush was sent */
+    uint64_t conn_sent;    /* records on this connection */
+    uint64_t conn_confirmed;
+    uint8_t reply[REPLY_BYTES];
+    size_t reply_bytes;
+    bool closing;      /* dwell_close is at work: a Goodbye is wanted after the last record */
+    bool said_goodbye; /* it is in a batch, or sent on this connection */
+
+    /* Written by the holder of `pumping`, read by anyone. */
+    _Atomic uint64_t assembled;
+    _Atomic uint64_t given_up;
+    _Atomic uint64_t sent;
+    _Atomic uint64_t unconfirmed;
+    _Atomic uint64_t batches;
+    _Atomic uint64_t sent_bytes;
+    _Atomic uint64_t connections;
+    atomic_bool connected;
+};
+
+/* Every open handle of the process: for forks and for threads that end. */
+static struct {
+    pthread_once_t once;
+    bool ready; /* key and fork handlers are there */
+    pthread_key_t key;
+    pthread_mutex_t lock;
+    uint64_t generations;
+    struct dwell *open[HANDLES_MAX];
+} all = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Where this thread records, by handle. */
+struct place {
+    uint64_t generation;
+    struct lane *lane;
+};
+
+/* Read on every record. With glibc a fixed offset from the thread pointer will do, since 256 bytes
+ * fit what it keeps for libraries that are loaded later; elsewhere that would refuse to load. */
+#if defined(__GLIBC__)
+static _Thread_local struct place places[HANDLES_MAX] __attribute__((tls_model("initial-exec")));
+#else
+static _Thread_local struct place places[HANDLES_MAX];
+#endif
+
+/* ---- Small things ---- */
+
+static inline uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* For counters with one writer at a time: no locked instruction. */
+static inline void add(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline uint64_t less_or_zero(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static inline uint64_t padded(uint64_t bytes)
+{
+    return (bytes + 7) & ~UINT64_C(7);
+}
+
+static inline uint64_t at_most(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Callers see neither errno nor cancellation from what happens in between. */
+struct calm {
+    int saved_errno;
+    int cancel_state;
+};
+
+static struct calm calm_begin(void)
+{
+    struct calm calm = {.saved_errno = errno};
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &calm.cancel_state);
+    return calm;
+}
+
+static void calm_end(struct calm calm)
+{
+    pthread_setcancelstate(calm.cancel_state, NULL);
+    errno = calm.saved_errno;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+static uint64_t random_next(struct dwell *dwell)
+{
+    /* xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators"). */
+    dwell->random ^= dwell->random >> 12;
+    dwell->random ^= dwell->random << 25;
+    dwell->random ^= dwell->random >> 27;
+    return dwell->random * 0x2545F4914F6CDD1DULL;
+}
+
+static void identity_make(struct dwell *dwell)
+{
+    uint64_t halves[2];
+    if (getrandom(halves, sizeof halves, GRND_NONBLOCK) != (ssize_t)sizeof halves) {
+        /* Early at boot, or forbidden. Two clients with one id would only confuse the ledger. */
+        halves[0] = clock_ns(CLOCK_REALTIME) * 0x9E3779B97F4A7C15ULL;
+        halves[1] =
+            ((uint64_t)getpid() << 32 ^ now_ns()) * 0xD1B54A32D192ED03ULL + dwell->generation;
+    }
+    memcpy(dwell->client_id, halves, sizeof dwell->client_id);
+    dwell->random = halves[0] | 1;
+}
+
+/* ---- Encoding (proto/dwell.proto). The caller has seen to room. ---- */
+
+static inline uint8_t *put_varint(uint8_t *out, uint64_t number)
+{
+    while (number >= 0x80) {
+        *out++ = (uint8_t)(number | 0x80);
+        number >>= 7;
+    }
+    *out++ = (uint8_t)number;
+    return out;
+}
+
+static inline uint8_t *put_tag(uint8_t *out, unsigned field, enum wire_type type)
+{
+    return put_varint(out, field << 3 | (unsigned)type);
+}
+
+static inline uint8_t *put_fixed64(uint8_t *out, unsigned field, uint64_t number)
+{
+    out = put_tag(out, field, WIRE_FIXED64);
+    number = htole64(number);
+    memcpy(out, &number, sizeof number);
+    return out + sizeof number;
+}
+
+static inline uint8_t *put_double(uint8_t *out, unsigned field, double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return put_fixed64(out, field, bits);
+}
+
+static inline uint8_t *put_number(uint8_t *out, unsigned field, uint64_t number)
+{
+    return put_varint(put_tag(out, field, WIRE_VARINT), number);
+}
+
+static inline uint8_t *put_bytes(uint8_t *out, unsigned field, const void *bytes, size_t len)
+{
+    out = put_varint(put_tag(out, field, WIRE_BYTES), len);
+    memcpy(out, bytes, len);
+    return out + len;
+}
+
+static uint8_t *put_text(uint8_t *out, unsigned field, const char *text)
+{
+    return text[0] != '\0' ? put_bytes(out, field, text, strlen(text)) : out;
+}
+
+static void put_frame_length(uint8_t *out, size_t len)
+{
+    uint32_t little = htole32((uint32_t)len);
+    memcpy(out, &little, sizeof little);
+}
+
+static unsigned varint_bytes(uint64_t number)
+{
+    unsigned len = 1;
+    while (number >= 0x80) {
+        number >>= 7;
+        len++;
+    }
+    return len;
+}
+
+/* ---- Lanes: the side of the recording thread ---- */
+
+static void sender_ensure(struct dwell *dwell);
+static void lane_calibrate(const struct dwell *dwell, struct lane *lane);
+
+/* A thread that ends gives its lanes back; what is in them is still sent. */
+static void thread_ended(void *arg)
+{
+    struct place *ended = arg;
+    pthread_mutex_lock(&all.lock);
+    for (unsigned i = 0; i < HANDLES_MAX; i++) {
+        struct dwell *dwell = all.open[i];
+        struct lane *lane = ended[i].lane;
+        if (dwell != NULL && lane != NULL && ended[i].generation == dwell->generation) {
+            close_fd(&lane->schedstat_fd);
+            atomic_store_explicit(&lane->owned, false, memory_order_release);
+            atomic_fetch_add_explicit(&dwell->lanes_free, 1, memory_order_relaxed);
+        }
+        ended[i] = (struct place){0};
+    }
+    pthread_mutex_unlock(&all.lock);
+}
+
+static struct lane *lane_claim_free(struct dwell *dwell)
+{
+    for (uint32_t i = 0; i < dwell->lane_count; i++) {
+        struct lane *lane = &dwell->lanes[i];
+        bool owned = atomic_load_explicit(&lane->owned, memory_order_relaxed);
+        if (owned || !atomic_compare_exchange_strong_explicit(
+                         &lane->owned, &owned, true, memory_order_acquire, memory_order_relaxed)) {
+            continue;
+        }
+        atomic_fetch_sub_explicit(&dwell->lanes_free, 1, memory_order_relaxed);
+        uint32_t used = atomic_load(&dwell->lanes_used);
+        while (used < i + 1 && !atomic_compare_exchange_weak(&dwell->lanes_used, &used, i + 1)) {
+        }
+        return lane;
+    }
+    return NULL;
+}
+
+/* The first record of a thread on a handle, the first after a fork, and every record of a thread
+ * for which no lane was left. */
+static struct lane *lane_claim(struct dwell *dwell, struct place *place)
+{
+    bool crowded = place->generation == dwell->generation &&
+                   atomic_load_explicit(&dwell->lanes_free, memory_order_relaxed) == 0 &&
+                   atomic_load_explicit(&dwell->mode, memory_order_relaxed) != MODE_UNSTARTED;
+    if (crowded) {
+        return NULL;
+    }
+    struct calm calm = calm_begin();
+    sender_ensure(dwell);
+    struct lane *lane = lane_claim_free(dwell);
+    if (lane != NULL && pthread_setspecific(all.key, places) != 0) {
+        /* Nobody would give it back. */
+        atomic_store_explicit(&lane->owned, false, memory_order_release);
+        atomic_fetch_add_explicit(&dwell->lanes_free, 1, memory_order_relaxed);
+        lane = NULL;
+    }
+    place->generation = dwell->generation;
+    place->lane = lane;
+    if (lane != NULL && dwell->evidence != DWELL_EVIDENCE_NONE) {
+        if (dwell->evidence == DWELL_EVIDENCE_FULL) {
+            lane->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+        }
+        lane_calibrate(dwell, lane);
+    }
+    calm_end(calm);
+    return lane;
+}
+
+/* The lane of this thread, or NULL when there is none left for it. */
+static inline struct lane *lane_of_thread(struct dwell *dwell)
+{
+    struct place *place = &places[dwell->index];
+    if (place->generation == dwell->generation && place->lane != NULL) {
+        return place->lane;
+    }
+    return lane_claim(dwell, place);
+}
+
+static struct lane *shared_lane_take(struct dwell *dwell)
+{
+    struct lane *lane = &dwell->lanes[dwell->lane_count];
+    for (int i = 0; i < SHARED_TRIES; i++) {
+        if (!atomic_load_explicit(&lane->owned, memory_order_relaxed) &&
+            !atomic_exchange_explicit(&lane->owned, true, memory_order_acquire)) {
+            return lane;
+        }
+    }
+    return NULL;
+}
+
+static inline bool lane_is_shared(const struct dwell *dwell, const struct lane *lane)
+{
+    return lane == &dwell->lanes[dwell->lane_count];
+}
+
+static inline void head_put(uint8_t *at, uint32_t len, uint32_t ref)
+{
+    uint64_t head = (uint64_t)ref << 32 | len;
+    memcpy(at, &head, sizeof head);
+}
+
+/* Room for a record of at most `need` bytes, a multiple of 8, or NULL when the lane is full. */
+static inline uint8_t *lane_reserve(const struct dwell *dwell, struct lane *lane, uint64_t need)
+{
+    uint64_t head = atomic_load_explicit(&lane->head, memory_order_relaxed);
+    uint64_t at = head & (dwell->ring_bytes - 1);
+    uint64_t skip = at + need > dwell->ring_bytes ? dwell->ring_bytes - at : 0;
+    if (head + skip + need - lane->tail_seen > dwell->ring_bytes) {
+        lane->tail_seen = atomic_load_explicit(&lane->tail, memory_order_acquire);
+        if (head + skip + need - lane->tail_seen > dwell->ring_bytes) {
+            return NULL;
+        }
+    }
+    if (skip > 0) {
+        head_put(lane->ring + at, LENGTH_SKIP, 0);
+        at = 0;
+    }
+    lane->next = head + skip;
+    return lane->ring + at;
+}
+
+/* True when so much waits in the lane that the sending thread should not sleep on. */
+static inline bool lane_is_heavy(struct lane *lane)
+{
+    uint64_t head = atomic_load_explicit(&lane->head, memory_order_relaxed);
+    if (head - lane->tail_seen < WAKE_BYTES) {
+        return false;
+    }
+    lane->tail_seen = atomic_load_explicit(&lane->tail, memory_order_acquire);
+    return head - lane->tail_seen >= WAKE_BYTES;
+}
+
+static void caller_pump(struct dwell *dwell, bool heavy);
+
+static void sender_wake(struct dwell *dwell)
+{
+    struct calm calm = calm_begin();
+    uint64_t one = 1;
+    /* Fails only when the counter is full: then it is awake anyway. */
+    (void)!write(dwell->wake_fd, &one, sizeof one);
+    calm_end(calm);
+}
+
+static void doze_end(struct dwell *dwell)
+{
+    if (atomic_exchange(&dwell->dozing, false)) {
+        sender_wake(dwell);
+    }
+}
+
+static inline void record_written(struct dwell *dwell, bool heavy)
+{
+    /* The record must be visible before the flag is looked at, or both sides could miss each other:
+     * for the compiler here, for the CPU in sender_doze. */
+    atomic_signal_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&dwell->dozing, memory_order_relaxed)) {
+        doze_end(dwell);
+        return;
+    }
+    if (heavy && !atomic_load_explicit(&dwell->muted, memory_order_relaxed) &&
+        !atomic_exchange_explicit(&dwell->muted, true, memory_order_relaxed)) {
+        if (atomic_load_explicit(&dwell->mode, memory_order_relaxed) == MODE_THREAD) {
+            sender_wake(dwell);
+            return;
+        }
+        caller_pump(dwell, true);
+    } else if (atomic_load_explicit(&dwell->mode, memory_order_relaxed) == MODE_CALLER) {
+        caller_pump(dwell, false);
+    }
+}
+
+/* A record being written. */
+struct entry {
+    struct lane *lane;
+    uint8_t *start; /* of its head */
+};
+
+/* Publishes the record of `bytes`, a multiple of 8, that was written where lane_reserve said. */
+static inline void lane_publish(struct dwell *dwell, struct lane *lane, uint64_t bytes)
+{
+    atomic_store_explicit(&lane->head, lane->next + bytes, memory_order_release);
+    bool heavy = lane_is_heavy(lane);
+    if (lane_is_shared(dwell, lane)) {
+        atomic_store_explicit(&lane->owned, false, memory_order_release);
+    }
+    record_written(dwell, heavy);
+}
+
+/* Counts a record for which there was no room. */
+static void lane_drop(struct dwell *dwell, struct lane *lane)
+{
+    add(&lane->dropped, 1);
+    lane->next = atomic_load_explicit(&lane->head, memory_order_relaxed);
+    lane_publish(dwell, lane, 0);
+}
+
+/* Room for a body of at most `body_max` bytes: where it begins, or NULL when the record is dropped,
+ * which is then counted. */
+static uint8_t *entry_begin(struct dwell *dwell, struct entry *entry, uint64_t body_max)
+{
+    struct lane *lane = lane_of_thread(dwell);
+    if (lane == NULL) {
+        lane = shared_lane_take(dwell);
+        if (lane == NULL) {
+            atomic_fetch_add_explicit(&dwell->crowded, 1, memory_order_relaxed);
+            return NULL;
+        }
+    }
+    add(&lane->recorded, 1);
+    entry->lane = lane;
+    entry->start = body_max > RECORD_BODY_MAX
+                       ? NULL
+                       : lane_reserve(dwell, lane, RECORD_HEAD_BYTES + padded(body_max));
+    if (entry->start == NULL) {
+        lane_drop(dwell, lane);
+        return NULL;
+    }
+    return entry->start + RECORD_HEAD_BYTES;
+}
+
+/* Publishes the record whose body ends at `end`. `ref`: 1 + index of its model, or 0. */
+static void entry_end(struct dwell *dwell, struct entry *entry, const uint8_t *end, uint32_t ref)
+{
+    uint64_t body_bytes = (uint64_t)(end - entry->start) - RECORD_HEAD_BYTES;
+    head_put(entry->start, (uint32_t)body_bytes, ref);
+    lane_publish(dwell, entry->lane, RECORD_HEAD_BYTES + padded(body_bytes));
+}
+
+/* ---- Evidence ---- */
+
+/* The second number of a line such as "1234 5678 90", in files that are kept open:
+ *                                            ^^^^
+ * of schedstat the ns that the thread was ready without a CPU, of statm the resident pages. */
+static int read_second_number(int fd, uint64_t *ret_number)
+{
+    char text[128];
+    int saved_errno = errno;
+    ssize_t len = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, 0);
+    errno = saved_errno;
+    if (len <= 0) {
+        return -1;
+    }
+    text[len] = '\0';
+    const char *at = strchr(text, ' ');
+    if (at == NULL) {
+        return -1;
+    }
+    uint64_t number = 0;
+    for (at++; *at >= '0' && *at <= '9'; at++) {
+        number = number * 10 + (uint64_t)(*at - '0');
+    }
+    *ret_number = number;
+    return 0;
+}
+
+static void reading_take(const struct lane *lane, struct reading *ret_reading)
+{
+    /* The thread clock comes first: reading it brings up to date what the other two show. */
+    struct rusage usage;
+    ret_reading->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    getrusage(RUSAGE_THREAD, &usage); /* cannot fail with this argument */
+    ret_reading->user_us =
+        (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec;
+    ret_reading->system_us =
+        (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec;
+    ret_reading->minor_faults = (uint64_t)usage.ru_minflt;
+    ret_reading->major_faults = (uint64_t)usage.ru_majflt;
+    ret_reading->switches = (uint64_t)usage.ru_nvcsw;
+    ret_reading->runqueue_known =
+        read_second_number(lane->schedstat_fd, &ret_reading->runqueue_ns) == 0;
+}
+
+static void cost_learn(const struct dwell *dwell, struct lane *lane, uint64_t cost_ns)
+{
+    if (lane->cost_ns == 0) {
+        lane->cost_ns = cost_ns;
+    } else {
+        uint64_t seen_ns = at_most(cost_ns, COST_OUTLIER * lane->cost_ns);
+        lane->cost_ns = (lane->cost_ns * 7 + seen_ns) / 8;
+    }
+    lane->due_ns = (uint64_t)((double)lane->cost_ns * dwell->cost_factor);
+}
+
+/* How much CPU time two readings show with nothing between them, and what they cost. */
+static void lane_calibrate(const struct dwell *dwell, struct lane *lane)
+{
+    uint64_t pages = 0;
+    lane->bias_ns = UINT64_MAX;
+    lane->cost_ns = 0;
+    for (int i = 0; i < CALIBRATIONS; i++) {
+        struct reading before;
+        struct reading after;
+        uint64_t begun_ns = now_ns();
+        reading_take(lane, &before);
+        uint64_t start_ns = now_ns();
+        uint64_t end_ns = now_ns();
+        reading_take(lane, &after);
+        if (dwell->evidence == DWELL_EVIDENCE_FULL) {
+            (void)read_second_number(dwell->statm_fd, &pages); /* for its cost only */
+        }
+        cost_learn(dwell, lane, less_or_zero(now_ns(), begun_ns));
+        uint64_t cpu_ns = less_or_zero(after.cpu_ns, before.cpu_ns);
+        lane->bias_ns = at_most(lane->bias_ns, less_or_zero(cpu_ns, end_ns - start_ns));
+    }
+}
+
+/* Begins a reading if the inferences since the last one have paid for it. */
+static void evidence_begin(struct dwell *dwell, struct tracking *tracking)
+{
+    struct lane *lane = lane_of_thread(dwell);
+    if (lane == NULL) {
+        return; /* the thread has no lane of its own to keep accounts in */
+    }
+    uint64_t *since = &lane->since[tracking->model->index];
+    if (*since != 0 && *since - 1 < lane->due_ns) {
+        return;
+    }
+    *since = 1;
+    tracking->lane = lane;
+    tracking->generation = dwell->generation;
+    tracking->begun_ns = now_ns();
+    reading_take(lane, &tracking->before);
+}
+
+/* Encodes what was used between `before` and `after`, `wall_ns` > 0 apart. */
+static uint8_t *evidence_put(const struct dwell *dwell, const struct lane *lane, uint8_t *out,
+                             const struct reading *before, const struct reading *after,
+                             uint64_t wall_ns)
+{
+    /* One thread cannot have used more than the wall time, and what was not used was not waited
+     * for twice: the clocks are read one after the other and schedstat lags, hence the clamps. */
+    uint64_t cpu_ns = at_most(less_or_zero(after->cpu_ns - before->cpu_ns, lane->bias_ns), wall_ns);
+    double user_us = (double)less_or_zero(after->user_us, before->user_us);
+    double system_us = (double)less_or_zero(after->system_us, before->system_us);
+    double system_share = user_us + system_us > 0 ? system_us / (user_us + system_us) : 0;
+    double cpu_ms = (double)cpu_ns / 1e6;
+
+    /* The thread clock is exact and the kernel splits it into user and system by its own reckoning,
+     * in whole microseconds: the split is taken, its sum is not. */
+    out = put_double(out, SAMPLE_CPU_DURING, 100 * (double)cpu_ns / (double)wall_ns);
+    out = put_double(out, SAMPLE_USER, cpu_ms * (1 - system_share));
+    out = put_double(out, SAMPLE_SYSTEM, cpu_ms * system_share);
+    out = put_double(out, SAMPLE_MINOR_FAULTS,
+                     (double)less_or_zero(after->minor_faults, before->minor_faults));
+    out = put_double(out, SAMPLE_MAJOR_FAULTS,
+                     (double)less_or_zero(after->major_faults, before->major_faults));
+    out = put_double(out, SAMPLE_SWITCHES, (double)less_or_zero(after->switches, before->switches));
+    if (before->runqueue_known && after->runqueue_known) {
+        uint64_t waited_ns = less_or_zero(after->runqueue_ns, before->runqueue_ns);
+        out = put_double(out, SAMPLE_RUNQUEUE, (double)at_most(waited_ns, wall_ns - cpu_ns) / 1e6);
+    }
+    uint64_t pages = 0;
+    if (dwell->evidence == DWELL_EVIDENCE_FULL &&
+        read_second_number(dwell->statm_fd, &pages) == 0) {
+        out = put_double(out, SAMPLE_MEMORY_AFTER,
+                         (double)(pages * dwell->page_bytes) / (1024.0 * 1024.0));
+    }
+    return out;
+}
+
+/* ---- Samples that the caller measured ---- */
+
+/* The numbers of a sample that are sent when their bit is set, by bit. */
+static const struct {
+    unsigned field;
+    size_t offset;
+} numbers[] = {
+#define NUMBER(part, field, member)                                                                \
+    [__builtin_ctz(DWELL_HAS_##part)] = {SAMPLE_##field, offsetof(struct dwell_sample, member)}
+    NUMBER(CPU_PERCENT_BEFORE, CPU_BEFORE, cpu_percent_before),
+    NUMBER(CPU_PERCENT_DURING, CPU_DURING, cpu_percent_during),
+    NUMBER(MEMORY_MB_BEFORE, MEMORY_BEFORE, memory_mb_before),
+    NUMBER(MEMORY_MB_AFTER, MEMORY_AFTER, memory_mb_after),
+    NUMBER(QUEUE_MS, QUEUE, queue_ms),
+    NUMBER(BATCH_SIZE, BATCH_SIZE, batch_size),
+    NUMBER(USER_MS, USER, user_ms),
+    NUMBER(SYSTEM_MS, SYSTEM, system_ms),
+    NUMBER(RUNQUEUE_MS, RUNQUEUE, runqueue_ms),
+    NUMBER(MINOR_FAULTS, MINOR_FAULTS, minor_faults),
+    NUMBER(MAJOR_FAULTS, MAJOR_FAULTS, major_faults),
+    NUMBER(VOLUNTARY_SWITCHES, SWITCHES, voluntary_switches),
+    NUMBER(BYTES_MOVED, BYTES_MOVED, bytes_moved),
+    NUMBER(FLOPS, FLOPS, flops),
+    NUMBER(THREADS, THREADS, threads),
+#undef NUMBER
+};
+
+enum { NUMBER_COUNT = sizeof numbers / sizeof numbers[0] };
+
+_Static_assert(DWELL_HAS_THREADS == 1 << (NUMBER_COUNT - 1), "a row for each bit");
+
+static uint64_t text_bytes_max(const char *text)
+{
+    return text != NULL ? strlen(text) + 6 : 0; /* tag 2, length 4: more is too long anyway */
+}
+
+static size_t label_count(const struct dwell_sample *sample)
+{
+    return sample->labels != NULL ? sample->label_count : 0;
+}
+
+/* At least as much as sample_put writes; above RECORD_BODY_MAX when that is too much. */
+static uint64_t sample_bytes_max(const struct dwell_sample *sample)
+{
+    uint64_t bytes =
+        NUMBERS_BYTES + text_bytes_max(sample->device) + text_bytes_max(sample->error_text);
+    for (size_t i = 0; i < label_count(sample) && bytes <= RECORD_BODY_MAX; i++) {
+        bytes +=
+            6 + text_bytes_max(sample->labels[i].key) + text_bytes_max(sample->labels[i].value);
+    }
+    return bytes;
+}
+
+static uint8_t *label_put(uint8_t *out, const struct dwell_label *label)
+{
+    size_t key_bytes = label->key != NULL ? strlen(label->key) : 0;
+    size_t value_bytes = label->value != NULL ? strlen(label->value) : 0;
+    out = put_tag(out, SAMPLE_LABEL, WIRE_BYTES);
+    out = put_varint(out, 2 + varint_bytes(key_bytes) + key_bytes + varint_bytes(value_bytes) +
+                              value_bytes);
+    out = put_bytes(out, LABEL_KEY, label->key != NULL ? label->key : "", key_bytes);
+    return put_bytes(out, LABEL_VALUE, label->value != NULL ? label->value : "", value_bytes);
+}
+
+/* All of a sample but its name and its execution time. */
+static uint8_t *sample_put(uint8_t *out, const struct dwell_sample *sample)
+{
+    for (uint32_t has = sample->has & ((1U << NUMBER_COUNT) - 1); has != 0; has &= has - 1) {
+        unsigned bit = (unsigned)__builtin_ctz(has);
+        double number;
+        memcpy(&number, (const char *)sample + numbers[bit].offset, sizeof number);
+        out = put_double(out, numbers[bit].field, number);
+    }
+    if (sample->error || sample->error_text != NULL) {
+        out = put_number(out, SAMPLE_ERROR, 1);
+    }
+    if (sample->error_text != NULL) {
+        out = put_bytes(out, SAMPLE_ERROR_TEXT, sample->error_text, strlen(sample->error_text));
+    }
+    if (sample->timestamp_unix_nano != 0) {
+        out = put_fixed64(out, SAMPLE_TIMESTAMP, sample->timestamp_unix_nano);
+    }
+    if (sample->trace_id != NULL) {
+        out = put_bytes(out, SAMPLE_TRACE_ID, sample->trace_id, TRACE_ID_BYTES);
+    }
+    if (sample->span_id != NULL) {
+        out = put_bytes(out, SAMPLE_SPAN_ID, sample->span_id, SPAN_ID_BYTES);
+    }
+    if (sample->device != NULL) {
+        out = put_bytes(out, SAMPLE_DEVICE, sample->device, strlen(sample->device));
+    }
+    for (size_t i = 0; i < label_count(sample); i++) {
+        out = label_put(out, &sample->labels[i]);
+    }
+    return out;
+}
+
+/* ---- Recording ---- */
+
+void dwell_track_begin(struct dwell_track *track, const struct dwell_model *model)
+{
+    if (track == NULL) {
+        return;
+    }
+    struct tracking *tracking = (struct tracking *)track;
+    tracking->model = model;
+    if (model == NULL) {
+        return;
+    }
+    tracking->lane = NULL;
+    if (model->dwell->evidence != DWELL_EVIDENCE_NONE) {
+        evidence_begin(model->dwell, tracking);
+    }
+    tracking->start_ns = now_ns();
+}
+
+/* `more` may be NULL. Kept out of the way of the plain case. */
+static void __attribute__((noinline)) track_end_long(struct tracking *tracking, uint64_t end_ns,
+                                                     bool failed, const struct dwell_sample *more)
+{
+    const struct dwell_model *model = tracking->model;
+    struct dwell *dwell = model->dwell;
+    uint64_t wall_ns = less_or_zero(end_ns, tracking->start_ns);
+    struct lane *lane = dwell->evidence != DWELL_EVIDENCE_NONE ? lane_of_thread(dwell) : NULL;
+    struct reading after;
+    bool measured = lane != NULL && lane == tracking->lane &&
+                    tracking->generation == dwell->generation && wall_ns > 0;
+    if (measured) {
+        reading_take(lane, &after);
+    }
+
+    struct entry entry;
+    uint64_t need = MEASURED_BYTES + (more != NULL ? sample_bytes_max(more) : 0);
+    uint8_t *out = entry_begin(dwell, &entry, need);
+    if (out != NULL) {
+        if (more != NULL) {
+            out = sample_put(out, more); /* of a field given twice the last wins */
+        }
+        out = put_double(out, SAMPLE_EXECUTION_TIME, (double)wall_ns / 1e6);
+        if (failed) {
+            out = put_number(out, SAMPLE_ERROR, 1);
+        }
+        if (measured) {
+            out = evidence_put(dwell, lane, out, &tracking->before, &after, wall_ns);
+        }
+        entry_end(dwell, &entry, out, model->index + 1);
+    }
+    if (lane != NULL) {
+        lane->since[model->index] += wall_ns;
+    }
+    if (measured) {
+        uint64_t before_ns = less_or_zero(tracking->start_ns, tracking->begun_ns);
+        cost_learn(dwell, lane, before_ns + less_or_zero(now_ns(), end_ns));
+        add(&lane->evidence, 1);
+    }
+}
+
+void dwell_track_end(struct dwell_track *track, bool failed)
+{
+    struct tracking *tracking = (struct tracking *)track;
+    if (tracking == NULL || tracking->model == NULL) {
+        return;
+    }
+    const struct dwell_model *model = tracking->model;
+    struct dwell *dwell = model->dwell;
+    uint64_t end_ns = now_ns();
+    struct lane *lane = lane_of_thread(dwell);
+    if (dwell->evidence != DWELL_EVIDENCE_NONE || lane == NULL) {
+        track_end_long(tracking, end_ns, failed, NULL);
+        tracking->model = NULL;
+        return;
+    }
+    tracking->model = NULL;
+    add(&lane->recorded, 1);
+    uint8_t *start = lane_reserve(dwell, lane, PLAIN_BYTES);
+    if (start == NULL) {
+        lane_drop(dwell, lane);
+        return;
+    }
+    uint64_t wall_ns = less_or_zero(end_ns, tracking->start_ns);
+    head_put(start, failed ? LENGTH_PLAIN_FAILED : LENGTH_PLAIN, model->index + 1);
+    memcpy(start + RECORD_HEAD_BYTES, &wall_ns, sizeof wall_ns);
+    lane_publish(dwell, lane, PLAIN_BYTES);
+}
+
+void dwell_track_end_with(struct dwell_track *track, const struct dwell_sample *more)
+{
+    struct tracking *tracking = (struct tracking *)track;
+    if (tracking == NULL || tracking->model == NULL) {
+        return;
+    }
+    uint64_t end_ns = now_ns();
+    bool readable = more != NULL && more->size >= sizeof *more;
+    track_end_long(tracking, end_ns, false, readable ? more : NULL);
+    tracking->model = NULL;
+}
+
+void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample)
+{
+    if (dwell == NULL || sample == NULL) {
+        return;
+    }
+    const struct dwell_model *model = NULL;
+    uint64_t need = RECORD_BODY_MAX + 1; /* what cannot be read is dropped as what is too long */
+    if (sample->size >= sizeof *sample &&
+        (sample->model == NULL || sample->model->dwell == dwell)) {
+        model = sample->model;
+        need = sample_bytes_max(sample);
+        need += model == NULL ? text_bytes_max(sample->model_name) : 0;
+    }
+    struct entry entry;
+    uint8_t *out = entry_begin(dwell, &entry, need);
+    if (out == NULL) {
+        return;
+    }
+    if (model == NULL && sample->model_name != NULL) {
+        out = put_bytes(out, SAMPLE_MODEL_NAME, sample->model_name, strlen(sample->model_name));
+    }
+    out = put_double(out, SAMPLE_EXECUTION_TIME, sample->execution_time_ms);
+    out = sample_put(out, sample);
+    entry_end(dwell, &entry, out, model != NULL ? model->index + 1 : 0);
+}
+
+/* ---- Waiting for confirmations ---- */
+
+static void flushes_answer(struct dwell *dwell, uint64_t ticket, bool failed)
+{
+    pthread_mutex_lock(&dwell->lock);
+    if (ticket > dwell->flush_done) {
+        dwell->flush_done = ticket;
+        if (failed) {
+            dwell->flush_failed = ticket;
+        }
+        pthread_cond_broadcast(&dwell->flushed);
+    }
+    pthread_mutex_unlock(&dwell->lock);
+}
+
+/* True when the ticket is answered, and how. */
+static bool flush_is_done(struct dwell *dwell, uint64_t ticket, int *ret_result)
+{
+    pthread_mutex_lock(&dwell->lock);
+    bool done = dwell->flush_done >= ticket;
+    if (done) {
+        *ret_result = dwell->flush_failed >= ticket ? DWELL_UNCONFIRMED : DWELL_OK;
+    }
+    pthread_mutex_unlock(&dwell->lock);
+    return done;
+}
+
+/* ---- Batches: from lanes to bytes. The caller holds `pumping`. ---- */
+
+/* Lanes that were ever claimed, and the shared one, which comes last. */
+static uint32_t lanes_live(struct dwell *dwell)
+{
+    return atomic_load(&dwell->lanes_used) + 1;
+}
+
+static struct lane *lane_at(struct dwell *dwell, uint32_t i, uint32_t live)
+{
+    return &dwell->lanes[i + 1 < live ? i : dwell->lane_count];
+}
+
+static uint64_t lane_drops(struct dwell *dwell)
+{
+    uint64_t drops = get(&dwell->crowded);
+    uint32_t live = lanes_live(dwell);
+    for (uint32_t i = 0; i < live; i++) {
+        drops += get(&lane_at(dwell, i, live)->dropped);
+    }
+    return drops;
+}
+
+static uint64_t calls_counted(struct dwell *dwell)
+{
+    uint64_t calls = get(&dwell->crowded);
+    uint32_t live = lanes_live(dwell);
+    for (uint32_t i = 0; i < live; i++) {
+        calls += get(&lane_at(dwell, i, live)->recorded);
+    }
+    return calls;
+}
+
+/* What the sending side finds in a lane. */
+struct found {
+    uint32_t ref;        /* of its model, 1 + index, or 0 */
+    uint32_t bytes;      /* of its body */
+    const uint8_t *body; /* in the lane, or below */
+    uint8_t plain[PLAIN_BODY_BYTES];
+};
+
+/* Steps over one record or skip at `*tail`, before `head`. True when it was a record. */
+static inline bool lane_step(const struct dwell *dwell, const struct lane *lane, uint64_t *tail,
+                             struct found *ret_found)
+{
+    uint64_t at = *tail & (dwell->ring_bytes - 1);
+    uint64_t head;
+    memcpy(&head, lane->ring + at, sizeof head);
+    uint32_t len = (uint32_t)head;
+    if (len == LENGTH_SKIP) {
+        *tail += dwell->ring_bytes - at;
+        return false;
+    }
+    ret_found->ref = (uint32_t)(head >> 32);
+    ret_found->body = lane->ring + at + RECORD_HEAD_BYTES;
+    if (len == LENGTH_PLAIN || len == LENGTH_PLAIN_FAILED) {
+        uint64_t wall_ns;
+        memcpy(&wall_ns, ret_found->body, sizeof wall_ns);
+        uint8_t *end = put_double(ret_found->plain, SAMPLE_EXECUTION_TIME, (double)wall_ns / 1e6);
+        end = len == LENGTH_PLAIN_FAILED ? put_number(end, SAMPLE_ERROR, 1) : end;
+        ret_found->body = ret_found->plain;
+        ret_found->bytes = (uint32_t)(end - ret_found->plain);
+        *tail += PLAIN_BYTES;
+        return true;
+    }
+    ret_found->bytes = len;
+    *tail += RECORD_HEAD_BYTES + padded(len);
+    return true;
+}
+
+/* Adds a record, and its model to the string table if it is the batch's first. False: no room. */
+static inline bool batch_add(struct dwell *dwell, const struct found *found)
+{
+    struct outgoing *out = &dwell->out;
+    struct batch_ref *known = found->ref != 0 ? &dwell->refs[found->ref - 1] : NULL;
+    const struct dwell_model *model =
+        known != NULL && known->batch != out->batch ? &dwell->models[found->ref - 1] : NULL;
+    size_t need = 16 + (size_t)found->bytes + (model != NULL ? 4 + (size_t)model->name_bytes : 0);
+    if ((model != NULL && out->string_count == STRINGS_MAX) ||
+        out->strings_bytes + out->records_bytes + need >
+            BATCH_BYTES - BATCH_HEAD_BYTES - BATCH_TAIL_BYTES) {
+        return false;
+    }
+    if (model != NULL) {
+        uint8_t *end = put_bytes(out->strings + out->strings_bytes, BATCH_STRINGS, model->name,
+                                 model->name_bytes);
+        out->strings_bytes = (size_t)(end - out->strings);
+        *known = (struct batch_ref){.batch = out->batch, .ref = ++out->string_count};
+    }
+    uint8_t *at = put_tag(out->records + out->records_bytes, BATCH_SAMPLE, WIRE_BYTES);
+    if (known != NULL) {
+        at = put_varint(at, 1 + varint_bytes(known->ref) + found->bytes);
+        at = put_number(at, SAMPLE_MODEL_REF, known->ref);
+    } else {
+        at = put_varint(at, found->bytes);
+    }
+    memcpy(at, found->body, found->bytes);
+    out->records_bytes = (size_t)(at + found->bytes - out->records);
+    out->record_count++;
+    return true;
+}
+
+/* False when the batch is full before the lane is empty. */
+static bool batch_add_lane(struct dwell *dwell, struct lane *lane)
+{
+    uint64_t head = atomic_load_explicit(&lane->head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&lane->tail, memory_order_relaxed);
+    bool room = true;
+    while (tail != head && room) {
+        struct found found;
+        uint64_t next = tail;
+        room = !lane_step(dwell, lane, &next, &found) || batch_add(dwell, &found);
+        tail = room ? next : tail;
+    }
+    atomic_store_explicit(&lane->tail, tail, memory_order_release);
+    return room;
+}
+
+/* Takes up a flush that was asked for, unless the last one is still being worked on: what lanes hold
+ * now has to be sent before it. */
+static void flush_take_up(struct dwell *dwell)
+{
+    uint64_t wanted = atomic_load(&dwell->flush_wanted);
+    if (dwell->flush_open != 0 || wanted == dwell->flush_asked) {
+        return;
+    }
+    dwell->flush_open = wanted;
+    dwell->flush_asked = wanted;
+    uint32_t live = lanes_live(dwell);
+    for (uint32_t i = 0; i < live; i++) {
+        struct lane *lane = lane_at(dwell, i, live);
+        lane->flush_target = atomic_load_explicit(&lane->head, memory_order_acquire);
+    }
+}
+
+static bool flush_is_reached(struct dwell *dwell)
+{
+    uint32_t live = lanes_live(dwell);
+    for (uint32_t i = 0; i < live; i++) {
+        struct lane *lane = lane_at(dwell, i, live);
+        if (atomic_load_explicit(&lane->tail, memory_order_relaxed) < lane->flush_target) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The batch on its way is done with, sent or not. */
+static void batch_clear(struct outgoing *out)
+{
+    out->head_bytes = 0;
+    out->strings_bytes = 0;
+    out->records_bytes = 0;
+    out->record_count = 0;
+    out->string_count = 0;
+    out->has_flush = false;
+    out->batch++; /* every model is new to the next string table */
+}
+
+/* Where the client stands in its numbers. */
+static uint8_t *ledger_put(uint8_t *out, const struct dwell *dwell, uint64_t first,
+                           uint64_t dropped)
+{
+    out = put_bytes(out, BATCH_CLIENT_ID, dwell->client_id, sizeof dwell->client_id);
+    out = put_number(out, BATCH_FIRST_SEQUENCE, first);
+    return put_number(out, BATCH_DROPPED, dropped);
+}
+
+/* Makes a batch of what waits. False: nothing does. */
+static bool batch_make(struct dwell *dwell)
+{
+    struct outgoing *out = &dwell->out;
+    bool last = dwell->closing && !dwell->said_goodbye;
+    flush_take_up(dwell);
+    uint32_t live = lanes_live(dwell);
+    for (uint32_t i = 0; i < live; i++) {
+        uint32_t turn = (dwell->next_lane + i) % live;
+        if (!batch_add_lane(dwell, lane_at(dwell, turn, live))) {
+            dwell->next_lane = turn; /* whose rest comes first */
+            last = false;
+            break;
+        }
+    }
+    uint64_t drops = lane_drops(dwell);
+    uint64_t first = get(&dwell->assembled) + drops;
+    add(&dwell->assembled, out->record_count);
+
+    uint8_t *end = out->records + out->records_bytes;
+    if (dwell->flush_open != 0 && dwell->flush_flying == 0 && flush_is_reached(dwell)) {
+        end = put_varint(put_tag(end, BATCH_FLUSH, WIRE_BYTES), 0);
+        out->has_flush = true;
+        dwell->flush_flying = dwell->flush_open;
+        dwell->flush_open = 0;
+    }
+    if (last) {
+        dwell->said_goodbye = true;
+        uint64_t calls = first + out->record_count;
+        end = put_tag(end, BATCH_GOODBYE, WIRE_BYTES);
+        end = put_varint(end, 1 + varint_bytes(calls));
+        end = put_number(end, GOODBYE_SEQUENCE, calls);
+    }
+    out->records_bytes = (size_t)(end - out->records);
+    if (out->records_bytes == 0) {
+        return false;
+    }
+    out->first = first;
+    out->dropped = drops + get(&dwell->given_up);
+    uint8_t *head = ledger_put(out->head + sizeof(uint32_t), dwell, first, out->dropped);
+    out->head_bytes = (size_t)(head - out->head);
+    put_frame_length(out->head,
+                     out->head_bytes - sizeof(uint32_t) + out->strings_bytes + out->records_bytes);
+    return true;
+}
+
+/* Gives up the batch on its way. A flush in it is asked for again: what it waits for is gone. */
+static void batch_give_up(struct dwell *dwell)
+{
+    struct outgoing *out = &dwell->out;
+    add(&dwell->given_up, out->record_count);
+    if (out->has_flush) {
+        dwell->flush_open = dwell->flush_open != 0 ? dwell->flush_open : dwell->flush_flying;
+        dwell->flush_flying = 0;
+    }
+    batch_clear(out);
+    out->sent_bytes = at_most(out->sent_bytes, out->preamble_bytes);
+}
+
+/* Gives up what waits, because it is too old to be worth sending. */
+static void waiting_give_up(struct dwell *dwell)
+{
+    if (dwell->out.head_bytes != 0) {
+        batch_give_up(dwell);
+    }
+    uint32_t live = lanes_live(dwell);
+    for (uint32_t i = 0; i < live; i++) {
+        struct lane *lane = lane_at(dwell, i, live);
+        uint64_t head = atomic_load_explicit(&lane->head, memory_order_acquire);
+        uint64_t tail = atomic_load_explicit(&lane->tail, memory_order_relaxed);
+        uint64_t records = 0;
+        while (tail != head) {
+            struct found found;
+            records += lane_step(dwell, lane, &tail, &found) ? 1 : 0;
+        }
+        add(&dwell->given_up, records);
+        add(&dwell->assembled, records);
+        atomic_store_explicit(&lane->tail, tail, memory_order_release);
+    }
+}
+
+/* ---- The connection. The caller holds `pumping`. ---- */
+
+/* The directory of a socket in /tmp must be ours, or anybody could listen there. */
+static bool path_is_ours(const char *path)
+{
+    char directory[PATH_BYTES];
+    struct stat status;
+    size_t len = (size_t)(strrchr(path, '/') - path);
+    memcpy(directory, path, len);
+    directory[len] = '\0';
+    return lstat(directory, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid();
+}
+
+/* A socket that is connected to the first path that exists, or -1. */
+static int socket_open(const struct dwell *dwell)
+{
+    for (unsigned i = 0; i < dwell->path_count; i++) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        memcpy(address.sun_path, dwell->paths[i], sizeof address.sun_path);
+        if (dwell->private_path[i] && !path_is_ours(dwell->paths[i])) {
+            continue;
+        }
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            return -1;
+        }
+        if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+            return fd;
+        }
+        int error = errno;
+        close(fd);
+        if (error != ENOENT && error != ENOTDIR) {
+            return -1;
+        }
+    }
+    return -1;
+}
+
+/* What opens a connection: the format, and a batch with nothing but a hello. It says where the next
+ * batch begins, so that a daemon which was restarted does not take what is before it for lost. */
+static void preamble_make(struct dwell *dwell)
+{
+    uint8_t hello[PREAMBLE_BYTES];
+    uint8_t *end = put_text(hello, HELLO_SERVICE_NAME, dwell->service_name);
+    end = put_text(end, HELLO_SERVICE_VERSION, dwell->service_version);
+    end = put_number(end, HELLO_PID, (uint64_t)getpid());
+    end = put_text(end, HELLO_HASH, dwell->constitutional_hash);
+    end = put_text(end, HELLO_CLIENT, "libdwell/" DWELL_VERSION);
+
+    struct outgoing *out = &dwell->out;
+    memcpy(out->preamble, "DWL1", 4);
+    uint8_t *frame = out->preamble + 4;
+    uint64_t drops = lane_drops(dwell);
+    bool waits = out->head_bytes != 0; /* the batch that the last connection did not take */
+    uint64_t first = waits ? out->first : get(&dwell->assembled) + drops;
+    uint64_t dropped = waits ? out->dropped : drops + get(&dwell->given_up);
+    uint8_t *at = ledger_put(frame + sizeof(uint32_t), dwell, first, dropped);
+    at = put_bytes(at, BATCH_HELLO, hello, (size_t)(end - hello));
+    put_frame_length(frame, (size_t)(at - frame) - sizeof(uint32_t));
+    out->preamble_bytes = (size_t)(at - out->preamble);
+}
+
+static void retry_later(struct dwell *dwell, uint64_t now)
+{
+    /* Between half of the interval and the whole, so that many clients do not come at once. */
+    uint64_t half = dwell->backoff_ns / 2;
+    dwell->retry_ns = now + half + random_next(dwell) % (half + 1);
+    dwell->backoff_ns = at_most(dwell->backoff_ns * 2, BACKOFF_MAX_NS);
+}
+
+static void connection_try(struct dwell *dwell, uint64_t now)
+{
+    dwell->tried_ns = now;
+    dwell->socket = socket_open(dwell);
+    if (dwell->socket < 0) {
+        retry_later(dwell, now);
+        return;
+    }
+    dwell->connected_ns = now;
+    dwell->conn_sent = 0;
+    dwell->conn_confirmed = 0;
+    dwell->reply_bytes = 0;
+    dwell->out.sent_bytes = 0;
+    preamble_make(dwell);
+    add(&dwell->connections, 1);
+    atomic_store_explicit(&dwell->connected, true, memory_order_relaxed);
+}
+
+static void connection_break(struct dwell *dwell, uint64_t now)
+{
+    struct outgoing *out = &dwell->out;
+    close_fd(&dwell->socket);
+    atomic_store_explicit(&dwell->connected, false, memory_order_relaxed);
+    if (now - dwell->connected_ns >= STEADY_NS) {
+        dwell->backoff_ns = BACKOFF_MIN_NS;
+        dwell->gone_ns = now;
+    }
+    retry_later(dwell, now);
+
+    uint64_t doubtful = dwell->conn_sent - dwell->conn_confirmed;
+    add(&dwell->unconfirmed, doubtful);
+    if (dwell->flush_flying != 0 && !out->has_flush) {
+        /* It was sent and its answer will not come: it is asked for again. */
+        dwell->flush_open = dwell->flush_open != 0 ? dwell->flush_open : dwell->flush_flying;
+        dwell->flush_flying = 0;
+    }
+    if (doubtful > 0) {
+        flushes_answer(dwell, atomic_load(&dwell->flush_wanted), true);
+    }
+    out->sent_bytes = 0;
+    out->preamble_bytes = 0;
+    dwell->said_goodbye = dwell->said_goodbye && out->head_bytes != 0;
+}
+
+/* What is still to be written, in at most 4 pieces. */
+static int outgoing_pieces(struct outgoing *out, struct iovec pieces[4])
+{
+    const struct iovec all_pieces[4] = {
+        {out->preamble, out->preamble_bytes},
+        {out->head, out->head_bytes},
+        {out->strings, out->strings_bytes},
+        {out->records, out->records_bytes},
+    };
+    size_t skip = out->sent_bytes;
+    int count = 0;
+    for (int i = 0; i < 4; i++) {
+        size_t skipped = at_most(skip, all_pieces[i].iov_len);
+        skip -= skipped;
+        if (all_pieces[i].iov_len > skipped) {
+            pieces[count].iov_base = (uint8_t *)all_pieces[i].iov_base + skipped;
+            pieces[count].iov_len = all_pieces[i].iov_len - skipped;
+            count++;
+        }
+    }
+    return count;
+}
+
+static bool outgoing_waits(struct outgoing *out)
+{
+    struct iovec pieces[4];
+    return outgoing_pieces(out, pieces) > 0;
+}
+
+/* Writes what is on its way. True when all of it was; false when the socket is full or broke. */
+static bool outgoing_write(struct dwell *dwell, uint64_t now)
+{
+    struct outgoing *out = &dwell->out;
+    struct iovec pieces[4];
+    struct msghdr message = {.msg_iov = pieces};
+    int count;
+    while ((count = outgoing_pieces(out, pieces)) > 0) {
+        message.msg_iovlen = (size_t)count;
+        ssize_t written = sendmsg(dwell->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                connection_break(dwell, now);
+            }
+            return false;
+        }
+        out->sent_bytes += (size_t)written;
+    }
+    if (out->head_bytes != 0) {
+        dwell->conn_sent += out->record_count;
+        dwell->flush_mark = out->has_flush ? dwell->conn_sent : dwell->flush_mark;
+        add(&dwell->sent, out->record_count);
+        add(&dwell->batches, 1);
+        add(&dwell->sent_bytes, out->head_bytes + out->strings_bytes + out->records_bytes);
+        batch_clear(out);
+    }
+    out->preamble_bytes = 0;
+    out->sent_bytes = 0;
+    return true;
+}
+
+static int get_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret_number)
+{
+    uint64_t number = 0;
+    for (unsigned shift = 0; shift < 64 && *at < end; shift += 7) {
+        uint8_t byte = *(*at)++;
+        number |= (uint64_t)(byte & 0x7F) << shift;
+        if (byte < 0x80) {
+            *ret_number = number;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+/* Looks for `flushed` in a Reply; whatever else it says is skipped: an error is followed by the end
+ * of the connection, which is treated like any other. -1 when the bytes are no message. */
+static int reply_read(const uint8_t *at, const uint8_t *end, bool *ret_flushed)
+{
+    bool flushed = false;
+    while (at < end) {
+        uint64_t tag = 0;
+        uint64_t number = 0;
+        if (get_varint(&at, end, &tag) != 0) {
+            return -1;
+        }
+        uint64_t skip = 0;
+        switch (tag & 7) {
+        case WIRE_VARINT:
+            if (get_varint(&at, end, &number) != 0) {
+                return -1;
+            }
+            flushed = flushed || tag >> 3 == REPLY_FLUSHED;
+            break;
+        case WIRE_FIXED64:
+            skip = 8;
+            break;
+        case WIRE_FIXED32:
+            skip = 4;
+            break;
+        case WIRE_BYTES:
+            if (get_varint(&at, end, &skip) != 0) {
+                return -1;
+            }
+            break;
+        default:
+            return -1;
+        }
+        if (skip > (uint64_t)(end - at)) {
+            return -1;
+        }
+        at += skip;
+    }
+    *ret_flushed = flushed;
+    return 0;
+}
+
+/* Handles the whole replies that have come. -1 when they make no sense. */
+static int replies_handle(struct dwell *dwell)
+{
+    size_t done = 0;
+    uint32_t len = 0;
+    while (dwell->reply_bytes - done >= sizeof len) {
+        memcpy(&len, dwell->reply + done, sizeof len);
+        len = le32toh(len);
+        if (len > REPLY_BYTES - sizeof len) {
+            return -1;
+        }
+        if (dwell->reply_bytes - done - sizeof len < len) {
+            break;
+        }
+        const uint8_t *body = dwell->reply + done + sizeof len;
+        bool flushed = false;
+        if (reply_read(body, body + len, &flushed) != 0) {
+            return -1;
+        }
+        if (flushed && dwell->flush_flying != 0 && !dwell->out.has_flush) {
+            dwell->conn_confirmed = dwell->flush_mark;
+            flushes_answer(dwell, dwell->flush_flying, false);
+            dwell->flush_flying = 0;
+        }
+        done += sizeof len + len;
+    }
+    dwell->reply_bytes -= done;
+    memmove(dwell->reply, dwell->reply + done, dwell->reply_bytes);
+    return 0;
+}
+
+static void replies_read(struct dwell *dwell, uint64_t now)
+{
+    for (;;) {
+        ssize_t len = recv(dwell->socket, dwell->reply + dwell->reply_bytes,
+                           REPLY_BYTES - dwell->reply_bytes, MSG_DONTWAIT);
+        if (len < 0 && errno == EINTR) {
+            continue;
+        }
+        if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return;
+        }
+        if (len > 0) {
+            dwell->reply_bytes += (size_t)len;
+        }
+        if (len <= 0 || replies_handle(dwell) != 0) {
+            connection_break(dwell, now);
+            return;
+        }
+    }
+}
+
+/* ---- Pumping: from lanes to the socket, as far as goes without waiting ---- */
+
+/* The caller holds `pumping`. Sends at most `batches`; true when there may be more to send now. */
+static bool pump(struct dwell *dwell, unsigned batches)
+{
+    uint64_t now = now_ns();
+    bool awaited = atomic_load(&dwell->awaiting) > 0;
+    atomic_store_explicit(&dwell->muted, false, memory_order_relaxed);
+    if (dwell->socket < 0 &&
+        (now >= dwell->retry_ns || (awaited && now - dwell->tried_ns >= AWAITED_RETRY_NS))) {
+        connection_try(dwell, now);
+    }
+    if (dwell->socket >= 0) {
+        replies_read(dwell, now);
+    }
+    while (dwell->socket >= 0 && (outgoing_waits(&dwell->out) || batch_make(dwell))) {
+        if (!outgoing_write(dwell, now)) {
+            break;
+        }
+        if (--batches == 0) {
+            return true;
+        }
+    }
+    if (dwell->socket < 0 && now - dwell->gone_ns >= dwell->keep_ns) {
+        waiting_give_up(dwell);
+    }
+    if (dwell->socket < 0 || outgoing_waits(&dwell->out)) {
+        /* Lanes may stay heavy for long: nobody need wake us for that. */
+        atomic_store_explicit(&dwell->muted, true, memory_order_relaxed);
+    }
+    return false;
+}
+
+static bool pumping_take(struct dwell *dwell)
+{
+    return !atomic_exchange_explicit(&dwell->pumping, true, memory_order_acquire);
+}
+
+static void pumping_give(struct dwell *dwell)
+{
+    atomic_store_explicit(&dwell->pumping, false, memory_order_release);
+}
+
+/* Without a sending thread: sends if it is time, and if nobody else is at it. */
+static void caller_pump(struct dwell *dwell, bool heavy)
+{
+    uint64_t now = clock_ns(CLOCK_MONOTONIC_COARSE);
+    if (!heavy && now - get(&dwell->last_pump_ns) < FLUSH_NS) {
+        return;
+    }
+    if (pumping_take(dwell)) {
+        struct calm calm = calm_begin();
+        atomic_store_explicit(&dwell->last_pump_ns, now, memory_order_relaxed);
+        (void)pump(dwell, BATCHES_OF_CALLER); /* the next call goes on */
+        calm_end(calm);
+        pumping_give(dwell);
+    }
+}
+
+/* Milliseconds until the connection should be tried again or lanes looked at, rounded up. */
+static int pause_ms(const struct dwell *dwell, uint64_t limit_ns)
+{
+    uint64_t pause_ns = limit_ns;
+    if (dwell->socket < 0) {
+        pause_ns = at_most(pause_ns, less_or_zero(dwell->retry_ns, now_ns()));
+        if (atomic_load(&dwell->awaiting) > 0) {
+            pause_ns = at_most(pause_ns, AWAITED_RETRY_NS);
+        }
+    }
+    return (int)((pause_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* Waits for the daemon, for room in the socket, or for a wake-up. The caller holds `pumping`. */
+static void pause_for(struct dwell *dwell, uint64_t limit_ns)
+{
+    struct pollfd polled[2] = {
+        {.fd = dwell->socket, .events = POLLIN}, /* poll skips a negative one */
+        {.fd = dwell->wake_fd, .events = POLLIN},
+    };
+    if (outgoing_waits(&dwell->out)) {
+        polled[0].events |= POLLOUT;
+    }
+    if (poll(polled, 2, pause_ms(dwell, limit_ns)) > 0 && polled[1].revents != 0) {
+        uint64_t wakes;
+        (void)!read(dwell->wake_fd, &wakes, sizeof wakes); /* only to make it sleep again */
+    }
+}
+
+static bool anything_waits(struct dwell *dwell)
+{
+    uint32_t live = lanes_live(dwell);
+    for (uint32_t i = 0; i < live; i++) {
+        struct lane *lane = lane_at(dwell, i, live);
+        if (atomic_load(&lane->head) != atomic_load(&lane->tail)) {
+            return true;
+        }
+    }
+    return outgoing_waits(&dwell->out) || atomic_load(&dwell->awaiting) > 0 ||
+           atomic_load(&dwell->stop);
+}
+
+static int membarrier(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+/* Waits for the next record without a tick. A recording thread stores its record and then looks at
+ * `dozing`; this one stores `dozing` and then looks for records. One of the two sees the other, if
+ * neither CPU lets its load pass its store: that is enforced here for all threads at once, instead
+ * of with a fence in each record. */
+static void sender_doze(struct dwell *dwell)
+{
+    atomic_store(&dwell->dozing, true);
+    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) {
+        pause_for(dwell, FLUSH_NS); /* not to be had: then there is a tick */
+    } else if (!anything_waits(dwell)) {
+        pause_for(dwell, DOZE_NS);
+    }
+    atomic_store(&dwell->dozing, false);
+}
+
+static void *sender_run(void *arg)
+{
+    struct dwell *dwell = arg;
+    uint64_t calls = 0;
+    uint64_t quiet_ns = now_ns(); /* since when there were no more calls */
+    bool taken = pumping_take(dwell);
+    (void)pthread_setname_np(pthread_self(), "dwell-send");      /* for those who look at threads */
+    (void)membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED); /* sender_doze will find out */
+    while (taken && !atomic_load(&dwell->stop)) {
+        if (pump(dwell, BATCHES_AT_ONCE)) {
+            continue;
+        }
+        uint64_t calls_before = calls;
+        calls = calls_counted(dwell);
+        quiet_ns = calls != calls_before ? now_ns() : quiet_ns;
+        if (now_ns() - quiet_ns >= DOZE_AFTER_NS && !anything_waits(dwell)) {
+            sender_doze(dwell);
+        } else {
+            pause_for(dwell, FLUSH_NS);
+        }
+    }
+    pumping_give(dwell);
+    return NULL;
+}
+
+/* 0, or -1 when there is no sending thread to be had. */
+static int sender_start(struct dwell *dwell)
+{
+    sigset_t every;
+    sigset_t before;
+    pthread_attr_t attributes;
+    dwell->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (dwell->wake_fd < 0 || pthread_attr_init(&attributes) != 0) {
+        return -1;
+    }
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    int error = pthread_attr_setstacksize(&attributes, SENDER_STACK_BYTES);
+    error = error != 0 ? error : pthread_create(&dwell->sender, &attributes, sender_run, dwell);
+    if (error == EINVAL) {
+        /* Thread-local data of the process does not fit so small a stack. */
+        error = pthread_create(&dwell->sender, NULL, sender_run, dwell);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return error == 0 ? 0 : -1;
+}
+
+static void sender_ensure(struct dwell *dwell)
+{
+    if (atomic_load_explicit(&dwell->mode, memory_order_acquire) != MODE_UNSTARTED) {
+        return;
+    }
+    pthread_mutex_lock(&dwell->lock);
+    if (atomic_load(&dwell->mode) == MODE_UNSTARTED) {
+        if (dwell->evidence == DWELL_EVIDENCE_FULL) {
+            dwell->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+        }
+        bool started = dwell->threaded && sender_start(dwell) == 0;
+        atomic_store_explicit(&dwell->mode, started ? MODE_THREAD : MODE_CALLER,
+                              memory_order_release);
+    }
+    pthread_mutex_unlock(&dwell->lock);
+}
+
+/* ---- Flushing ---- */
+
+static int flush_by_sender(struct dwell *dwell, uint64_t ticket, uint64_t deadline_ns)
+{
+    struct timespec deadline = {
+        .tv_sec = (time_t)(deadline_ns / NS_PER_SECOND),
+        .tv_nsec = (long)(deadline_ns % NS_PER_SECOND),
+    };
+    int error = 0;
+    sender_wake(dwell);
+    pthread_mutex_lock(&dwell->lock);
+    while (dwell->flush_done < ticket && error == 0) {
+        error = pthread_cond_timedwait(&dwell->flushed, &dwell->lock, &deadline);
+    }
+    pthread_mutex_unlock(&dwell->lock);
+    int result = DWELL_TIMEOUT;
+    (void)flush_is_done(dwell, ticket, &result);
+    return result;
+}
+
+static int flush_by_caller(struct dwell *dwell, uint64_t ticket, uint64_t deadline_ns)
+{
+    int result = DWELL_TIMEOUT;
+    for (;;) {
+        bool taken = pumping_take(dwell);
+        bool more = taken && pump(dwell, BATCHES_OF_CALLER);
+        bool done = flush_is_done(dwell, ticket, &result);
+        uint64_t left_ns = at_most(less_or_zero(deadline_ns, now_ns()), FLUSH_NS);
+        if (taken && !more && !done && left_ns > 0) {
+            pause_for(dwell, left_ns);
+        }
+        if (taken) {
+            pumping_give(dwell);
+        } else if (!done && left_ns > 0) {
+            poll(NULL, 0, 1); /* another flush is at it */
+        }
+        if (done || left_ns == 0) {
+            return result;
+        }
+    }
+}
+
+int dwell_flush(dwell_t *dwell, int timeout_ms)
+{
+    if (dwell == NULL) {
+        return DWELL_OK;
+    }
+    struct calm calm = calm_begin();
+    uint64_t deadline_ns = now_ns() + (timeout_ms > 0 ? (uint64_t)timeout_ms * NS_PER_MS : 0);
+    sender_ensure(dwell);
+    atomic_fetch_add(&dwell->awaiting, 1);
+    uint64_t ticket = atomic_fetch_add(&dwell->flush_wanted, 1) + 1;
+    int result = atomic_load(&dwell->mode) == MODE_THREAD
+                     ? flush_by_sender(dwell, ticket, deadline_ns)
+                     : flush_by_caller(dwell, ticket, deadline_ns);
+    atomic_fetch_sub(&dwell->awaiting, 1);
+    calm_end(calm);
+    return result;
+}
+
+/* ---- Open, close, fork ---- */
+
+/* Puts everything but options and models at its beginning: for open, and for the child of a fork,
+ * where the caller has closed what was open. No other thread knows the handle. */
+static void state_reset(struct dwell *dwell)
+{
+    dwell->generation = ++all.generations;
+    identity_make(dwell);
+
+    for (uint32_t i = 0; i <= dwell->lane_count; i++) {
+        struct lane *lane = &dwell->lanes[i];
+        atomic_store(&lane->head, 0);
+        atomic_store(&lane->tail, 0);
+        atomic_store(&lane->recorded, 0);
+        atomic_store(&lane->dropped, 0);
+        atomic_store(&lane->evidence, 0);
+        atomic_store(&lane->owned, false);
+        lane->tail_seen = 0;
+        lane->flush_target = 0;
+        lane->schedstat_fd = -1;
+    }
+    atomic_store(&dwell->mode, MODE_UNSTARTED);
+    atomic_store(&dwell->dozing, false);
+    atomic_store(&dwell->muted, false);
+    atomic_store(&dwell->lanes_used, 0);
+    atomic_store(&dwell->lanes_free, dwell->lane_count);
+    atomic_store(&dwell->crowded, 0);
+    atomic_store(&dwell->last_pump_ns, clock_ns(CLOCK_MONOTONIC_COARSE));
+    dwell->wake_fd = -1;
+    dwell->statm_fd = -1;
+
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes); /* these three cannot fail with glibc and musl */
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&dwell->flushed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    atomic_store(&dwell->flush_wanted, 0);
+    atomic_store(&dwell->awaiting, 0);
+    dwell->flush_done = 0;
+    dwell->flush_failed = 0;
+    dwell->flush_open = 0;
+    dwell->flush_asked = 0;
+    dwell->flush_flying = 0;
+    atomic_store(&dwell->stop, false);
+
+    atomic_store(&dwell->pumping, false);
+    dwell->socket = -1;
+    dwell->gone_ns = now_ns();
+    dwell->retry_ns = 0;
+    dwell->tried_ns = 0;
+    dwell->backoff_ns = BACKOFF_MIN_NS;
+    dwell->next_lane = 0;
+    batch_clear(&dwell->out);
+    dwell->out.preamble_bytes = 0;
+    dwell->out.sent_bytes = 0;
+    atomic_store(&dwell->assembled, 0);
+    atomic_store(&dwell->given_up, 0);
+    atomic_store(&dwell->sent, 0);
+    atomic_store(&dwell->unconfirmed, 0);
+    atomic_store(&dwell->batches, 0);
+    atomic_store(&dwell->sent_bytes, 0);
+    atomic_store(&dwell->connections, 0);
+    atomic_store(&dwell->connected, false);
+}
+
+static void descriptors_close(struct dwell *dwell)
+{
+    for (uint32_t i = 0; i < dwell->lane_count; i++) {
+        close_fd(&dwell->lanes[i].schedstat_fd);
+    }
+    close_fd(&dwell->socket);
+    close_fd(&dwell->wake_fd);
+    close_fd(&dwell->statm_fd);
+}
+
+/* No lock is held by another thread while a process forks, or its child could never take it. */
+static void fork_prepare(void)
+{
+    pthread_mutex_lock(&all.lock);
+    for (unsigned i = 0; i < HANDLES_MAX; i++) {
+        if (all.open[i] != NULL) {
+            pthread_mutex_lock(&all.open[i]->lock);
+        }
+    }
+}
+
+static void fork_parent(void)
+{
+    for (unsigned i = HANDLES_MAX; i-- > 0;) {
+        if (all.open[i] != NULL) {
+            pthread_mutex_unlock(&all.open[i]->lock);
+        }
+    }
+    pthread_mutex_unlock(&all.lock);
+}
+
+/* The child has one thread. What the others were in the middle of is begun anew. */
+static void fork_child(void)
+{
+    struct calm calm = calm_begin();
+    for (unsigned i = 0; i < HANDLES_MAX; i++) {
+        if (all.open[i] != NULL) {
+            descriptors_close(all.open[i]);
+            state_reset(all.open[i]);
+        }
+    }
+    calm_end(calm);
+    fork_parent();
+}
+
+static void all_prepare(void)
+{
+    all.ready = pthread_key_create(&all.key, thread_ended) == 0 &&
+                pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+}
+
+/* Copies a text that fits, else leaves "not given". */
+static void text_keep(char *out, const char *text)
+{
+    size_t len = text != NULL ? strlen(text) : 0;
+    if (len < TEXT_BYTES) {
+        memcpy(out, text != NULL ? text : "", len);
+        out[len] = '\0';
+    }
+}
+
+static void path_add(struct dwell *dwell, const char *directory, const char *below, bool private)
+{
+    char *path = dwell->paths[dwell->path_count];
+    int len = snprintf(path, PATH_BYTES, "%s%s/ingest.sock", directory, below);
+    if (len > 0 && (size_t)len < PATH_BYTES) {
+        dwell->private_path[dwell->path_count] = private;
+        dwell->path_count++;
+    }
+}
+
+/* The environment is read once: another thread may change it later. */
+static void paths_find(struct dwell *dwell, const char *directory)
+{
+    const char *set = directory != NULL ? directory : getenv("DWELL_DIR");
+    if (set != NULL && set[0] != '\0') {
+        path_add(dwell, set, "", false);
+        return;
+    }
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    char uid[32];
+    snprintf(uid, sizeof uid, "-%lu", (unsigned long)geteuid());
+    if (runtime != NULL && runtime[0] != '\0') {
+        path_add(dwell, runtime, "/dwell", false);
+    }
+    path_add(dwell, "/run/dwell", "", false);
+    path_add(dwell, "/tmp/dwell", uid, true);
+}
+
+static uint32_t in_range(uint32_t value, uint32_t standard, uint32_t min, uint32_t max)
+{
+    value = value == 0 ? standard : value;
+    value = value < min ? min : value;
+    return value > max ? max : value;
+}
+
+/* Lays out one part of the mapping: returns its offset. */
+static size_t part_add(size_t *bytes, size_t count, size_t size)
+{
+    size_t at = (*bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+    *bytes = at + count * size; /* all counts have ceilings: far below SIZE_MAX */
+    return at;
+}
+
+/* Maps all memory of a handle. Pages cost nothing until they are written to. */
+static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_bytes)
+{
+    size_t bytes = 0;
+    part_add(&bytes, 1, sizeof(struct dwell));
+    size_t lanes_at = part_add(&bytes, lanes + 1, sizeof(struct lane));
+    size_t models_at = part_add(&bytes, models, sizeof(struct dwell_model));
+    size_t refs_at = part_add(&bytes, models, sizeof(struct batch_ref));
+    size_t strings_at = part_add(&bytes, 1, BATCH_BYTES);
+    size_t records_at = part_add(&bytes, 1, BATCH_BYTES);
+    size_t since_at = part_add(&bytes, ((size_t)lanes + 1) * models, sizeof(uint64_t));
+    size_t rings_at = part_add(&bytes, (size_t)lanes + 1, ring_bytes);
+    uint8_t *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) {
+        return NULL;
+    }
+    (void)madvise(map, bytes, MADV_NOHUGEPAGE); /* only saves memory */
+
+    struct dwell *dwell = (struct dwell *)map;
+    dwell->map_bytes = bytes;
+    dwell->lane_count = lanes;
+    dwell->models_max = models;
+    dwell->ring_bytes = ring_bytes;
+    dwell->lanes = (struct lane *)(map + lanes_at);
+    dwell->models = (struct dwell_model *)(map + models_at);
+    dwell->refs = (struct batch_ref *)(map + refs_at);
+    dwell->out.strings = map + strings_at;
+    dwell->out.records = map + records_at;
+    for (uint32_t i = 0; i <= lanes; i++) {
+        dwell->lanes[i].ring = map + rings_at + i * ring_bytes;
+        dwell->lanes[i].since = (uint64_t *)(map + since_at) + (size_t)i * models;
+    }
+    return dwell;
+}
+
+static struct dwell *handle_make(const struct dwell_options *options)
+{
+    uint32_t lanes = in_range(options->threads_max, 64, 1, 1024);
+    uint32_t models = in_range(options->models_max, 1024, 1, 65536);
+    uint32_t wanted = in_range(options->buffer_bytes, 1U << 18, 1U << 16, 1U << 24);
+    size_t ring_bytes = 1U << 16;
+    while (ring_bytes < wanted) {
+        ring_bytes *= 2;
+    }
+    struct dwell *dwell = memory_map(lanes, models, ring_bytes);
+    if (dwell == NULL) {
+        return NULL;
+    }
+    double percent = options->evidence_percent;
+    percent = percent > 0 ? percent : 1; /* also for NaN */
+    dwell->cost_factor = 100 / (percent < 100 ? percent : 100);
+    bool known =
+        options->evidence >= DWELL_EVIDENCE_NONE && options->evidence <= DWELL_EVIDENCE_FULL;
+    dwell->evidence = known ? options->evidence : DWELL_EVIDENCE_CPU;
+    dwell->keep_ns = in_range(options->keep_ms, 10000, 1, UINT32_MAX) * NS_PER_MS;
+    dwell->close_timeout_ns = in_range(options->close_timeout_ms, 1000, 1, UINT32_MAX) * NS_PER_MS;
+    dwell->threaded = !options->no_thread;
+    dwell->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    text_keep(dwell->service_name, options->service_name);
+    text_keep(dwell->service_version, options->service_version);
+    text_keep(dwell->constitutional_hash, options->constitutional_hash);
+    paths_find(dwell, options->directory);
+    pthread_mutex_init(&dwell->lock, NULL); /* cannot fail without attributes */
+    return dwell;
+}
+
+/* Makes the handle known to forks and ending threads. -1 when there are too many. */
+static int handle_register(struct dwell *dwell)
+{
+    int result = -1;
+    pthread_mutex_lock(&all.lock);
+    for (uint32_t i = 0; i < HANDLES_MAX && result != 0; i++) {
+        if (all.open[i] == NULL) {
+            dwell->index = i;
+            state_reset(dwell);
+            all.open[i] = dwell;
+            result = 0;
+        }
+    }
+    pthread_mutex_unlock(&all.lock);
+    return result;
+}
+
+static void handle_free(struct dwell *dwell)
+{
+    descriptors_close(dwell);
+    pthread_cond_destroy(&dwell->flushed);
+    pthread_mutex_destroy(&dwell->lock);
+    munmap(dwell, dwell->map_bytes);
+}
+
+dwell_t *dwell_open(const struct dwell_options *options)
+{
+    struct dwell_options own = {0};
+    const char *disabled = getenv("DWELL_DISABLED");
+    if (disabled != NULL && strcmp(disabled, "1") == 0) {
+        return NULL;
+    }
+    if (options != NULL) {
+        memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
+    }
+    struct calm calm = calm_begin();
+    pthread_once(&all.once, all_prepare);
+    struct dwell *dwell = all.ready ? handle_make(&own) : NULL;
+    if (dwell != NULL && handle_register(dwell) != 0) {
+        munmap(dwell, dwell->map_bytes);
+        dwell = NULL;
+    }
+    if (dwell != NULL) {
+        sender_ensure(dwell);
+    }
+    calm_end(calm);
+    return dwell;
+}
+
+/* Without a connection: true when the last one left nothing open, so that only the Goodbye is lost. */
+static bool all_is_confirmed(struct dwell *dwell)
+{
+    uint64_t kept = calls_counted(dwell) - lane_drops(dwell) - get(&dwell->given_up);
+    return kept > 0 && kept == get(&dwell->sent) && get(&dwell->unconfirmed) == 0;
+}
+
+/* Sends all that waits, a Flush and a Goodbye, and waits for the answer. */
+static int farewell(struct dwell *dwell)
+{
+    uint64_t deadline_ns = now_ns() + dwell->close_timeout_ns;
+    int result = DWELL_OK;
+    int answer = DWELL_OK;
+    unsigned failures = 0;
+    dwell->closing = true;
+    uint64_t ticket = atomic_fetch_add(&dwell->flush_wanted, 1) + 1;
+    for (;;) {
+        dwell->retry_ns = 0; /* a connection that broke is tried again at once, once */
+        bool more = pump(dwell, BATCHES_AT_ONCE);
+        failures += dwell->socket < 0 ? 1 : 0;
+        if (failures == 2) {
+            return all_is_confirmed(dwell) ? result : DWELL_UNCONFIRMED;
+        }
+        if (flush_is_done(dwell, ticket, &answer)) {
+            if (answer == DWELL_OK) {
+                return result;
+            }
+            result = answer; /* what was sent before is in doubt; the rest can still go */
+            ticket = atomic_fetch_add(&dwell->flush_wanted, 1) + 1;
+        }
+        uint64_t left_ns = less_or_zero(deadline_ns, now_ns());
+        if (left_ns == 0) {
+            return DWELL_TIMEOUT;
+        }
+        if (!more && dwell->socket >= 0) {
+            pause_for(dwell, left_ns);
+        }
+    }
+}
+
+int dwell_close(dwell_t *dwell)
+{
+    if (dwell == NULL) {
+        return DWELL_OK;
+    }
+    struct calm calm = calm_begin();
+    pthread_mutex_lock(&all.lock);
+    all.open[dwell->index] = NULL;
+    pthread_mutex_unlock(&all.lock);
+
+    if (atomic_load(&dwell->mode) == MODE_THREAD) {
+        atomic_store(&dwell->stop, true);
+        sender_wake(dwell);
+        pthread_join(dwell->sender, NULL);
+    }
+    bool silent = calls_counted(dwell) == 0 && dwell->socket < 0;
+    int result = silent ? DWELL_OK : farewell(dwell);
+    handle_free(dwell);
+    calm_end(calm);
+    return result;
+}
+
+/* ---- Models, figures ---- */
+
+const struct dwell_model *dwell_model(dwell_t *dwell, const char *name)
+{
+    size_t len = name != NULL ? strlen(name) : 0;
+    if (dwell == NULL || len == 0 || len > NAME_MAX_BYTES) {
+        return NULL;
+    }
+    struct calm calm = calm_begin();
+    uint64_t hash = 0xCBF29CE484222325ULL; /* FNV-1a, 64 bit: only spares most comparisons */
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ (uint8_t)name[i]) * 0x100000001B3ULL;
+    }
+    struct dwell_model *found = NULL;
+    pthread_mutex_lock(&dwell->lock);
+    for (uint32_t i = 0; i < dwell->model_count && found == NULL; i++) {
+        struct dwell_model *model = &dwell->models[i];
+        if (model->hash == hash && model->name_bytes == len &&
+            memcmp(model->name, name, len) == 0) {
+            found = model;
+        }
+    }
+    if (found == NULL && dwell->model_count < dwell->models_max) {
+        found = &dwell->models[dwell->model_count];
+        found->dwell = dwell;
+        found->index = dwell->model_count++;
+        found->name_bytes = (uint32_t)len;
+        found->hash = hash;
+        memcpy(found->name, name, len);
+    }
+    pthread_mutex_unlock(&dwell->lock);
+    calm_end(calm);
+    return found;
+}
+
+void dwell_stats(dwell_t *dwell, struct dwell_stats *ret_stats)
+{
+    if (ret_stats == NULL) {
+        return;
+    }
+    struct dwell_stats stats = {.size = ret_stats->size};
+    if (dwell != NULL) {
+        uint32_t live = lanes_live(dwell);
+        for (uint32_t i = 0; i < live; i++) {
+            stats.evidence += get(&lane_at(dwell, i, live)->evidence);
+        }
+        stats.sent = get(&dwell->sent);
+        stats.dropped = lane_drops(dwell) + get(&dwell->given_up);
+        stats.recorded = calls_counted(dwell);
+        stats.unconfirmed = get(&dwell->unconfirmed);
+        stats.batches = get(&dwell->batches);
+        stats.sent_bytes = get(&dwell->sent_bytes);
+        stats.connections = get(&dwell->connections);
+        stats.connected = atomic_load_explicit(&dwell->connected, memory_order_relaxed);
+    }
+    memcpy(ret_stats, &stats, stats.size < sizeof stats ? stats.size : sizeof stats);
+}
+
+const char *dwell_version(void)
+{
+    return DWELL_VERSION;
+}

@@ -1,0 +1,269 @@
+/*
+ * libdwell: tells the daemon dwelld what the inferences of this process cost.
+ * It does not aggregate, does not read anything back but confirmations, and never gets in the way:
+ * without a daemon every call is still cheap and correct. Two files, libc and pthreads only.
+ *
+ *     dwell_t *dwell = dwell_open(NULL);
+ *     const struct dwell_model *model = dwell_model(dwell, "resnet50");
+ *
+ *     struct dwell_track track;
+ *     dwell_track_begin(&track, model);
+ *     bool failed = !infer(…);
+ *     dwell_track_end(&track, failed);
+ *
+ *     dwell_close(dwell);
+ *
+ * Threads. dwell_model, dwell_track_*, dwell_sample, dwell_flush and dwell_stats may be called by
+ * any number of threads at once. dwell_close may not run beside another call on the same handle or
+ * on its models, and ends both. None of them may be called from a signal handler.
+ *
+ * Recording (dwell_track_* and dwell_sample) does not block, allocate, print, raise signals or
+ * change errno, and takes no lock: each thread writes into a place of its own. What cannot be kept
+ * is dropped, counted, and the count is sent with the next batch. dwell_model, dwell_flush,
+ * dwell_close and dwell_stats may wait for one another for some microseconds. The first record of
+ * a thread takes some 30 µs longer, because it opens files and tries out what a reading costs.
+ *
+ * Sending. A thread of the library, with all signals masked, sends what was recorded every 50 ms,
+ * or sooner when 64 kB wait. It looks for the daemon again when it is gone, after 10 ms at first
+ * and 5 s at most. Once there was none for 10 s (keep_ms), what is recorded is dropped.
+ *
+ * Exit. A process that ends without dwell_close or dwell_flush loses what still waits.
+ *
+ * Fork. The child goes on with the same handle, models and options as a client of its own: what the
+ * parent had not sent stays with the parent. Its sending thread starts at its first record.
+ * A track begun before the fork may be ended on both sides. dwell_close of either side does not
+ * concern the other. (After a raw clone() or _Fork(), which run no fork handlers, the child must
+ * not use the handle.)
+ *
+ * A NULL handle, a NULL model and a NULL sample make every call a no-op. With DWELL_DISABLED=1 in
+ * the environment dwell_open returns NULL.
+ *
+ * Structs that begin with `size` hold sizeof of themselves there, so that they can grow. Members
+ * that are 0 or NULL take the default. Text is UTF-8, ends with a zero byte, and is copied before
+ * the call returns.
+ *
+ * Compiles as C99 and as C++.
+ */
+#ifndef DWELL_CLIENT_DWELL_H
+#define DWELL_CLIENT_DWELL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define DWELL_API __attribute__((visibility("default")))
+#else
+#define DWELL_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A connection to the daemon and all that waits for it. Opaque. */
+typedef struct dwell dwell_t;
+
+/* A model of one handle. Opaque; valid until dwell_close of that handle. */
+struct dwell_model;
+
+/* What an inference is asked for besides its time. A reading costs about 1.5 µs (cpu) or 3.5 µs
+ * (full) an inference, and is taken only as often as dwell_options.evidence_percent allows. */
+enum dwell_evidence {
+    DWELL_EVIDENCE_DEFAULT, /* cpu */
+    DWELL_EVIDENCE_NONE,    /* nothing: no CPU figure, so the daemon's verdict stays unknown */
+    DWELL_EVIDENCE_CPU,     /* CPU time of the thread, page faults, voluntary switches */
+    DWELL_EVIDENCE_FULL     /* also the wait for a CPU, and the memory of the process */
+};
+
+struct dwell_options {
+    size_t size; /* sizeof(struct dwell_options) */
+
+    /* Where the daemon's sockets are. NULL: $DWELL_DIR, else the first of $XDG_RUNTIME_DIR/dwell,
+     * /run/dwell and /tmp/dwell-<uid> in which ingest.sock exists. At most 95 bytes. */
+    const char *directory;
+
+    /* Who is speaking, at most 255 bytes each. NULL: not said. */
+    const char *service_name;
+    const char *service_version;
+    const char *constitutional_hash;
+
+    enum dwell_evidence evidence;
+    double evidence_percent; /* of the time of a model's inferences that evidence may cost: more
+                                than 0, at most 100. Default 1. */
+    uint32_t threads_max;    /* threads that record at once and have a buffer of their own: 1 to
+                                1024, default 64. The others share one and may drop. */
+    uint32_t models_max;     /* 1 to 65536, default 1024 */
+    uint32_t buffer_bytes;   /* of each thread: rounded up to a power of two between 64 kB and
+                                16 MB; default 256 kB. Memory is used once it is written to. */
+    uint32_t keep_ms; /* how long records wait for a daemon that is gone, before they are dropped:
+                         its windows go by the time of arrival. Default 10000 */
+    uint32_t close_timeout_ms; /* how long dwell_close may take; default 1000 */
+    bool
+        no_thread; /* no sending thread: recording calls send every 50 ms or 64 kB, without waiting.
+                       What a service recorded last is sent only by its next call of any kind. */
+};
+
+/* One inference being measured: on the caller's stack, filled by dwell_track_begin. Copying it
+ * between begin and end is fine; never ending it is fine too, and records nothing. */
+struct dwell_track {
+    uint64_t opaque[16];
+};
+
+struct dwell_label {
+    const char *key;   /* 1 to 256 bytes */
+    const char *value; /* at most 256 bytes */
+};
+
+/* Which numbers of a struct dwell_sample were set; add them up in `has`. */
+enum dwell_part {
+    DWELL_HAS_CPU_PERCENT_BEFORE = 1 << 0,
+    DWELL_HAS_CPU_PERCENT_DURING = 1 << 1,
+    DWELL_HAS_MEMORY_MB_BEFORE = 1 << 2,
+    DWELL_HAS_MEMORY_MB_AFTER = 1 << 3,
+    DWELL_HAS_QUEUE_MS = 1 << 4,
+    DWELL_HAS_BATCH_SIZE = 1 << 5,
+    DWELL_HAS_USER_MS = 1 << 6,
+    DWELL_HAS_SYSTEM_MS = 1 << 7,
+    DWELL_HAS_RUNQUEUE_MS = 1 << 8,
+    DWELL_HAS_MINOR_FAULTS = 1 << 9,
+    DWELL_HAS_MAJOR_FAULTS = 1 << 10,
+    DWELL_HAS_VOLUNTARY_SWITCHES = 1 << 11,
+    DWELL_HAS_BYTES_MOVED = 1 << 12,
+    DWELL_HAS_FLOPS = 1 << 13,
+    DWELL_HAS_THREADS = 1 << 14
+};
+
+/*
+ * One inference that the caller measured. Required: a name (`model` or `model_name`) and
+ * execution_time_ms. Numbers must be finite and not negative. The library sends what it is given;
+ * the daemon judges, and counts what it refuses under a reason.
+ */
+struct dwell_sample {
+    size_t size;  /* sizeof(struct dwell_sample) */
+    uint32_t has; /* DWELL_HAS_… of the numbers below that are set; the others are not sent */
+    bool error;   /* the inference failed */
+
+    const struct dwell_model *model; /* of the same handle; cheaper than a name, and wins over it */
+    const char *model_name;          /* 1 to 256 bytes */
+
+    double execution_time_ms;  /* 0 to 1e12 */
+    double cpu_percent_before; /* 100 = one core */
+    double cpu_percent_during;
+    double memory_mb_before; /* MiB */
+    double memory_mb_after;
+    double queue_ms;   /* waited before execution began; not part of execution_time_ms */
+    double batch_size; /* inputs handled together */
+
+    /* Evidence: what the inference used. */
+    double user_ms;
+    double system_ms;
+    double runqueue_ms; /* ready, but without a CPU */
+    double minor_faults;
+    double major_faults;
+    double voluntary_switches;
+    double bytes_moved; /* a hint: memory traffic that the inference needs */
+    double flops;       /* a hint: floating point operations */
+    double threads;     /* that worked on it */
+
+    uint64_t timestamp_unix_nano; /* 0: not sent */
+    const uint8_t *trace_id;      /* 16 bytes, or NULL */
+    const uint8_t *span_id;       /* 8 bytes, or NULL */
+    const char *device;           /* "cpu", "cuda:0", …, or NULL; at most 256 bytes */
+    const char *error_text;       /* or NULL; implies error */
+    const struct dwell_label *labels;
+    size_t label_count; /* at most 16 */
+};
+
+/* Since dwell_open, or since the fork in a child. */
+struct dwell_stats {
+    size_t size; /* sizeof(struct dwell_stats), set by the caller */
+
+    uint64_t recorded; /* calls of dwell_track_end* and dwell_sample with a handle */
+    uint64_t sent;     /* of these: handed to the kernel on a connection to the daemon */
+    uint64_t dropped;  /* of these: given up */
+    uint64_t
+        unconfirmed;     /* of those sent: on a connection that broke before the daemon confirmed */
+    uint64_t evidence;   /* inferences for which evidence was taken */
+    uint64_t batches;    /* sent */
+    uint64_t sent_bytes; /* of batches */
+    uint64_t connections; /* made; all but the first are reconnects */
+    bool connected;
+};
+
+enum dwell_result {
+    DWELL_OK = 0,
+    DWELL_TIMEOUT = -1,    /* the time was over first; nothing is lost by that */
+    DWELL_UNCONFIRMED = -2 /* the connection broke, or there is none: some may not have arrived */
+};
+
+/*
+ * Opens a handle; `options` NULL: every default. Needs no daemon, and waits for none. The caller
+ * owns the handle and gives it back with dwell_close.
+ * NULL when DWELL_DISABLED=1, when memory or a thread key could not be had, or when 16 handles are
+ * open: an application need not care, since a NULL handle is a no-op. Out-of-range options are
+ * taken as the nearest that is in range; text that is too long as not given.
+ */
+DWELL_API dwell_t *dwell_open(const struct dwell_options *options);
+
+/*
+ * Sends what is buffered, says goodbye, waits until the daemon has taken everything, at most
+ * close_timeout_ms, and frees the handle and its models whatever the outcome. Without a daemon it
+ * does not wait. Returns DWELL_OK when the daemon took all that was sent or nothing was recorded,
+ * else DWELL_TIMEOUT or DWELL_UNCONFIRMED. In a forked child the same for the child's own records.
+ */
+DWELL_API int dwell_close(dwell_t *dwell);
+
+/*
+ * The model of that name, 1 to 256 bytes; the same pointer for the same name. Make it once, outside
+ * of the hot path: it takes a lock. The handle owns it. NULL when the name is NULL, empty or too
+ * long, and past models_max; tracking NULL is a no-op.
+ */
+DWELL_API const struct dwell_model *dwell_model(dwell_t *dwell, const char *name);
+
+/*
+ * Begins an inference of `model`: with evidence `none` one clock reading. Evidence is taken for the
+ * first inference of a model on a thread, and then whenever the time of the inferences since would
+ * make its cost no more than evidence_percent. Of other inferences no CPU figure is sent.
+ */
+DWELL_API void dwell_track_begin(struct dwell_track *track, const struct dwell_model *model);
+
+/*
+ * Ends it and records one sample; `failed` marks the inference as an error. Evidence is left out
+ * when another thread ends it than began it. A second end of the same track is a no-op.
+ */
+DWELL_API void dwell_track_end(struct dwell_track *track, bool failed);
+
+/*
+ * As dwell_track_end, with more to say: everything of `more` is sent but its model, its
+ * execution_time_ms, and numbers that were measured. NULL: as dwell_track_end(track, false).
+ */
+DWELL_API void dwell_track_end_with(struct dwell_track *track, const struct dwell_sample *more);
+
+/*
+ * Records a sample as it is. One that is over 16 kB long, or whose `size` is not that of a struct
+ * dwell_sample of this or a later version, is dropped.
+ */
+DWELL_API void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample);
+
+/*
+ * Sends what was recorded before the call and waits, at most timeout_ms (0 or less: not at all),
+ * until the daemon has applied it. Returns DWELL_OK when the daemon said so, then the records show
+ * in its next answer; else DWELL_TIMEOUT or DWELL_UNCONFIRMED. Dropped records are not waited for.
+ */
+DWELL_API int dwell_flush(dwell_t *dwell, int timeout_ms);
+
+/*
+ * Fills as much of `ret_stats` as its `size` has room for. recorded - sent - dropped still waits.
+ * Figures are read one after the other: they agree exactly only while nobody records or sends.
+ */
+DWELL_API void dwell_stats(dwell_t *dwell, struct dwell_stats *ret_stats);
+
+/* The version of the library, "0.1.0"; static. */
+DWELL_API const char *dwell_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

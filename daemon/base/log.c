@@ -1,0 +1,323 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    PIECE_MAX = 8, /* one character as shown: itself, at most four bytes, or "\u202e" */
+    TAIL_MAX = 8,  /* "…", quote, brace and newline, which a full line still has room for */
+};
+
+static const char *const level_words[] = {"error", "warning", "info", "debug"};
+_Static_assert(sizeof level_words / sizeof level_words[0] == LOG_LEVEL_COUNT, "a word a level");
+
+/* All but the atomics are written by log_init only, while there is one thread. */
+static struct {
+    int fd;
+    char hash[LOG_HASH_MAX + 1];
+    struct clock clock;
+    atomic_int level; /* -1 until log_init: nothing is written */
+    atomic_int format;
+} state = {.level = -1};
+
+void log_init(const struct log_options *options)
+{
+    state.fd = options->fd;
+    state.clock = options->clock;
+    size_t len = strnlen(options->hash, LOG_HASH_MAX);
+    for (size_t i = 0; i < len; i++) {
+        /* The hash stands outside of the escaped part: only what cannot end its brackets. */
+        char c = options->hash[i];
+        bool safe = c > ' ' && c <= '~' && strchr("[]\"\\", c) == NULL;
+        state.hash[i] = safe ? c : '?';
+    }
+    state.hash[len] = '\0';
+    log_set(options->level, options->format);
+}
+
+void log_set(enum log_level level, enum log_format format)
+{
+    atomic_store(&state.format, (int)format);
+    atomic_store(&state.level, (int)level);
+}
+
+bool log_enabled(enum log_level level)
+{
+    return (int)level <= atomic_load_explicit(&state.level, memory_order_relaxed);
+}
+
+/* --- one character at a time --- */
+
+static size_t put_hex(char *piece, char kind, unsigned value, unsigned digits)
+{
+    piece[0] = '\\';
+    piece[1] = kind;
+    for (unsigned i = 0; i < digits; i++) {
+        piece[2 + i] = "0123456789abcdef"[(value >> (4 * (digits - 1 - i))) & 0xF];
+    }
+    return 2 + digits;
+}
+
+static size_t put_ascii(char *piece, unsigned char c)
+{
+    static const char named[][2] = {{'\n', 'n'}, {'\r', 'r'}, {'\t', 't'}, {'\\', '\\'}};
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        if (c == (unsigned char)named[i][0]) {
+            piece[0] = '\\';
+            piece[1] = named[i][1];
+            return 2;
+        }
+    }
+    if (c < ' ' || c == 0x7F) {
+        return put_hex(piece, 'x', c, 2);
+    }
+    piece[0] = (char)c;
+    return 1;
+}
+
+/* Control characters beyond ASCII, line and paragraph separators, and what changes the direction
+ * of text: each could make a line look like something it is not. */
+static bool is_deceptive(uint32_t point)
+{
+    return (point >= 0x80 && point <= 0x9F) || point == 0x61C || point == 0x200E ||
+           point == 0x200F || (point >= 0x2028 && point <= 0x202E) ||
+           (point >= 0x2066 && point <= 0x2069) || point == 0xFEFF;
+}
+
+static size_t utf8_length(unsigned char lead)
+{
+    return lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+}
+
+static uint32_t utf8_point(const char *bytes, size_t len)
+{
+    uint32_t point = (unsigned char)bytes[0] & (0xFFu >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        point = point << 6 | ((unsigned char)bytes[i] & 0x3F);
+    }
+    return point;
+}
+
+/* Writes the first character of `text` as it is shown; returns how many bytes of text that was. */
+static size_t escape_first(struct str text, char piece[PIECE_MAX], size_t *piece_len)
+{
+    unsigned char lead = (unsigned char)text.ptr[0];
+    if (lead < 0x80) {
+        *piece_len = put_ascii(piece, lead);
+        return 1;
+    }
+    size_t len = utf8_length(lead);
+    if (len > text.len || !str_is_utf8((struct str){text.ptr, len})) {
+        *piece_len = put_hex(piece, 'x', lead, 2);
+        return 1;
+    }
+    uint32_t point = utf8_point(text.ptr, len);
+    if (is_deceptive(point)) {
+        *piece_len = put_hex(piece, 'u', point, 4);
+    } else {
+        memcpy(piece, text.ptr, len);
+        *piece_len = len;
+    }
+    return len;
+}
+
+void log_escape(struct buf *out, struct str text)
+{
+    size_t at = 0;
+    while (at < text.len) {
+        char piece[PIECE_MAX];
+        size_t piece_len;
+        at += escape_first((struct str){text.ptr + at, text.len - at}, piece, &piece_len);
+        buf_append(out, piece, piece_len);
+    }
+}
+
+/* --- lines --- */
+
+/* Not a struct buf: a daemon that is out of memory must still be able to say so. */
+struct line {
+    char bytes[LOG_LINE_MAX];
+    size_t len;
+};
+
+static bool line_add(struct line *line, const char *bytes, size_t len)
+{
+    if (len > sizeof line->bytes - TAIL_MAX - line->len) {
+        return false;
+    }
+    memcpy(line->bytes + line->len, bytes, len);
+    line->len += len;
+    return true;
+}
+
+static void line_end(struct line *line, const char *tail)
+{
+    size_t len = strlen(tail);
+    memcpy(line->bytes + line->len, tail, len);
+    line->len += len;
+}
+
+/* In JSON the escapes of escape_first are text like any other, so backslashes double. */
+static size_t quote_piece(const char *piece, size_t len, char quoted[2 * PIECE_MAX])
+{
+    size_t out = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (piece[i] == '"' || piece[i] == '\\') {
+            quoted[out++] = '\\';
+        }
+        quoted[out++] = piece[i];
+    }
+    return out;
+}
+
+static void line_add_message(struct line *line, struct str message, bool json)
+{
+    while (message.len > 0) {
+        char piece[PIECE_MAX];
+        char quoted[2 * PIECE_MAX];
+        size_t len;
+        size_t used = escape_first(message, piece, &len);
+        size_t quoted_len = json ? quote_piece(piece, len, quoted) : 0;
+        if (!line_add(line, json ? quoted : piece, json ? quoted_len : len)) {
+            line_end(line, "…");
+            return;
+        }
+        message.ptr += used;
+        message.len -= used;
+    }
+}
+
+/* Year, month and day of a day counted from 1970-01-01, by whole cycles of 400 years that begin on
+ * 1 March, so that a leap day is the last of its year (Howard Hinnant, "chrono-Compatible Low-Level
+ * Date Algorithms", civil_from_days). gmtime_r would take the time zone's lock. */
+static void civil_from_days(uint64_t days, unsigned *year, unsigned *month, unsigned *day)
+{
+    days += 719468; /* from 0000-03-01 */
+    uint64_t cycle = days / 146097;
+    uint64_t of_cycle = days % 146097;
+    uint64_t years = (of_cycle - of_cycle / 1460 + of_cycle / 36524 - of_cycle / 146096) / 365;
+    uint64_t of_year = of_cycle - (365 * years + years / 4 - years / 100);
+    uint64_t from_march = (5 * of_year + 2) / 153;
+    *day = (unsigned)(of_year - (153 * from_march + 2) / 5 + 1);
+    *month = (unsigned)(from_march < 10 ? from_march + 3 : from_march - 9);
+    *year = (unsigned)(cycle * 400 + years + (*month <= 2));
+}
+
+static void line_puts(struct line *line, const char *text)
+{
+    (void)line_add(line, text, strlen(text)); /* the head of a line always fits */
+}
+
+static void line_add_head(struct line *line, enum log_level level, bool json)
+{
+    uint64_t ms = state.clock.wall_ns(state.clock.ctx) / NS_PER_MS;
+    unsigned of_day = (unsigned)(ms / 1000 % 86400);
+    unsigned year;
+    unsigned month;
+    unsigned day;
+    civil_from_days(ms / 1000 / 86400, &year, &month, &day);
+    char time[64];
+    (void)snprintf(time, sizeof time, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year, month, day,
+                   of_day / 3600, of_day / 60 % 60, of_day % 60, (unsigned)(ms % 1000));
+
+    line->len = 0;
+    line_puts(line, json ? "{\"constitutional_hash\":\"" : "[");
+    line_puts(line, state.hash);
+    line_puts(line, json ? "\",\"time\":\"" : "] ");
+    line_puts(line, time);
+    line_puts(line, json ? "\",\"level\":\"" : " ");
+    line_puts(line, level_words[level]);
+    line_puts(line, json ? "\",\"message\":\"" : " ");
+}
+
+static void write_line(enum log_level level, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void write_line(enum log_level level, const char *format, va_list args)
+{
+    int saved = errno;
+    /* As long as a line: what is cut here would not have fitted either. */
+    char message[LOG_LINE_MAX];
+    int len = vsnprintf(message, sizeof message, format, args);
+    size_t shown = len < 0 ? 0 : (size_t)len;
+    shown = shown < sizeof message ? shown : sizeof message - 1;
+
+    bool json = atomic_load_explicit(&state.format, memory_order_relaxed) == LOG_FORMAT_JSON;
+    struct line line;
+    line_add_head(&line, level, json);
+    line_add_message(&line, (struct str){message, shown}, json);
+    line_end(&line, json ? "\"}\n" : "\n");
+    ssize_t written;
+    do {
+        written = write(state.fd, line.bytes, line.len);
+    } while (written < 0 && errno == EINTR);
+    /* A log that cannot be written has nobody to tell. */
+    (void)written;
+    errno = saved;
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    if (!log_enabled(level)) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    write_line(level, format, args);
+    va_end(args);
+}
+
+/* --- limits --- */
+
+void log_limit_init(struct log_limit *limit, enum log_level level, const char *what, unsigned lines,
+                    uint64_t period_ns)
+{
+    *limit =
+        (struct log_limit){.what = what, .level = level, .lines = lines, .period_ns = period_ns};
+}
+
+static uint64_t limit_age_ns(const struct log_limit *limit)
+{
+    return state.clock.mono_ns(state.clock.ctx) - limit->began_ns;
+}
+
+void log_limit_end(struct log_limit *limit)
+{
+    if (limit->suppressed > 0) {
+        log_write(limit->level, "%llu more %s in the last %.1f s",
+                  (unsigned long long)limit->suppressed, limit->what,
+                  (double)limit_age_ns(limit) / (double)NS_PER_SECOND);
+    }
+    limit->suppressed = 0;
+    limit->written = 0;
+}
+
+void log_limit_tick(struct log_limit *limit)
+{
+    if (limit->written + limit->suppressed > 0 && limit_age_ns(limit) >= limit->period_ns) {
+        log_limit_end(limit);
+    }
+}
+
+void log_limited(struct log_limit *limit, const char *format, ...)
+{
+    if (!log_enabled(limit->level)) {
+        return;
+    }
+    log_limit_tick(limit);
+    if (limit->written + limit->suppressed == 0) {
+        limit->began_ns = state.clock.mono_ns(state.clock.ctx);
+    }
+    if (limit->written == limit->lines) {
+        limit->suppressed++;
+        return;
+    }
+    limit->written++;
+    va_list args;
+    va_start(args, format);
+    write_line(limit->level, format, args);
+    va_end(args);
+}

@@ -1,0 +1,197 @@
+/*
+ * The daemon's configuration and command line: one table of options, from which come the parser,
+ * --check-config, --print-config, the README's table and config/dwelld.json.
+ *
+ *     built-in < file < environment < --set
+ *
+ * It reads no file and no variable by itself: text, environment and arguments are handed in, and
+ * every problem is told as a line of text, all at once: `path.to.key: expects X, got Y`.
+ * It resolves no names and opens nothing. Made at start and at reload by one thread, constant and
+ * readable by any thread after.
+ */
+#ifndef DWELL_CONF_H
+#define DWELL_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/str.h"
+
+enum {
+    CONF_ERRORS_MAX_BYTES = 1 << 16, /* a good ceiling for the buffers of errors and warnings */
+    CONF_LABEL_KEYS_MAX = 16,
+    CONF_LAYERS_MAX = 64,
+    CONF_IDS_MAX = 256,
+    CONF_PAIRS_MAX = 64,
+};
+
+enum conf_classifier { CONF_CLASSIFIER_THRESHOLDS };
+
+/* Where to listen: a numeric address, so nothing has to be resolved. */
+struct conf_address {
+    char *host;    /* owned; "127.0.0.1" or "::1", without brackets */
+    uint16_t port; /* 0: the kernel chooses */
+    bool is_ipv6;
+};
+
+struct conf_ids {
+    uint32_t *ids; /* owned; NULL when count is 0 */
+    size_t count;
+};
+
+struct conf_texts {
+    char **texts; /* owned, each of them too */
+    size_t count;
+};
+
+struct conf_pair {
+    char *key;
+    char *value;
+};
+
+struct conf_pairs {
+    struct conf_pair *pairs; /* owned, each of them too; in the order given */
+    size_t count;
+};
+
+struct conf_layer {
+    char *layer; /* owned */
+    double budget_ms;
+    double soft_limit_pct; /* share of the budget, 0 to 1 */
+    bool strict_enforcement;
+};
+
+struct conf_layers {
+    struct conf_layer *layers; /* owned */
+    size_t count;
+};
+
+/* Texts are owned and never NULL after conf_load; "" stands for "not set". */
+struct conf {
+    struct {
+        char *name;
+        char *display_name;
+        char *version;
+        char *environment;
+        char *constitutional_hash;
+        bool enforce_hash;
+        struct conf_pairs attributes;
+    } service;
+    struct {
+        char *directory;
+        uint32_t mode; /* permission bits */
+        char *group;   /* name or number */
+        struct conf_ids allowed_uids;
+        struct conf_ids allowed_gids;
+        uint64_t max_frame_bytes;
+        uint64_t max_line_bytes;
+        uint64_t max_connections;
+        uint64_t idle_timeout_ms; /* 0: never */
+    } ingest;
+    struct {
+        struct conf_address listen;
+        uint64_t max_connections;
+        uint64_t timeout_ms;
+    } http;
+    struct {
+        uint64_t window_seconds;
+        uint64_t max_samples; /* 0: no cap */
+        uint64_t max_models;
+        struct conf_texts label_keys;
+        int classifier; /* enum conf_classifier */
+        double cpu_compute_threshold_percent;
+        double cpu_io_threshold_percent;
+        double latency_gpu_threshold_ms;
+    } profiling;
+    struct {
+        char *name_space; /* metrics.namespace */
+        char *families_file;
+        uint64_t max_series;
+        uint64_t max_series_per_family;
+        uint64_t max_label_bytes;
+        bool created_series;
+        bool constitutional_hash_label;
+    } metrics;
+    struct {
+        double total_ms;
+        struct conf_layers layers;
+    } budgets;
+    struct {
+        char *endpoint;
+        bool traces;
+        bool metrics;
+        double sample_rate;
+        bool batch;
+        struct conf_pairs headers; /* secret: never printed, never logged */
+        char *headers_file;
+    } otlp;
+    struct {
+        int level;  /* enum log_level */
+        int format; /* enum log_format */
+    } log;
+    struct {
+        uint64_t timeout_ms;
+    } shutdown;
+    struct {
+        char *file;
+    } state;
+};
+
+/* Everything that may say something, handed in. Members may be NULL or empty. */
+struct conf_sources {
+    const char *file_name; /* as shown in errors; NULL: no file was given */
+    struct str file_text;
+    char *const *environment; /* "NAME=value", ends with NULL */
+    const char *const *sets;  /* "path=value" */
+    size_t set_count;
+};
+
+/* Built-in values first, then every source in order of precedence, then what options must satisfy
+ * together. Appends a line to `errors` for each problem, and to `warnings` for OpenTelemetry
+ * variables that are ignored (their specification forbids to stop for them). Returns 0; ERR_SYNTAX
+ * when there were errors, ERR_NOMEM. `conf` then holds nothing. */
+int conf_load(struct conf *conf, const struct conf_sources *sources, struct buf *errors,
+              struct buf *warnings);
+
+void conf_fini(struct conf *conf);
+
+/* Appends the paths, separated by ", ", of options that differ and cannot change without a
+ * restart; nothing when a reload from `old` to `new` can be whole. */
+void conf_render_fixed_changes(struct buf *out, const struct conf *old, const struct conf *new);
+
+/* A file that stands for this configuration, secrets left out. */
+void conf_render_json(struct buf *out, const struct conf *conf);
+
+/* The README's table of options, in Markdown. */
+void conf_render_table(struct buf *out);
+
+/* --- command line --- */
+
+enum conf_action {
+    CONF_ACTION_RUN,
+    CONF_ACTION_CHECK,   /* --check-config */
+    CONF_ACTION_PRINT,   /* --print-config */
+    CONF_ACTION_TABLE,   /* --print-options-table, for the README */
+    CONF_ACTION_VERSION, /* --version */
+    CONF_ACTION_HELP,    /* --help */
+};
+
+struct conf_command {
+    enum conf_action action;
+    const char *file_name; /* borrowed from argv; NULL: none */
+    const char **sets;     /* owned array of texts borrowed from argv; NULL when there are none */
+    size_t set_count;
+};
+
+/* Returns 0; ERR_SYNTAX with a line in `errors` for each thing that is wrong (exit 64); ERR_NOMEM. */
+int conf_parse_command(struct conf_command *command, int argc, char *const *argv,
+                       struct buf *errors);
+
+void conf_command_fini(struct conf_command *command);
+
+void conf_render_help(struct buf *out);
+
+#endif

@@ -1,0 +1,162 @@
+#include "conf_table.h"
+
+/* Words stand in the order of the enumerations that conf.h names. */
+static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
+_Static_assert(sizeof level_words / sizeof level_words[0] == LOG_LEVEL_COUNT + 1, "a word a level");
+
+static const char *const format_words[] = {"text", "json", NULL};
+_Static_assert(sizeof format_words / sizeof format_words[0] == LOG_FORMAT_COUNT + 1,
+               "a word a format");
+
+static const char *const classifier_words[] = {"thresholds", NULL};
+
+/* The first layers, as the services that dwell watches have them. */
+static const char initial_layers[] =
+    "[{\"layer\": \"layer1_validation\", \"budget_ms\": 5},"
+    " {\"layer\": \"layer2_deliberation\", \"budget_ms\": 20},"
+    " {\"layer\": \"layer3_policy\", \"budget_ms\": 10},"
+    " {\"layer\": \"layer4_audit\", \"budget_ms\": 15, \"strict_enforcement\": false}]";
+
+/* A path of a socket must fit sun_path (108 bytes with its end) together with "/ingest.dgram". */
+#define DIRECTORY_MAX  94
+#define PATH_MAX_BYTES 4095
+#define DAY_MS         86400000.0
+
+#define AT(member)         .offset = offsetof(struct conf, member)
+#define BYTES(least, most) .min = (least), .max = (most)
+#define RANGE(least, most) .min = (least), .max = (most)
+
+/* Rows of one group stand together; groups and rows are printed in this order. */
+/* clang-format off */
+const struct conf_option conf_options[] = {
+    {"service.name", CONF_TEXT, BYTES(1, 256), "\"acgs2-agent-bus\"", AT(service.name),
+     .sentence = "The service that the daemon speaks for."},
+    {"service.display_name", CONF_TEXT, BYTES(1, 256), "\"ACGS-2\"", AT(service.display_name),
+     .sentence = "Its name in the title of reports."},
+    {"service.version", CONF_TEXT, BYTES(0, 256), "\"2.0.0\"", AT(service.version),
+     .sentence = "The service's version."},
+    {"service.environment", CONF_TEXT, BYTES(0, 256), "\"development\"", AT(service.environment),
+     .sentence = "Where it runs; also set by ENVIRONMENT."},
+    {"service.constitutional_hash", CONF_TOKEN, BYTES(1, LOG_HASH_MAX), "\"cdd01ef066bc6cf2\"",
+     AT(service.constitutional_hash),
+     .sentence = "The hash that every client should name; it begins each line of the log. Also set by "
+                 "CONSTITUTIONAL_HASH."},
+    {"service.enforce_hash", CONF_BOOL, .initial = "false", AT(service.enforce_hash),
+     .sentence = "Reject the records of clients that name another hash or none."},
+    {"service.attributes", CONF_PAIRS, RANGE(0, CONF_PAIRS_MAX), "{}", AT(service.attributes),
+     .sentence = "More resource attributes for OTLP."},
+
+    {"ingest.directory", CONF_TEXT, BYTES(0, DIRECTORY_MAX), "\"\"", AT(ingest.directory),
+     .sentence = "Directory of the sockets. Empty: $DWELL_DIR, $RUNTIME_DIRECTORY, "
+                 "$XDG_RUNTIME_DIR/dwell or /tmp/dwell-UID, the first that there is."},
+    {"ingest.mode", CONF_MODE, RANGE(0, 0777), "\"0660\"", AT(ingest.mode),
+     .sentence = "Permissions of the sockets, but for admin.sock, which is the owner's alone."},
+    {"ingest.group", CONF_TEXT, BYTES(0, 64), "\"\"", AT(ingest.group),
+     .sentence = "Group of the sockets, by name or number. Empty: the daemon's own."},
+    {"ingest.allowed_uids", CONF_IDS, RANGE(0, CONF_IDS_MAX), "[]", AT(ingest.allowed_uids),
+     .sentence = "Users who may send. Empty: all who can open the socket."},
+    {"ingest.allowed_gids", CONF_IDS, RANGE(0, CONF_IDS_MAX), "[]", AT(ingest.allowed_gids),
+     .sentence = "Groups whose members may send. Empty: all who can open the socket."},
+    {"ingest.max_frame_bytes", CONF_WHOLE, RANGE(1024, 16777215), "1048576", "bytes",
+     AT(ingest.max_frame_bytes),
+     .sentence = "Longest binary batch; a longer one ends its connection."},
+    {"ingest.max_line_bytes", CONF_WHOLE, RANGE(256, 16777215), "65536", "bytes",
+     AT(ingest.max_line_bytes), .sentence = "Longest line of text; a longer one is rejected."},
+    {"ingest.max_connections", CONF_WHOLE, RANGE(1, 65536), "1024", AT(ingest.max_connections),
+     .sentence = "Clients at a time; more are turned away."},
+    {"ingest.idle_timeout_ms", CONF_WHOLE, RANGE(0, DAY_MS), "0", "ms", AT(ingest.idle_timeout_ms),
+     .sentence = "Close a client that has been silent for so long. 0: never."},
+
+    {"http.listen", CONF_ADDRESS, .initial = "\"127.0.0.1:9847\"", AT(http.listen),
+     .sentence = "Where Prometheus and people come; read-only. Port 0: the kernel chooses."},
+    {"http.max_connections", CONF_WHOLE, RANGE(1, 4096), "64", AT(http.max_connections),
+     .sentence = "HTTP clients at a time, on each address and socket."},
+    {"http.timeout_ms", CONF_WHOLE, RANGE(1000, 600000), "10000", "ms", AT(http.timeout_ms),
+     .sentence = "Close an HTTP client that makes no progress for so long."},
+
+    {"profiling.window_seconds", CONF_WHOLE, RANGE(6, 86400), "300", "s",
+     AT(profiling.window_seconds),
+     .sentence = "The stretch of time that quantiles and verdicts look back on, in 6 parts."},
+    {"profiling.max_samples", CONF_WHOLE, RANGE(0, 1000000), "0", AT(profiling.max_samples),
+     .sentence = "Also look back on no more than so many samples of a model. 0: no cap."},
+    {"profiling.max_models", CONF_WHOLE, RANGE(1, 1000000), "1000", AT(profiling.max_models),
+     .sentence = "Models kept apart; samples of more go to one overflow model."},
+    {"profiling.label_keys", CONF_KEYS, RANGE(0, CONF_LABEL_KEYS_MAX), "[]",
+     AT(profiling.label_keys),
+     .sentence = "Labels of samples that are kept, each combination a model of its own."},
+    {"profiling.classifier", CONF_CHOICE, .initial = "\"thresholds\"", AT(profiling.classifier),
+     .words = classifier_words,
+     .sentence = "How a model's bottleneck is found; this version knows thresholds."},
+    {"profiling.cpu_compute_threshold_percent", CONF_NUMBER, RANGE(0, 1e6), "50", "%",
+     .reloadable = true, AT(profiling.cpu_compute_threshold_percent),
+     .sentence = "A model is bound by computing when its mean CPU share is above; 100 is one core."},
+    {"profiling.cpu_io_threshold_percent", CONF_NUMBER, RANGE(0, 1e6), "20", "%",
+     .reloadable = true, AT(profiling.cpu_io_threshold_percent),
+     .sentence = "A model is bound by input and output when its mean CPU share is below."},
+    {"profiling.latency_gpu_threshold_ms", CONF_NUMBER, RANGE(0, 1e12), "1", "ms",
+     .reloadable = true, AT(profiling.latency_gpu_threshold_ms),
+     .sentence = "A model whose mean latency is below is too quick for a GPU to help."},
+
+    {"metrics.namespace", CONF_NAMESPACE, BYTES(0, 64), "\"acgs2\"", AT(metrics.name_space),
+     .sentence = "What the names of the models' metrics begin with. Empty: nothing."},
+    {"metrics.families_file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"",
+     AT(metrics.families_file),
+     .sentence = "File that declares metric families. Empty: the built-in ones."},
+    {"metrics.max_series", CONF_WHOLE, RANGE(1, 10000000), "100000", AT(metrics.max_series),
+     .sentence = "Series of clients' metrics in all; more go to one overflow series."},
+    {"metrics.max_series_per_family", CONF_WHOLE, RANGE(1, 10000000), "10000",
+     AT(metrics.max_series_per_family), .sentence = "Series of one metric family."},
+    {"metrics.max_label_bytes", CONF_WHOLE, RANGE(16, 4096), "256", "bytes",
+     AT(metrics.max_label_bytes), .sentence = "Longest value of a label of clients' metrics."},
+    {"metrics.created_series", CONF_BOOL, .initial = "false", AT(metrics.created_series),
+     .sentence = "Also expose _created series in OpenMetrics."},
+    {"metrics.constitutional_hash_label", CONF_BOOL, .initial = "false",
+     AT(metrics.constitutional_hash_label),
+     .sentence = "Give every series on /metrics a label constitutional_hash."},
+
+    {"budgets.total_ms", CONF_NUMBER, RANGE(0.001, 1e9), "50", "ms", AT(budgets.total_ms),
+     .sentence = "Time budget of a whole request."},
+    {"budgets.layers", CONF_LAYERS, RANGE(0, CONF_LAYERS_MAX), initial_layers, AT(budgets.layers),
+     .sentence = "Time budgets of a request's layers; soft_limit_pct is 0.8 and strict_enforcement "
+                 "true unless given."},
+
+    {"otlp.endpoint", CONF_ENDPOINT, BYTES(0, 1024), "\"\"", AT(otlp.endpoint),
+     .sentence = "Where traces and metrics go by OTLP/gRPC. Empty: nowhere. Also set by "
+                 "OTEL_EXPORTER_OTLP_ENDPOINT."},
+    {"otlp.traces", CONF_BOOL, .initial = "true", AT(otlp.traces), .sentence = "Export traces."},
+    {"otlp.metrics", CONF_BOOL, .initial = "true", AT(otlp.metrics),
+     .sentence = "Export metrics."},
+    {"otlp.sample_rate", CONF_NUMBER, RANGE(0, 1), "1", AT(otlp.sample_rate),
+     .sentence = "Share of traces that are exported."},
+    {"otlp.batch", CONF_BOOL, .initial = "true", AT(otlp.batch),
+     .sentence = "Export spans in batches rather than one by one."},
+    {"otlp.headers", CONF_PAIRS, RANGE(0, CONF_PAIRS_MAX), "{}", .secret = true, AT(otlp.headers),
+     .sentence = "Metadata of every export, such as keys. Never printed. Also set by "
+                 "OTEL_EXPORTER_OTLP_HEADERS."},
+    {"otlp.headers_file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(otlp.headers_file),
+     .sentence = "File with such metadata, so that it need not stand here."},
+
+    {"log.level", CONF_CHOICE, .initial = "\"info\"", .reloadable = true, AT(log.level),
+     .words = level_words, .sentence = "Least important lines that are written."},
+    {"log.format", CONF_CHOICE, .initial = "\"text\"", .reloadable = true, AT(log.format),
+     .words = format_words, .sentence = "Lines for people, or one JSON object a line."},
+
+    {"shutdown.timeout_ms", CONF_WHOLE, RANGE(100, 600000), "10000", "ms",
+     AT(shutdown.timeout_ms), .sentence = "Time for draining and the last export at the end."},
+
+    {"state.file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(state.file),
+     .sentence = "Where totals survive a restart. Empty: nowhere."},
+};
+/* clang-format on */
+
+const size_t conf_option_count = sizeof conf_options / sizeof conf_options[0];
+
+const struct conf_option *conf_find(struct str path)
+{
+    for (size_t i = 0; i < conf_option_count; i++) {
+        if (str_is(path, conf_options[i].path)) {
+            return &conf_options[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,134 @@
+#include "core/classify.h"
+
+#include <math.h>
+#include <stdio.h>
+
+const char *const bottleneck_names[] = {"compute_bound", "io_bound", "memory_bound", "unknown"};
+const char *const rule_names[] = {"latency_floor", "no_cpu", "compute", "io_low_cpu", "moderate"};
+const char *const gpu_decision_names[] = {"yes", "no", "insufficient", NULL};
+
+_Static_assert(sizeof bottleneck_names / sizeof bottleneck_names[0] == BOTTLENECK_COUNT, "");
+_Static_assert(sizeof rule_names / sizeof rule_names[0] == RULE_COUNT, "one each");
+_Static_assert(sizeof gpu_decision_names / sizeof gpu_decision_names[0] == GPU_COUNT, "one each");
+
+static const struct outcome {
+    enum bottleneck bottleneck;
+    enum gpu_decision gpu;
+    const char *recommendation;
+} outcomes[] = {
+    [RULE_LATENCY_FLOOR] =
+        {BOTTLENECK_IO, GPU_NO,
+         "Stay on the CPU: an inference is over before a GPU would have started."},
+    [RULE_NO_CPU] =
+        {BOTTLENECK_UNKNOWN, GPU_INSUFFICIENT,
+         "Send cpu_percent_during with the samples; without it no verdict is possible."},
+    [RULE_COMPUTE] = {BOTTLENECK_COMPUTE, GPU_YES,
+                      "Evaluate a GPU: the time goes into computing, which it can take over."},
+    [RULE_IO_LOW_CPU] = {BOTTLENECK_IO, GPU_NO,
+                         "Stay on the CPU and look at what the inference waits for."},
+    [RULE_MODERATE] = {BOTTLENECK_UNKNOWN, GPU_INSUFFICIENT,
+                       "Profile further: neither computing nor waiting stands out."},
+};
+
+_Static_assert(sizeof outcomes / sizeof outcomes[0] == RULE_COUNT, "an outcome for each rule");
+
+/* sum / count compared with a threshold, without dividing: -1, 0 or 1. */
+static int compare_mean(exact_u128 sum, uint64_t count, double threshold, double steps_per_unit)
+{
+    exact_u128 limit = exact_steps(threshold, steps_per_unit) * count;
+    return (sum > limit) - (sum < limit);
+}
+
+static enum rule find_rule(const struct thresholds *thresholds, const struct sums *sums)
+{
+    const struct gauge_sum *cpu = &sums->cpu_percent;
+    if (compare_mean(sums->latency_sum, sums->count, thresholds->latency_gpu_threshold_ms,
+                     EXACT_STEPS_PER_MS) < 0) {
+        return RULE_LATENCY_FLOOR;
+    }
+    if (cpu->count == 0) {
+        return RULE_NO_CPU;
+    }
+    if (compare_mean(cpu->sum, cpu->count, thresholds->cpu_compute_threshold_percent,
+                     EXACT_STEPS_PER_PERCENT) > 0) {
+        return RULE_COMPUTE;
+    }
+    if (compare_mean(cpu->sum, cpu->count, thresholds->cpu_io_threshold_percent,
+                     EXACT_STEPS_PER_PERCENT) < 0) {
+        return RULE_IO_LOW_CPU;
+    }
+    return RULE_MODERATE;
+}
+
+/* Digits, 4 or more, that tell a figure from a limit in print: the two are further apart than a unit
+ * of the last digit. With 17 any two doubles differ. */
+static int telling_digits(double figure, double limit)
+{
+    enum { FEWEST = 4, ALWAYS_ENOUGH = 17 };
+    int digits = FEWEST;
+    double unit = fmax(figure, limit) * 1e-3; /* 10^(1 - digits) */
+    while (digits < ALWAYS_ENOUGH && fabs(figure - limit) <= unit) {
+        digits++;
+        unit /= 10;
+    }
+    return digits;
+}
+
+/* A mean that lies strictly below or above a limit, in words that never contradict the comparison:
+ * with enough digits, and moved off the limit when it is nearer to it than a double can tell. */
+static void write_strict(struct verdict *verdict, const char *what, double mean, bool below,
+                         double limit, const char *unit)
+{
+    if (below ? mean >= limit : mean <= limit) {
+        mean = nextafter(limit, below ? -INFINITY : INFINITY);
+    }
+    int digits = telling_digits(mean, limit);
+    (void)snprintf(verdict->reason, sizeof verdict->reason, "mean %s %.*g %s is %s %.*g %s", what,
+                   digits, mean, unit, below ? "below" : "above", digits > 9 ? digits : 9, limit,
+                   unit);
+}
+
+static void write_reason(const struct thresholds *thresholds, const struct sums *sums,
+                         struct verdict *verdict)
+{
+    double ms = exact_mean(sums->latency_sum, sums->count, EXACT_STEPS_PER_MS);
+    double cpu =
+        exact_mean(sums->cpu_percent.sum, sums->cpu_percent.count, EXACT_STEPS_PER_PERCENT);
+    switch (verdict->rule) {
+    case RULE_LATENCY_FLOOR:
+        write_strict(verdict, "latency", ms, true, thresholds->latency_gpu_threshold_ms, "ms");
+        break;
+    case RULE_NO_CPU:
+        (void)snprintf(verdict->reason, sizeof verdict->reason, "no sample has a CPU figure");
+        break;
+    case RULE_COMPUTE:
+        write_strict(verdict, "CPU", cpu, false, thresholds->cpu_compute_threshold_percent, "%");
+        break;
+    case RULE_IO_LOW_CPU:
+        write_strict(verdict, "CPU", cpu, true, thresholds->cpu_io_threshold_percent, "%");
+        break;
+    case RULE_MODERATE:
+    case RULE_COUNT:
+        (void)snprintf(verdict->reason, sizeof verdict->reason,
+                       "mean CPU %.4g %% lies between %.9g %% and %.9g %%", cpu,
+                       thresholds->cpu_io_threshold_percent,
+                       thresholds->cpu_compute_threshold_percent);
+        break;
+    }
+}
+
+void classify(const struct thresholds *thresholds, const struct sums *sums, struct str device,
+              struct verdict *ret_verdict)
+{
+    enum rule rule = find_rule(thresholds, sums);
+    const struct outcome *outcome = &outcomes[rule];
+    *ret_verdict = (struct verdict){.bottleneck = outcome->bottleneck,
+                                    .rule = rule,
+                                    .gpu = outcome->gpu,
+                                    .recommendation = outcome->recommendation};
+    if (device.len > 0 && !str_is(device, "cpu")) {
+        ret_verdict->gpu = GPU_NOT_ASKED;
+        ret_verdict->recommendation = "None: the model does not run on the CPU.";
+    }
+    write_reason(thresholds, sums, ret_verdict);
+}

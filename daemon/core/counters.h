@@ -1,0 +1,61 @@
+/*
+ * The daemon's own counters: a row is a name, a kind and a help text, and from the rows come
+ * /metrics and /api/v1/status. What has labels of its own (reasons, client libraries) is not here.
+ * The loop thread writes; a snapshot carries a copy.
+ */
+#ifndef DWELL_CORE_COUNTERS_H
+#define DWELL_CORE_COUNTERS_H
+
+#include <stdint.h>
+
+/* code, metric name without the prefix dwelld_, kind, help */
+#define COUNTER_TABLE(X)                                                                           \
+    X(RECEIVED_BYTES, "received_bytes_total", COUNTER, "Bytes read from the ingest sockets.")      \
+    X(DATAGRAMS, "datagrams_total", COUNTER, "Datagrams received.")                                \
+    X(CONNECTIONS, "connections", GAUGE, "Open connections to the stream socket.")                 \
+    X(CONNECTIONS_ACCEPTED, "connections_accepted_total", COUNTER, "Connections accepted.")        \
+    X(CONNECTIONS_REFUSED, "connections_refused_total", COUNTER,                                   \
+      "Connections refused, by ingest.max_connections or by the peer's user or group.")            \
+    X(UNLEDGERED_RECORDS, "unledgered_records_total", COUNTER,                                     \
+      "Records of clients that do not number them.")                                               \
+    X(UNKNOWN_KEYS, "unknown_keys_total", COUNTER, "Keys and fields ignored as unknown.")          \
+    X(LOST_REPLIES, "lost_replies_total", COUNTER,                                                 \
+      "Replies not sent because the peer did not read.")                                           \
+    X(OVERFLOW_SAMPLES, "overflow_samples_total", COUNTER,                                         \
+      "Samples of models past profiling.max_models, counted in the overflow model.")               \
+    X(LOST_EXEMPLARS, "lost_exemplars_total", COUNTER, "Exemplars not kept for want of memory.")   \
+    X(MODELS, "models", GAUGE, "Models known, the overflow model included.")                       \
+    X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
+      "Snapshots not taken because too many were alive, or for want of memory.")                   \
+    X(SCRAPES, "scrapes_total", COUNTER, "Answers to /metrics.")                                   \
+    X(HTTP_ERRORS, "http_errors_total", COUNTER, "HTTP answers with a status of 400 or above.")
+
+enum counter {
+#define X(code, name, kind, help) COUNTER_##code,
+    COUNTER_TABLE(X)
+#undef X
+        COUNTER_COUNT
+};
+
+/* How long something took, each time: counts by bound, sum and largest. */
+enum { TIMING_BOUNDS = 6 };
+
+struct timing {
+    uint64_t bucket[TIMING_BOUNDS + 1]; /* not cumulative */
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t max_ns;
+};
+
+/* 100 µs, 500 µs, 1 ms, 2 ms, 10 ms, 100 ms */
+extern const uint64_t timing_bounds_ns[TIMING_BOUNDS];
+
+void timing_add(struct timing *timing, uint64_t ns);
+
+struct counters {
+    uint64_t value[COUNTER_COUNT];
+    struct timing loop_lag; /* how long one turn of the loop kept everything else waiting */
+    struct timing snapshot; /* freezing, on the loop */
+};
+
+#endif

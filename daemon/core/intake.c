@@ -1,0 +1,253 @@
+/*
+ * Happy path of a connection
+ *   1. peer_begin     the client's place in the ledger, if it ever named itself
+ *   2. hello          library, service, hash; on NDJSON the client id, which opens the account
+ *   3. batch          of frames: client id and number of the first record
+ *   4. sample         to the registry; accepted
+ *   5. flush          settles, then the owner is asked to answer
+ *   6. peer_settle    the ledger learns what was accepted since peer_begin
+ *
+ * What can fail: the registry or the governance refuses a record; the decoder then calls `reject`,
+ * which is the one place where refused records are counted. Numbers that go back (a repetition) put
+ * the batch outside the ledger, its records still count.
+ */
+#include "core/intake.h"
+
+void peer_init(struct peer *peer, struct intake *intake, const struct peer_events *events)
+{
+    *peer = (struct peer){.intake = intake, .events = *events, .client = LEDGER_NOBODY};
+    peer->library = ledger_library(intake->ledger, (struct str){0});
+}
+
+static void find_account(struct peer *peer, const struct mark *mark)
+{
+    peer->client = peer->has_client_id
+                       ? ledger_client(peer->intake->ledger, peer->client_id, peer->library, mark)
+                       : LEDGER_NOBODY;
+}
+
+void peer_begin(struct peer *peer)
+{
+    /* A client that was forgotten meanwhile is met again at the number it has reached. */
+    struct mark reached = {.has_sequence = true, .sequence = peer->reached};
+    find_account(peer, &reached);
+}
+
+static int ledger_place(const struct peer *peer)
+{
+    return peer->repeating ? LEDGER_NOBODY : peer->client;
+}
+
+/* A mark without a number, as of a plain flush, does not end a repetition. */
+static void advance(struct peer *peer, const struct mark *mark)
+{
+    if (peer->client != LEDGER_NOBODY && mark->has_sequence) {
+        peer->repeating = !ledger_advance(peer->intake->ledger, peer->client, mark);
+    }
+}
+
+/* Where the batch at hand begins, which its first record or its end brings into account. */
+static void take_head(struct peer *peer)
+{
+    if (peer->has_head) {
+        peer->has_head = false;
+        find_account(peer, &peer->head);
+        advance(peer, &peer->head);
+    }
+}
+
+void peer_settle(struct peer *peer)
+{
+    take_head(peer);
+    uint64_t fresh = peer->applied - peer->settled;
+    peer->intake->accepted += fresh;
+    ledger_count(peer->intake->ledger, ledger_place(peer), fresh);
+    peer->settled = peer->applied;
+    if (peer->client != LEDGER_NOBODY) {
+        peer->reached = ledger_next(peer->intake->ledger, peer->client);
+    }
+}
+
+static void name_client(struct peer *peer, const uint8_t id[RECORD_CLIENT_ID_BYTES])
+{
+    if (!peer->has_client_id || memcmp(peer->client_id, id, RECORD_CLIENT_ID_BYTES) != 0) {
+        peer->repeating = false;
+    }
+    peer->has_client_id = true;
+    memcpy(peer->client_id, id, RECORD_CLIENT_ID_BYTES);
+}
+
+/* Text of a peer that becomes a label: cut to whole UTF-8, zero bytes and damage refused. */
+static struct str label_text(struct str text)
+{
+    if (text.len >= INTAKE_SERVICE_BYTES || !str_is_utf8(text) ||
+        (text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL)) {
+        return STR_LITERAL("other");
+    }
+    return text.len == 0 ? STR_LITERAL("unknown") : text;
+}
+
+/* The row of a service, or the count of rows when it has none. */
+static uint32_t find_violations(const struct intake *intake, struct str service)
+{
+    uint32_t at = 0;
+    while (at < intake->violation_count && !str_is(service, intake->violations[at].service)) {
+        at++;
+    }
+    return at;
+}
+
+static void count_violation(struct intake *intake, struct str service)
+{
+    uint32_t at = find_violations(intake, service);
+    if (at == intake->violation_count && at >= INTAKE_SERVICES_MAX - 1) {
+        service = STR_LITERAL("other");
+        at = find_violations(intake, service); /* it may have a row from before */
+    }
+    if (at == intake->violation_count) {
+        struct intake_violations *row = &intake->violations[at];
+        memcpy(row->service, service.ptr, service.len);
+        row->service[service.len] = '\0';
+        intake->violation_count++;
+    }
+    intake->violations[at].count++;
+}
+
+static void check_hash(struct peer *peer, struct str hash, struct str service)
+{
+    peer->hash_differs = !str_equal(hash, peer->intake->constitutional_hash);
+    if (!peer->hash_differs) {
+        return;
+    }
+    struct str label = label_text(service);
+    count_violation(peer->intake, label);
+    if (peer->events.violation != NULL) {
+        peer->events.violation(peer->events.ctx, label);
+    }
+}
+
+static int govern(const struct peer *peer)
+{
+    if (!peer->intake->enforce_hash) {
+        return 0;
+    }
+    return !peer->said_hello ? ERR_NO_HELLO : peer->hash_differs ? ERR_HASH : 0;
+}
+
+static void take_batch(void *ctx, const struct batch *batch)
+{
+    struct peer *peer = ctx;
+    peer_settle(peer);
+    registry_begin_batch(peer->intake->registry);
+    if (batch->constitutional_hash.len > 0) {
+        peer->said_hello = true;
+        check_hash(peer, batch->constitutional_hash, (struct str){0});
+    }
+    if (batch->has_client_id) {
+        name_client(peer, batch->client_id);
+    }
+    peer->has_head = true;
+    peer->head = batch->mark;
+}
+
+static int take_sample(void *ctx, const struct sample *sample)
+{
+    struct peer *peer = ctx;
+    int err = govern(peer);
+    if (err == 0) {
+        err = registry_record(peer->intake->registry, sample);
+    }
+    peer->applied += err == 0;
+    return err;
+}
+
+static void take_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
+{
+    struct peer *peer = ctx;
+    int err = govern(peer);
+    if (err == 0) {
+        registry_record_briefs(peer->intake->registry, briefs, count, ret_errs);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        ret_errs[i] = err != 0 ? err : ret_errs[i];
+        peer->applied += ret_errs[i] == 0;
+    }
+}
+
+static int take_hello(void *ctx, const struct hello *hello, const struct mark *mark)
+{
+    struct peer *peer = ctx;
+    if (peer->applied > peer->settled) {
+        peer_settle(peer);
+    }
+    peer->library = ledger_library(peer->intake->ledger, hello->client);
+    if (hello->has_client_id) {
+        name_client(peer, hello->client_id);
+    }
+    take_head(peer);
+    find_account(peer, mark);
+    if (peer->client != LEDGER_NOBODY) {
+        ledger_set_library(peer->intake->ledger, peer->client, peer->library);
+    }
+    advance(peer, mark);
+    /* A hello without a hash leaves things as they are: the hash is optional unless enforced. */
+    if (hello->constitutional_hash.len > 0 || peer->intake->enforce_hash) {
+        peer->said_hello = true;
+        check_hash(peer, hello->constitutional_hash, hello->service_name);
+    }
+    return 0;
+}
+
+static int take_flush(void *ctx, const struct mark *mark)
+{
+    struct peer *peer = ctx;
+    peer_settle(peer);
+    advance(peer, mark);
+    if (peer->events.flushed != NULL) {
+        peer->events.flushed(peer->events.ctx, peer->applied);
+    }
+    return 0;
+}
+
+static int take_goodbye(void *ctx, const struct mark *mark)
+{
+    struct peer *peer = ctx;
+    peer_settle(peer);
+    advance(peer, mark);
+    return 0;
+}
+
+static void take_rejection(void *ctx, const struct rejection *rejection)
+{
+    struct peer *peer = ctx;
+    peer_settle(peer);
+    peer->intake->rejected[err_row(rejection->err)]++;
+    if (!rejection->control) { /* a refused hello, flush or goodbye took no number */
+        ledger_reject(peer->intake->ledger, ledger_place(peer), rejection->err);
+    }
+    if (peer->events.rejected != NULL) {
+        peer->events.rejected(peer->events.ctx, rejection);
+    }
+}
+
+static void take_unknown_key(void *ctx, struct str key)
+{
+    struct peer *peer = ctx;
+    peer->intake->counters->value[COUNTER_UNKNOWN_KEYS]++;
+    if (peer->events.unknown_key != NULL) {
+        peer->events.unknown_key(peer->events.ctx, key);
+    }
+}
+
+struct record_sink peer_sink(struct peer *peer)
+{
+    return (struct record_sink){.ctx = peer,
+                                .batch = take_batch,
+                                .sample = take_sample,
+                                .briefs = take_briefs,
+                                .hello = take_hello,
+                                .flush = take_flush,
+                                .goodbye = take_goodbye,
+                                .reject = take_rejection,
+                                .unknown_key = take_unknown_key};
+}

@@ -1,0 +1,74 @@
+/*
+ * The sink of all decoders: applies the records of one peer to the registry, keeps the ledger and the
+ * counts by reason, and enforces governance (the constitutional hash). It does not read sockets or
+ * write replies: what a peer should be told goes to its owner by callbacks.
+ * Loop thread only.
+ */
+#ifndef DWELL_CORE_INTAKE_H
+#define DWELL_CORE_INTAKE_H
+
+#include "core/counters.h"
+#include "core/ledger.h"
+#include "core/registry.h"
+
+enum {
+    INTAKE_SERVICES_MAX = 64, /* services whose violations are told apart; the last is "other" */
+    INTAKE_SERVICE_BYTES = 128,
+};
+
+struct intake_violations {
+    char service[INTAKE_SERVICE_BYTES]; /* terminated, valid UTF-8 */
+    uint64_t count;
+};
+
+struct intake {
+    struct registry *registry; /* borrowed, as all below */
+    struct ledger *ledger;
+    struct counters *counters;
+    struct str constitutional_hash;
+    bool enforce_hash;
+    uint64_t accepted;
+    uint64_t rejected[ERR_ROW_COUNT];
+    uint32_t violation_count;
+    struct intake_violations violations[INTAKE_SERVICES_MAX];
+};
+
+/* What the owner of a peer is told during decoding. Members may be NULL. */
+struct peer_events {
+    void *ctx;
+    void (*rejected)(void *ctx, const struct rejection *rejection);
+    void (*flushed)(void *ctx, uint64_t applied); /* an answer to a flush is due */
+    void (*unknown_key)(void *ctx, struct str key);
+    void (*violation)(void *ctx, struct str service); /* its hash differs */
+};
+
+/* One connection, or one datagram. */
+struct peer {
+    struct intake *intake;
+    struct peer_events events;
+    uint64_t applied; /* records applied on this connection */
+    uint64_t settled; /* of them, told to the ledger */
+    uint64_t reached; /* number of the client's next record, as of the last settling */
+    bool said_hello;
+    bool hash_differs;
+    bool has_client_id;
+    bool repeating; /* its numbers went back: what it sends now is outside the ledger */
+    bool has_head;  /* `head` waits: a hello in the same batch may say whose numbers these are */
+    struct mark head;
+    uint8_t client_id[RECORD_CLIENT_ID_BYTES];
+    uint8_t library;
+    int client; /* place in the ledger, valid within one call of a decoder */
+};
+
+/* A new peer. `intake` and the context of `events` must outlive it. */
+void peer_init(struct peer *peer, struct intake *intake, const struct peer_events *events);
+
+/* The sink that applies records on behalf of `peer`. */
+struct record_sink peer_sink(struct peer *peer);
+
+/* Brackets every call of a decoder with this peer's sink: finds its place in the ledger, and tells
+ * the ledger what was applied. */
+void peer_begin(struct peer *peer);
+void peer_settle(struct peer *peer);
+
+#endif

@@ -1,0 +1,192 @@
+#include "core/profile.h"
+
+#include <math.h>
+
+const uint32_t quantile_per_mille[] = {500, 900, 950, 990, 999};
+_Static_assert(sizeof quantile_per_mille / sizeof quantile_per_mille[0] == QUANTILE_COUNT, "each");
+
+/* The tallies that a span is made of. */
+struct parts {
+    const struct tally *tally[REGISTRY_PARTS_MAX];
+    uint32_t count;
+};
+
+static void add_part(struct parts *parts, const struct tally *tally)
+{
+    if (tally != NULL && tally->sums.count > 0) {
+        parts->tally[parts->count++] = tally;
+    }
+}
+
+static struct parts window_parts(const struct snapshot *snapshot, const struct model *model)
+{
+    struct parts parts = {.count = 0};
+    for (uint32_t i = 0; i < model->closed_count; i++) {
+        if (registry_in_window(model->closed[i], snapshot->slot)) {
+            add_part(&parts, model->closed[i]);
+        }
+    }
+    if (registry_in_window(model->current, snapshot->slot)) {
+        add_part(&parts, model->current);
+    }
+    return parts;
+}
+
+static struct parts all_parts(const struct model *model)
+{
+    struct parts parts = {.count = 0};
+    add_part(&parts, model->base);
+    for (uint32_t i = 0; i < model->closed_count; i++) {
+        add_part(&parts, model->closed[i]);
+    }
+    add_part(&parts, model->current);
+    return parts;
+}
+
+/* Middle of a bucket in relative terms: the harmonic mean of its ends. */
+static double bucket_figure(int position)
+{
+    double low = hist_lower_bound(position);
+    double high = hist_lower_bound(position + 1);
+    return 2 * low * high / (low + high);
+}
+
+void profile_quantiles(const uint64_t counts[HIST_BUCKETS], int first, int end, uint64_t zero,
+                       uint64_t total, double ret_seconds[QUANTILE_COUNT])
+{
+    unsigned q = 0;
+    uint64_t seen = zero;
+    int position = first - 1; /* the zero bucket comes before the first */
+    while (q < QUANTILE_COUNT) {
+        exact_u128 scaled = (exact_u128)total * quantile_per_mille[q];
+        uint64_t rank = (uint64_t)((scaled + 999) / 1000);
+        while (seen < rank && position + 1 < end) {
+            seen += counts[++position];
+        }
+        ret_seconds[q++] = position < first ? 0 : bucket_figure(position);
+    }
+}
+
+static void part_range(const struct parts *parts, int *ret_first, int *ret_end)
+{
+    int first = HIST_BUCKETS;
+    int end = 0;
+    for (uint32_t i = 0; i < parts->count; i++) {
+        int part_end;
+        int part_first = hist_range(&parts->tally[i]->latency, &part_end);
+        first = part_first < first ? part_first : first;
+        end = part_end > end ? part_end : end;
+    }
+    *ret_first = first < end ? first : 0;
+    *ret_end = end;
+}
+
+static double within(double figure, double low, double high)
+{
+    return figure < low ? low : figure > high ? high : figure;
+}
+
+static void quantiles_of(const struct parts *parts, struct profile_scratch *scratch, double min_ms,
+                         double max_ms, uint64_t total, double ret_ms[QUANTILE_COUNT])
+{
+    int first;
+    int end;
+    uint64_t zero = 0;
+    part_range(parts, &first, &end);
+    for (uint32_t i = 0; i < parts->count; i++) {
+        hist_sum_into(&parts->tally[i]->latency, scratch->counts);
+        zero += parts->tally[i]->latency.zero;
+    }
+    profile_quantiles(scratch->counts, first, end, zero, total, ret_ms);
+    for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
+        ret_ms[q] = within(ret_ms[q] * 1e3, min_ms, max_ms);
+    }
+    memset(scratch->counts + first, 0, (size_t)(end - first) * sizeof scratch->counts[0]);
+}
+
+static double mean_or_nan(const struct gauge_sum *gauge, double steps_per_unit)
+{
+    return gauge->count == 0 ? NAN : exact_mean(gauge->sum, gauge->count, steps_per_unit);
+}
+
+static void fill_figures(struct profile *profile, const struct sums *sums,
+                         const struct tally_extra *extra)
+{
+    profile->count = sums->count;
+    profile->errors = sums->errors;
+    profile->min_ms = sums->latency_min_ms;
+    profile->max_ms = sums->latency_max_ms;
+    /* Steps are picoseconds: a mean of shorter figures would otherwise fall below the smallest. */
+    profile->mean_ms = within(exact_mean(sums->latency_sum, sums->count, EXACT_STEPS_PER_MS),
+                              profile->min_ms, profile->max_ms);
+    profile->deviation_ms =
+        exact_deviation(sums->latency_sum, &sums->latency_squares, sums->count, EXACT_STEPS_PER_MS);
+    profile->cpu_mean = mean_or_nan(&sums->cpu_percent, EXACT_STEPS_PER_PERCENT);
+    profile->cpu_peak = sums->cpu_percent.count == 0 ? NAN : sums->cpu_percent.peak;
+    profile->memory_mean_mb = mean_or_nan(&sums->memory_mb, EXACT_STEPS_PER_MB);
+    profile->memory_peak_mb = sums->memory_mb.count == 0 ? NAN : sums->memory_mb.peak;
+    profile->evidence_count = extra->evidence_count;
+    profile->evidence_wall_ms = exact_sum(extra->evidence_wall, EXACT_STEPS_PER_MS);
+    for (unsigned i = 0; i < STATE_COUNT; i++) {
+        profile->state_ms[i] = exact_sum(extra->state[i], EXACT_STEPS_PER_MS);
+    }
+}
+
+uint64_t profile_compute(const struct snapshot *snapshot, const struct model *model,
+                         enum profile_span span, struct profile_scratch *scratch,
+                         struct profile *ret_profile)
+{
+    struct parts parts = span == PROFILE_WINDOW ? window_parts(snapshot, model) : all_parts(model);
+    if (parts.count == 0) {
+        span = PROFILE_ALL;
+        parts = all_parts(model);
+    }
+    *ret_profile = (struct profile){.id = model->id, .span = span};
+    if (parts.count == 0) {
+        return 0;
+    }
+    struct sums sums = {0};
+    struct tally_extra extra = {0};
+    for (uint32_t i = 0; i < parts.count; i++) {
+        tally_sum_into(parts.tally[i], &sums, &extra);
+    }
+    fill_figures(ret_profile, &sums, &extra);
+    quantiles_of(&parts, scratch, sums.latency_min_ms, sums.latency_max_ms, sums.count,
+                 ret_profile->quantile_ms);
+    classify(&snapshot->thresholds, &sums, model->id->device, &ret_profile->verdict);
+    return sums.count;
+}
+
+bool profile_window_quantiles(const struct snapshot *snapshot, const struct model *model,
+                              struct profile_scratch *scratch, double ret_ms[QUANTILE_COUNT])
+{
+    struct parts parts = window_parts(snapshot, model);
+    if (parts.count == 0) {
+        for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
+            ret_ms[q] = NAN;
+        }
+        return false;
+    }
+    uint64_t total = 0;
+    double min_ms = INFINITY;
+    double max_ms = 0;
+    for (uint32_t i = 0; i < parts.count; i++) {
+        const struct sums *sums = &parts.tally[i]->sums;
+        total += sums->count;
+        min_ms = fmin(min_ms, sums->latency_min_ms);
+        max_ms = fmax(max_ms, sums->latency_max_ms);
+    }
+    quantiles_of(&parts, scratch, min_ms, max_ms, total, ret_ms);
+    return true;
+}
+
+void profile_totals(const struct model *model, struct sums *ret_sums, struct tally_extra *ret_extra)
+{
+    struct parts parts = all_parts(model);
+    add_part(&parts, model->past);
+    *ret_sums = (struct sums){0};
+    *ret_extra = (struct tally_extra){0};
+    for (uint32_t i = 0; i < parts.count; i++) {
+        tally_sum_into(parts.tally[i], ret_sums, ret_extra);
+    }
+}

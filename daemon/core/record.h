@@ -1,0 +1,182 @@
+/*
+ * What a client can tell the daemon, after decoding and before it changes anything.
+ * Decoders in wire/ fill these and hand them to a sink; core/intake is the sink of the daemon.
+ * It holds no logic and no limits of a format. Records live only during the sink call: every
+ * `struct str` in them is borrowed from the input.
+ */
+#ifndef DWELL_CORE_RECORD_H
+#define DWELL_CORE_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+enum {
+    RECORD_NAME_MAX = 256, /* bytes of model_name, of a label's key and of its value */
+    RECORD_LABELS_MAX = 16,
+    RECORD_TRACE_ID_BYTES = 16,
+    RECORD_SPAN_ID_BYTES = 8,
+    RECORD_CLIENT_ID_BYTES = 16,
+};
+
+/* Largest accepted figures: out of range above, so that sums stay exact and nothing overflows. */
+#define RECORD_MS_MAX      1e12 /* 31 years */
+#define RECORD_PERCENT_MAX 1e9
+#define RECORD_MB_MAX      1e12
+#define RECORD_COUNT_MAX   1e15 /* faults, switches, threads, bytes_moved, flops, batch_size */
+
+/* Optional parts of a sample; `has` of struct sample is a set of 1 << SAMPLE_... */
+enum sample_part {
+    SAMPLE_CPU_BEFORE,
+    SAMPLE_CPU_DURING,
+    SAMPLE_MEMORY_BEFORE,
+    SAMPLE_MEMORY_AFTER,
+    SAMPLE_TIMESTAMP,
+    SAMPLE_BATCH_SIZE,
+    SAMPLE_QUEUE,
+    SAMPLE_DEVICE,
+    SAMPLE_TRACE_ID,
+    SAMPLE_SPAN_ID,
+    SAMPLE_USER,
+    SAMPLE_SYSTEM,
+    SAMPLE_RUNQUEUE,
+    SAMPLE_MINOR_FAULTS,
+    SAMPLE_MAJOR_FAULTS,
+    SAMPLE_SWITCHES,
+    SAMPLE_BYTES_MOVED,
+    SAMPLE_FLOPS,
+    SAMPLE_THREADS,
+    SAMPLE_PART_COUNT
+};
+
+#define SAMPLE_HAS(sample, part) (((sample)->has & (1u << SAMPLE_##part)) != 0)
+
+struct label {
+    struct str key;
+    struct str value;
+};
+
+/* One inference. Parts whose bit is not in `has` hold no value. */
+struct sample {
+    struct str model_name;
+    uint32_t
+        model_ref; /* 1 + index in the batch's string table when the name came from it, else 0 */
+    uint32_t has;
+    double execution_time_ms;  /* 0 … RECORD_MS_MAX */
+    double cpu_percent_before; /* 100 = one core */
+    double cpu_percent_during;
+    double memory_mb_before; /* MiB */
+    double memory_mb_after;
+    double queue_ms;
+    double batch_size;
+    double user_ms; /* evidence: over the inference, of the thread or process that ran it */
+    double system_ms;
+    double runqueue_ms;
+    double minor_faults;
+    double major_faults;
+    double voluntary_switches;
+    double bytes_moved;
+    double flops;
+    double threads;
+    uint64_t timestamp_wall_ns;
+    bool error;            /* the inference failed */
+    struct str error_text; /* may be empty although error is true */
+    struct str device;     /* "cpu", "cuda:0", … */
+    uint8_t trace_id[RECORD_TRACE_ID_BYTES];
+    uint8_t span_id[RECORD_SPAN_ID_BYTES];
+    uint32_t label_count;
+    struct label labels[RECORD_LABELS_MAX];
+};
+
+/* What nearly all samples are: a name and figures, in range, and nothing else. Of `has` only
+ * SAMPLE_CPU_DURING and SAMPLE_MEMORY_AFTER mean something. */
+struct brief {
+    struct str model_name;
+    uint32_t model_ref;
+    uint32_t has;
+    double execution_time_ms;
+    double cpu_percent_during;
+    double memory_mb_after;
+};
+
+enum { RECORD_BRIEFS_MAX = 32 }; /* handed over at once */
+
+/* The part of a sample that a brief one has. */
+static inline struct brief record_brief(const struct sample *sample)
+{
+    return (struct brief){.model_name = sample->model_name,
+                          .model_ref = sample->model_ref,
+                          .has = sample->has,
+                          .execution_time_ms = sample->execution_time_ms,
+                          .cpu_percent_during = sample->cpu_percent_during,
+                          .memory_mb_after = sample->memory_mb_after};
+}
+
+/* And back: a sample that has nothing else. */
+static inline struct sample record_sample(const struct brief *brief)
+{
+    return (struct sample){.model_name = brief->model_name,
+                           .model_ref = brief->model_ref,
+                           .has = brief->has,
+                           .execution_time_ms = brief->execution_time_ms,
+                           .cpu_percent_during = brief->cpu_percent_during,
+                           .memory_mb_after = brief->memory_mb_after};
+}
+
+/* Who is speaking. Empty text and zero numbers mean: not said. */
+struct hello {
+    struct str service_name;
+    struct str service_version;
+    struct str constitutional_hash;
+    struct str client; /* "libdwell/1.0" */
+    uint64_t pid;
+    bool has_client_id;
+    uint8_t client_id[RECORD_CLIENT_ID_BYTES];
+};
+
+/* Where a client stands in its own numbering of records (proto/WIRE.md, "Ledger"). */
+struct mark {
+    bool has_sequence;
+    uint64_t sequence; /* number of the record that comes next, counted from 0 */
+    bool has_dropped;
+    uint64_t dropped; /* records that the client gave up on since it began */
+};
+
+/* The head of a binary batch. */
+struct batch {
+    bool has_client_id;
+    uint8_t client_id[RECORD_CLIENT_ID_BYTES];
+    struct mark mark; /* sequence: that of the batch's first record */
+    struct str constitutional_hash;
+};
+
+/* Why a record was refused, in enough detail to tell its sender. */
+struct rejection {
+    int err;         /* a code of base/err.h */
+    struct str key;  /* the key concerned, or empty */
+    struct str near; /* a key that was given and may be meant by `key`, or empty */
+    uint64_t line;   /* of the connection or datagram, from 1; 0 where there are no lines */
+    bool control;    /* what was refused is a hello, flush or goodbye: it has no sequence number */
+};
+
+/*
+ * Receives what a decoder finds, in order of arrival. `sample` returns 0 or the ERR_ code with which
+ * it refuses the record: the decoder then calls `reject` for it, so every refused record passes there
+ * once and every record ends in exactly one of the two.
+ */
+struct record_sink {
+    void *ctx;
+    void (*batch)(void *ctx, const struct batch *batch); /* before the records of a binary batch */
+    int (*sample)(void *ctx, const struct sample *sample);
+    /* As `sample`, for at most RECORD_BRIEFS_MAX samples in their order; one code for each goes into
+     * ret_errs. May be NULL: then they come by `sample`. */
+    void (*briefs)(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs);
+    int (*hello)(void *ctx, const struct hello *hello, const struct mark *mark);
+    int (*flush)(void *ctx, const struct mark *mark);
+    int (*goodbye)(void *ctx, const struct mark *mark);
+    void (*reject)(void *ctx, const struct rejection *rejection);
+    void (*unknown_key)(void *ctx, struct str key);
+};
+
+#endif

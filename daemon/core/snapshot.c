@@ -1,0 +1,52 @@
+#include "core/snapshot.h"
+
+#include "base/mem.h"
+
+static void copy_counters(struct snapshot *snapshot, const struct intake *intake)
+{
+    const struct registry *registry = intake->registry;
+    snapshot->counters = *intake->counters;
+    snapshot->counters.value[COUNTER_MODELS] = registry->count;
+    snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES] = registry->overflowed;
+    snapshot->counters.value[COUNTER_LOST_EXEMPLARS] = registry->lost_exemplars;
+    snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS] = intake->ledger->view.unledgered;
+    snapshot->ledger = intake->ledger->view;
+    snapshot->accepted = intake->accepted;
+    memcpy(snapshot->rejected, intake->rejected, sizeof snapshot->rejected);
+    snapshot->violation_count = intake->violation_count;
+    memcpy(snapshot->violations, intake->violations,
+           intake->violation_count * sizeof *snapshot->violations);
+}
+
+int snapshot_take(struct intake *intake, const struct thresholds *thresholds, uint64_t mono_ns,
+                  uint64_t wall_ns, struct snapshot **ret_snapshot)
+{
+    struct registry *registry = intake->registry;
+    struct snapshot *snapshot = mem_zalloc(1, sizeof *snapshot);
+    if (snapshot == NULL) {
+        return ERR_NOMEM;
+    }
+    registry_set_time(registry, mono_ns, wall_ns);
+    int err =
+        registry_freeze(registry, &snapshot->models, &snapshot->model_count, &snapshot->epoch);
+    if (err != 0) {
+        mem_free(snapshot);
+        return err;
+    }
+    snapshot->mono_ns = mono_ns;
+    snapshot->wall_ns = wall_ns;
+    snapshot->slot = registry->slot;
+    snapshot->window_ns = registry->options.window_ns;
+    snapshot->thresholds = *thresholds;
+    copy_counters(snapshot, intake);
+    *ret_snapshot = snapshot;
+    return 0;
+}
+
+void snapshot_release(struct snapshot *snapshot, struct registry *registry)
+{
+    registry_release(registry, snapshot->epoch);
+    /* The array is ours, the models in it are not. */
+    mem_free((void *)(uintptr_t)snapshot->models);
+    mem_free(snapshot);
+}

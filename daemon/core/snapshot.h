@@ -1,0 +1,39 @@
+/*
+ * The state of everything at one moment, for readers on other threads: the frozen models, the ledger
+ * and the counters. It does not render and does not compute: core/profile does, on the reader's side.
+ * Taken and released on the loop thread; in between anyone may read it, nobody may write.
+ */
+#ifndef DWELL_CORE_SNAPSHOT_H
+#define DWELL_CORE_SNAPSHOT_H
+
+#include "core/classify.h"
+#include "core/counters.h"
+#include "core/intake.h"
+#include "core/ledger.h"
+#include "core/registry.h"
+
+struct snapshot {
+    uint64_t epoch;
+    uint64_t mono_ns; /* when it was taken */
+    uint64_t wall_ns;
+    uint64_t slot; /* the stretch of time, for registry_in_window */
+    uint64_t window_ns;
+    uint32_t model_count;
+    const struct model **models; /* in order of first arrival */
+    struct thresholds thresholds;
+    struct ledger_view ledger;
+    struct counters counters;
+    uint64_t accepted;
+    uint64_t rejected[ERR_ROW_COUNT];
+    uint32_t violation_count;
+    struct intake_violations violations[INTAKE_SERVICES_MAX];
+};
+
+/* Freezes. Returns 0, ERR_LIMIT when LIMBO_SNAPSHOTS_MAX are alive, or ERR_NOMEM. */
+int snapshot_take(struct intake *intake, const struct thresholds *thresholds, uint64_t mono_ns,
+                  uint64_t wall_ns, struct snapshot **ret_snapshot);
+
+/* The last reader is done. What only this snapshot held is freed by limbo_sweep, in portions. */
+void snapshot_release(struct snapshot *snapshot, struct registry *registry);
+
+#endif

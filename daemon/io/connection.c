@@ -1,0 +1,483 @@
+/*
+ * Happy path
+ *   1. connection_start    a timer of one second runs for the choice of the format
+ *   2. on_event readable   one read of at most INGEST_READ_BYTES a turn, so that nobody starves
+ *   3. choose_format       the first bytes decide; what was held back is fed with what follows
+ *   4. feed                decoder -> peer sink -> registry; answers gather in `replies`
+ *   5. send_replies        written at once as far as the peer takes them, else when writable
+ *   6. end of input        the decoder's rest is fed, the last answers go out, close
+ *
+ * What can fail, and where it ends
+ *   unknown format, broken or over-long frame   one error answer, then close (end_with)
+ *   the peer does not read its answers          those past INGEST_REPLIES_MAX_BYTES are counted and
+ *                                               dropped; at the end they wait INGEST_DRAIN_MS
+ *   read error, peer gone                       close; what was decoded counts
+ *   silence longer than ingest.idle_timeout_ms  close
+ */
+#include "io/connection.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "wire/frames.h"
+#include "wire/ndjson.h"
+#include "wire/reply.h"
+#include "wire/sniff.h"
+
+enum { DRAIN_READS = 16 }; /* of 64 kB: more than a socket holds, whatever goes on writing */
+
+enum connection_state {
+    STATE_READING,
+    STATE_ENDING, /* nothing more is read; answers go out */
+    STATE_CLOSED, /* waiting for the loop to let go of the handles */
+};
+
+struct connection {
+    struct connection *next, **link; /* in ingest->connections */
+    struct ingest *ingest;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    unsigned open_handles;
+    int fd;
+    pid_t pid; /* of the peer, for complaints */
+    uid_t uid;
+    enum connection_state state;
+    enum wire_format format;
+    char first[WIRE_MAGIC_BYTES]; /* bytes held back until the format is chosen */
+    size_t first_len;
+    uint64_t last_read_ns;
+    bool told_unknown_key;
+    bool past_magic; /* the bytes "DWL1" are behind us, or there were none */
+    struct peer peer;
+    struct record_sink sink;
+    union {
+        struct frames frames;
+        struct ndjson ndjson;
+    } decoder;
+    struct buf replies;
+    size_t replies_sent; /* of `replies`, already taken by the peer */
+    bool takes_no_more;  /* the peer's socket is full, in this turn */
+};
+
+static void close_now(struct connection *connection);
+static void on_event(uv_poll_t *poll, int status, int events);
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+/* Sends what the peer takes. Returns false when the connection is broken. */
+static bool send_replies(struct connection *connection)
+{
+    struct buf *replies = &connection->replies;
+    while (connection->replies_sent < replies->len) {
+        ssize_t sent = send(connection->fd, replies->data + connection->replies_sent,
+                            replies->len - connection->replies_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0) {
+            return errno == EAGAIN || errno == EINTR;
+        }
+        connection->replies_sent += (size_t)sent;
+    }
+    buf_clear(replies);
+    connection->replies_sent = 0;
+    return true;
+}
+
+/* Makes room by forgetting what was sent already. */
+static void compact_replies(struct connection *connection)
+{
+    struct buf *replies = &connection->replies;
+    if (connection->replies_sent > 0) {
+        replies->len -= connection->replies_sent;
+        memmove(replies->data, replies->data + connection->replies_sent, replies->len);
+        connection->replies_sent = 0;
+    }
+}
+
+/* Makes room for one more answer while the peer takes them: one read may bring thousands of bad lines.
+ * Whoever takes no more is not asked again in this turn. Returns where the answer begins. */
+static size_t begin_reply(struct connection *connection)
+{
+    if (connection->replies.len > INGEST_REPLIES_MAX_BYTES / 2 && !connection->takes_no_more) {
+        (void)send_replies(connection); /* that it is broken shows again in settle */
+        compact_replies(connection);
+        connection->takes_no_more = connection->replies.len > 0;
+    }
+    return connection->replies.len;
+}
+
+/* Drops the answer that was just rendered when it did not fit: the buffer holds whole answers. */
+static void finish_reply(struct connection *connection, size_t before)
+{
+    if (connection->replies.err != 0) {
+        connection->replies.len = before;
+        connection->replies.err = 0;
+        connection->ingest->intake->counters->value[COUNTER_LOST_REPLIES]++;
+    }
+}
+
+static void on_rejected(void *ctx, const struct rejection *rejection)
+{
+    struct connection *connection = ctx;
+    log_limited(&connection->ingest->rejections,
+                "rejected a record of process %ld, user %u: %s%s%.*s", (long)connection->pid,
+                (unsigned)connection->uid, err_sentence(rejection->err),
+                rejection->key.len > 0 ? ": " : "", (int)rejection->key.len,
+                rejection->key.len > 0 ? rejection->key.ptr : "");
+    if (connection->format == WIRE_NDJSON) {
+        size_t before = begin_reply(connection);
+        ndjson_render_error(&connection->replies, rejection);
+        finish_reply(connection, before);
+    }
+}
+
+static void on_flushed(void *ctx, uint64_t applied)
+{
+    struct connection *connection = ctx;
+    size_t before = begin_reply(connection);
+    if (connection->format == WIRE_NDJSON) {
+        ndjson_render_flushed(&connection->replies, applied);
+    } else {
+        reply_render_flushed(&connection->replies, applied);
+    }
+    finish_reply(connection, before);
+}
+
+static void on_unknown_key(void *ctx, struct str key)
+{
+    struct connection *connection = ctx;
+    if (!connection->told_unknown_key) {
+        connection->told_unknown_key = true;
+        log_info("process %ld, user %u sends the unknown key %.*s, which is ignored; it is told "
+                 "once a connection",
+                 (long)connection->pid, (unsigned)connection->uid, (int)key.len, key.ptr);
+    }
+}
+
+static void on_violation(void *ctx, struct str service)
+{
+    struct connection *connection = ctx;
+    log_limited(&connection->ingest->violations,
+                "service %.*s, process %ld, user %u: its constitutional hash differs",
+                (int)service.len, service.ptr, (long)connection->pid, (unsigned)connection->uid);
+}
+
+/* After each step: send, close when all is said, or wait for what can happen next. */
+static void settle(struct connection *connection)
+{
+    if (connection->state == STATE_CLOSED) {
+        return;
+    }
+    connection->takes_no_more = false;
+    if (!send_replies(connection)) {
+        close_now(connection);
+        return;
+    }
+    bool unsent = connection->replies.len > 0;
+    if (connection->state == STATE_ENDING && !unsent) {
+        close_now(connection);
+        return;
+    }
+    compact_replies(connection);
+    int events =
+        (connection->state == STATE_READING ? UV_READABLE : 0) | (unsent ? UV_WRITABLE : 0);
+    if (uv_poll_start(&connection->poll, events, on_event) != 0) {
+        close_now(connection);
+    }
+}
+
+/* --- time -------------------------------------------------------------------------------------- */
+
+static void feed(struct connection *connection, struct str bytes);
+static void end_input(struct connection *connection);
+
+static void arm_idle_timer(struct connection *connection, uint64_t delay_ms);
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct connection *connection = timer->data;
+    struct ingest *ingest = connection->ingest;
+    if (connection->state != STATE_READING) {
+        close_now(connection); /* the peer had its time to read the last answers */
+        return;
+    }
+    if (connection->format == WIRE_UNDECIDED && connection->first_len > 0) {
+        ingest_set_time(ingest);
+        feed(connection, (struct str){0});
+        settle(connection);
+        return;
+    }
+    uint64_t limit_ms = ingest->options.idle_timeout_ms;
+    uint64_t silent_ms =
+        (ingest->clock.mono_ns(ingest->clock.ctx) - connection->last_read_ns) / NS_PER_MS;
+    if (limit_ms == 0) {
+        return;
+    }
+    if (silent_ms < limit_ms) {
+        arm_idle_timer(connection, limit_ms - silent_ms);
+        return;
+    }
+    log_debug("closing the connection of process %ld: silent for %llu ms", (long)connection->pid,
+              (unsigned long long)silent_ms);
+    end_input(connection);
+    settle(connection);
+}
+
+static void arm_idle_timer(struct connection *connection, uint64_t delay_ms)
+{
+    if (delay_ms > 0) {
+        (void)uv_timer_start(&connection->timer, on_timer, delay_ms, 0); /* a callback is given */
+    } else {
+        (void)uv_timer_stop(&connection->timer);
+    }
+}
+
+/* --- input ------------------------------------------------------------------------------------- */
+
+/* Nothing more is read; what is to be said is said within INGEST_DRAIN_MS. */
+static void end_with(struct connection *connection, int err)
+{
+    if (err != 0) {
+        struct rejection rejection = {.err = err};
+        size_t before = begin_reply(connection);
+        if (connection->format == WIRE_FRAMES) {
+            reply_render_error(&connection->replies, err);
+        } else {
+            ndjson_render_error(&connection->replies, &rejection);
+        }
+        finish_reply(connection, before);
+        connection->ingest->intake->rejected[err_row(err)]++;
+        log_limited(&connection->ingest->broken, "ended the connection of process %ld, user %u: %s",
+                    (long)connection->pid, (unsigned)connection->uid, err_sentence(err));
+    }
+    connection->state = STATE_ENDING;
+    (void)uv_timer_start(&connection->timer, on_timer, INGEST_DRAIN_MS, 0);
+}
+
+static void start_decoder(struct connection *connection)
+{
+    const struct ingest_options *options = &connection->ingest->options;
+    if (connection->format == WIRE_FRAMES) {
+        frames_init(&connection->decoder.frames, options->max_frame_bytes);
+    } else if (connection->format == WIRE_NDJSON) {
+        ndjson_init(&connection->decoder.ndjson, options->max_line_bytes);
+    }
+    arm_idle_timer(connection, options->idle_timeout_ms);
+}
+
+static int decode(struct connection *connection, struct str bytes)
+{
+    if (connection->format == WIRE_FRAMES) {
+        return frames_feed(&connection->decoder.frames, connection->ingest->decoder, bytes,
+                           &connection->sink);
+    }
+    return ndjson_feed(&connection->decoder.ndjson, bytes, &connection->sink);
+}
+
+/* Chooses from the bytes held back and `bytes`. `final`: now or never. */
+static void choose_format(struct connection *connection, struct str bytes, bool final)
+{
+    char head[2 * WIRE_MAGIC_BYTES];
+    size_t taken = bytes.len < WIRE_MAGIC_BYTES ? bytes.len : WIRE_MAGIC_BYTES;
+    memcpy(head, connection->first, connection->first_len);
+    if (taken > 0) {
+        memcpy(head + connection->first_len, bytes.ptr, taken);
+    }
+    connection->format = sniff_stream((struct str){head, connection->first_len + taken}, final);
+    if (connection->format == WIRE_UNDECIDED) {
+        /* Undecided means fewer than WIRE_MAGIC_BYTES: all of them are kept. */
+        memcpy(connection->first, head, connection->first_len + taken);
+        connection->first_len += taken;
+        return;
+    }
+    start_decoder(connection);
+}
+
+/* Decodes the bytes that were held back, and then `bytes`; the magic is nobody's data. */
+static int decode_all(struct connection *connection, struct str bytes)
+{
+    struct str held = {connection->first, connection->first_len};
+    connection->first_len = 0;
+    if (connection->format == WIRE_FRAMES && !connection->past_magic) {
+        size_t skip = WIRE_MAGIC_BYTES - held.len;
+        bytes = (struct str){bytes.ptr + skip, bytes.len - skip};
+        held.len = 0;
+    }
+    connection->past_magic = true;
+    int err = held.len > 0 ? decode(connection, held) : 0;
+    return err == 0 && bytes.len > 0 ? decode(connection, bytes) : err;
+}
+
+/* Takes bytes that came. With no bytes: the time to choose is over. */
+static void feed(struct connection *connection, struct str bytes)
+{
+    if (connection->format == WIRE_UNDECIDED) {
+        choose_format(connection, bytes, bytes.len == 0);
+        if (connection->format == WIRE_UNDECIDED) {
+            return;
+        }
+    }
+    if (connection->format == WIRE_UNKNOWN) {
+        end_with(connection, ERR_FORMAT);
+        return;
+    }
+    peer_begin(&connection->peer);
+    int err = decode_all(connection, bytes);
+    peer_settle(&connection->peer);
+    if (err != 0) {
+        end_with(connection, err);
+    }
+}
+
+static void end_input(struct connection *connection)
+{
+    if (connection->format == WIRE_UNDECIDED && connection->first_len > 0) {
+        feed(connection, (struct str){0});
+    }
+    if (connection->state != STATE_READING) {
+        return;
+    }
+    int err = 0;
+    peer_begin(&connection->peer);
+    if (connection->format == WIRE_NDJSON) {
+        ndjson_end(&connection->decoder.ndjson, &connection->sink);
+    } else if (connection->format == WIRE_FRAMES) {
+        err = frames_end(&connection->decoder.frames);
+    }
+    peer_settle(&connection->peer);
+    end_with(connection, err);
+}
+
+/* Returns false when there is nothing more to read for now. */
+static bool read_once(struct connection *connection)
+{
+    struct ingest *ingest = connection->ingest;
+    ssize_t got = recv(connection->fd, ingest->read_buffer, ingest_read_size(ingest), MSG_DONTWAIT);
+    if (got < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            end_input(connection);
+        }
+        return false;
+    }
+    ingest_set_time(ingest);
+    if (got == 0) {
+        end_input(connection);
+        return false;
+    }
+    connection->last_read_ns = ingest->clock.mono_ns(ingest->clock.ctx);
+    ingest->intake->counters->value[COUNTER_RECEIVED_BYTES] += (uint64_t)got;
+    feed(connection, (struct str){ingest->read_buffer, (size_t)got});
+    return connection->state == STATE_READING;
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    struct connection *connection = poll->data;
+    if (connection->state == STATE_READING && (status != 0 || (events & UV_READABLE) != 0)) {
+        (void)read_once(connection); /* one read a turn; the loop says when there is more */
+    }
+    settle(connection);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct connection *connection = handle->data;
+    if (--connection->open_handles > 0) {
+        return;
+    }
+    (void)close(connection->fd);
+    if (connection->format == WIRE_FRAMES) {
+        frames_fini(&connection->decoder.frames);
+    } else if (connection->format == WIRE_NDJSON) {
+        ndjson_fini(&connection->decoder.ndjson);
+    }
+    buf_fini(&connection->replies);
+    mem_free(connection);
+}
+
+static void close_now(struct connection *connection)
+{
+    struct ingest *ingest = connection->ingest;
+    if (connection->state == STATE_CLOSED) {
+        return;
+    }
+    connection->state = STATE_CLOSED;
+    *connection->link = connection->next;
+    if (connection->next != NULL) {
+        connection->next->link = connection->link;
+    }
+    ingest->connection_count--;
+    ingest->intake->counters->value[COUNTER_CONNECTIONS] = ingest->connection_count;
+    uv_close((uv_handle_t *)&connection->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&connection->timer, on_handle_closed);
+}
+
+static void link_connection(struct ingest *ingest, struct connection *connection)
+{
+    connection->next = ingest->connections;
+    connection->link = &ingest->connections;
+    if (connection->next != NULL) {
+        connection->next->link = &connection->next;
+    }
+    ingest->connections = connection;
+    ingest->connection_count++;
+    ingest->intake->counters->value[COUNTER_CONNECTIONS] = ingest->connection_count;
+    ingest->intake->counters->value[COUNTER_CONNECTIONS_ACCEPTED]++;
+}
+
+int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
+{
+    struct connection *connection = mem_zalloc(1, sizeof *connection);
+    if (connection == NULL || uv_poll_init(ingest->loop, &connection->poll, fd) != 0) {
+        mem_free(connection);
+        (void)close(fd);
+        return ERR_NOMEM;
+    }
+    struct peer_events events = {.ctx = connection,
+                                 .rejected = on_rejected,
+                                 .flushed = on_flushed,
+                                 .unknown_key = on_unknown_key,
+                                 .violation = on_violation};
+    connection->ingest = ingest;
+    connection->fd = fd;
+    connection->pid = who->pid;
+    connection->uid = who->uid;
+    connection->last_read_ns = ingest->clock.mono_ns(ingest->clock.ctx);
+    buf_init(&connection->replies, INGEST_REPLIES_MAX_BYTES);
+    peer_init(&connection->peer, ingest->intake, &events);
+    connection->sink = peer_sink(&connection->peer);
+    connection->poll.data = connection;
+    (void)uv_timer_init(ingest->loop, &connection->timer); /* cannot fail */
+    connection->timer.data = connection;
+    connection->open_handles = 2;
+    link_connection(ingest, connection);
+    (void)uv_timer_start(&connection->timer, on_timer, INGEST_SNIFF_MS, 0);
+    settle(connection);
+    return 0;
+}
+
+void connection_drain_all(struct ingest *ingest)
+{
+    struct connection *next;
+    for (struct connection *connection = ingest->connections; connection != NULL;
+         connection = next) {
+        next = connection->next;
+        for (int i = 0; i < DRAIN_READS && connection->state == STATE_READING; i++) {
+            if (!read_once(connection)) {
+                break;
+            }
+        }
+        if (connection->state == STATE_READING) {
+            end_input(connection);
+        }
+        settle(connection);
+    }
+}
+
+void connection_close_all(struct ingest *ingest)
+{
+    while (ingest->connections != NULL) {
+        close_now(ingest->connections);
+    }
+}

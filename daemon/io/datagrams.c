@@ -1,0 +1,213 @@
+/*
+ * Happy path
+ *   1. the socket is readable: recvmmsg takes up to DATAGRAMS_A_READ of them, each with the
+ *      credentials that the kernel attached (SO_PASSCRED)
+ *   2. a datagram is a peer that lives for one call: format, decoder, sink
+ *   3. READS_A_TURN reads at most, then others have their turn
+ *
+ * What can fail: longer than max_frame_bytes (too_long), a sender who may not (not_allowed), bytes of
+ * no format (unknown_format), a broken batch (bad_frame): counted under the reason, logged now and
+ * then, and the next datagram is read.
+ */
+#include "io/datagrams.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "wire/ndjson.h"
+#include "wire/sniff.h"
+
+enum {
+    DATAGRAMS_A_READ = 16,
+    READS_A_TURN = 4,
+    READS_AT_END = 64,   /* more than a socket holds, even while others go on sending */
+    MOST_BYTES = 262144, /* more than the kernel's default send buffer lets through */
+};
+
+static void complain(struct datagrams *datagrams, const struct ucred *who, int err, struct str key)
+{
+    log_limited(&datagrams->ingest->rejections,
+                "rejected a datagram's %s of process %ld, user %u: %s%s%.*s",
+                key.ptr == NULL ? "content" : "record", (long)who->pid, (unsigned)who->uid,
+                err_sentence(err), key.len > 0 ? ": " : "", (int)key.len,
+                key.len > 0 ? key.ptr : "");
+}
+
+/* What events of one datagram need. */
+struct context {
+    struct datagrams *datagrams;
+    const struct ucred *who;
+};
+
+static void on_rejected(void *ctx, const struct rejection *rejection)
+{
+    const struct context *context = ctx;
+    complain(context->datagrams, context->who, rejection->err, rejection->key);
+}
+
+static void on_unknown_key(void *ctx, struct str key)
+{
+    const struct context *context = ctx;
+    if (!context->datagrams->told_unknown_key) {
+        context->datagrams->told_unknown_key = true;
+        log_info("process %ld, user %u sends datagrams with the unknown key %.*s, which is "
+                 "ignored; it is told once",
+                 (long)context->who->pid, (unsigned)context->who->uid, (int)key.len, key.ptr);
+    }
+}
+
+static void on_violation(void *ctx, struct str service)
+{
+    const struct context *context = ctx;
+    log_limited(&context->datagrams->ingest->violations,
+                "service %.*s, process %ld, user %u: its constitutional hash differs",
+                (int)service.len, service.ptr, (long)context->who->pid,
+                (unsigned)context->who->uid);
+}
+
+static int decode_ndjson(struct ingest *ingest, struct str bytes, const struct record_sink *sink)
+{
+    struct ndjson ndjson;
+    ndjson_init(&ndjson, ingest->options.max_line_bytes);
+    int err = ndjson_feed(&ndjson, bytes, sink);
+    if (err == 0) {
+        ndjson_end(&ndjson, sink);
+    }
+    ndjson_fini(&ndjson);
+    return err;
+}
+
+static int decode(struct ingest *ingest, struct str bytes, const struct record_sink *sink)
+{
+    switch (sniff_datagram(bytes)) {
+    case WIRE_FRAMES:
+        return batch_decode(
+            ingest->decoder,
+            (struct str){bytes.ptr + WIRE_MAGIC_BYTES, bytes.len - WIRE_MAGIC_BYTES}, sink);
+    case WIRE_NDJSON:
+        return decode_ndjson(ingest, bytes, sink);
+    default:
+        return ERR_FORMAT;
+    }
+}
+
+static int take(struct datagrams *datagrams, struct str bytes, const struct ucred *who)
+{
+    struct ingest *ingest = datagrams->ingest;
+    struct context context = {datagrams, who};
+    struct peer_events events = {.ctx = &context,
+                                 .rejected = on_rejected,
+                                 .unknown_key = on_unknown_key,
+                                 .violation = on_violation};
+    struct peer peer;
+    if (!ingest_may_send(ingest, who)) {
+        return ERR_DENIED;
+    }
+    peer_init(&peer, ingest->intake, &events);
+    struct record_sink sink = peer_sink(&peer);
+    peer_begin(&peer);
+    int err = decode(ingest, bytes, &sink);
+    peer_settle(&peer);
+    return err;
+}
+
+/* The sender as the kernel saw it; nobody when it did not say. */
+static struct ucred sender(struct msghdr *header)
+{
+    struct ucred who = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
+         part = CMSG_NXTHDR(header, part)) {
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_CREDENTIALS) {
+            memcpy(&who, CMSG_DATA(part), sizeof who);
+        }
+    }
+    return who;
+}
+
+static void take_message(struct datagrams *datagrams, struct mmsghdr *message)
+{
+    struct intake *intake = datagrams->ingest->intake;
+    struct str bytes = {message->msg_hdr.msg_iov->iov_base, message->msg_len};
+    struct ucred who = sender(&message->msg_hdr);
+    bool cut = (message->msg_hdr.msg_flags & MSG_TRUNC) != 0;
+    intake->counters->value[COUNTER_DATAGRAMS]++;
+    intake->counters->value[COUNTER_RECEIVED_BYTES] += bytes.len;
+    int err = cut ? ERR_TOO_LONG : take(datagrams, bytes, &who);
+    if (err != 0) {
+        intake->rejected[err_row(err)]++;
+        complain(datagrams, &who, err, (struct str){0});
+    }
+}
+
+/* Returns true when the read was full: there may be more. */
+static bool read_once(struct datagrams *datagrams)
+{
+    struct mmsghdr messages[DATAGRAMS_A_READ] = {0};
+    struct iovec parts[DATAGRAMS_A_READ];
+    _Alignas(struct cmsghdr) char control[DATAGRAMS_A_READ][CMSG_SPACE(sizeof(struct ucred))];
+    for (unsigned i = 0; i < DATAGRAMS_A_READ; i++) {
+        parts[i] =
+            (struct iovec){datagrams->memory + i * datagrams->max_bytes, datagrams->max_bytes};
+        messages[i].msg_hdr.msg_iov = &parts[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+        messages[i].msg_hdr.msg_control = control[i];
+        messages[i].msg_hdr.msg_controllen = sizeof control[i];
+    }
+    int got = recvmmsg(datagrams->fd, messages, DATAGRAMS_A_READ, MSG_DONTWAIT, NULL);
+    if (got <= 0) {
+        return false; /* nothing there; errors of a datagram socket pass */
+    }
+    ingest_set_time(datagrams->ingest);
+    for (int i = 0; i < got; i++) {
+        take_message(datagrams, &messages[i]);
+    }
+    return got == DATAGRAMS_A_READ;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    for (int i = 0; i < READS_A_TURN && read_once(poll->data); i++) {
+    }
+}
+
+int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd)
+{
+    size_t ceiling = ingest->options.max_frame_bytes;
+    int on = 1;
+    *datagrams = (struct datagrams){.fd = fd, .ingest = ingest};
+    datagrams->max_bytes = WIRE_MAGIC_BYTES + (ceiling < MOST_BYTES ? ceiling : MOST_BYTES);
+    datagrams->memory = mem_alloc(DATAGRAMS_A_READ * datagrams->max_bytes);
+    if (datagrams->memory == NULL) {
+        (void)close(fd);
+        return ERR_NOMEM;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0 ||
+        uv_poll_init(ingest->loop, &datagrams->poll, fd) != 0) {
+        mem_free(datagrams->memory);
+        (void)close(fd);
+        return ERR_SYSTEM;
+    }
+    datagrams->poll.data = datagrams;
+    return uv_poll_start(&datagrams->poll, UV_READABLE, on_readable) == 0 ? 0 : ERR_SYSTEM;
+}
+
+void datagrams_drain(struct datagrams *datagrams)
+{
+    for (int i = 0; i < READS_AT_END && read_once(datagrams); i++) {
+    }
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct datagrams *datagrams = handle->data;
+    (void)close(datagrams->fd);
+    mem_free(datagrams->memory);
+}
+
+void datagrams_close(struct datagrams *datagrams)
+{
+    uv_close((uv_handle_t *)&datagrams->poll, on_closed);
+}

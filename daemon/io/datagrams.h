@@ -1,0 +1,28 @@
+/*
+ * Reads the datagram socket, several at a time; each datagram is complete in itself and decoded on
+ * its own. Nobody is answered: a refused datagram or record is counted and logged. Loop thread only.
+ */
+#ifndef DWELL_IO_DATAGRAMS_H
+#define DWELL_IO_DATAGRAMS_H
+
+#include "io/ingest.h"
+
+struct datagrams {
+    uv_poll_t poll;
+    int fd; /* owned */
+    struct ingest *ingest;
+    size_t max_bytes; /* of one datagram */
+    char *memory;     /* owned; room for a batch of datagrams, touched as far as they need */
+    bool told_unknown_key;
+};
+
+/* Takes `fd`, also when it fails. Returns 0, ERR_SYSTEM or ERR_NOMEM. */
+int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd);
+
+/* Reads what has come, without waiting. */
+void datagrams_drain(struct datagrams *datagrams);
+
+/* Memory may go when the loop has run the close callbacks. */
+void datagrams_close(struct datagrams *datagrams);
+
+#endif

@@ -1,0 +1,68 @@
+#include "io/ingest.h"
+
+#include "base/mem.h"
+
+/* Complaints: so many lines a minute of each kind. */
+enum { COMPLAINTS = 5 };
+#define COMPLAINT_PERIOD_NS (60 * NS_PER_SECOND)
+
+int ingest_init(struct ingest *ingest, uv_loop_t *loop, struct intake *intake,
+                const struct ingest_options *options, const struct clock *clock)
+{
+    *ingest = (struct ingest){.loop = loop, .intake = intake, .options = *options, .clock = *clock};
+    ingest->decoder = mem_zalloc(1, sizeof *ingest->decoder);
+    ingest->read_buffer = mem_alloc(INGEST_READ_BYTES);
+    if (ingest->decoder == NULL || ingest->read_buffer == NULL) {
+        ingest_fini(ingest);
+        return ERR_NOMEM;
+    }
+    log_limit_init(&ingest->rejections, LOG_LEVEL_WARNING, "rejected records", COMPLAINTS,
+                   COMPLAINT_PERIOD_NS);
+    log_limit_init(&ingest->refusals, LOG_LEVEL_WARNING, "refused connections", COMPLAINTS,
+                   COMPLAINT_PERIOD_NS);
+    log_limit_init(&ingest->violations, LOG_LEVEL_WARNING, "constitutional violations", COMPLAINTS,
+                   COMPLAINT_PERIOD_NS);
+    log_limit_init(&ingest->broken, LOG_LEVEL_WARNING, "broken connections", COMPLAINTS,
+                   COMPLAINT_PERIOD_NS);
+    ingest_set_time(ingest);
+    return 0;
+}
+
+void ingest_fini(struct ingest *ingest)
+{
+    mem_free(ingest->decoder);
+    mem_free(ingest->read_buffer);
+    ingest->decoder = NULL;
+    ingest->read_buffer = NULL;
+}
+
+void ingest_set_time(struct ingest *ingest)
+{
+    const struct clock *clock = &ingest->clock;
+    registry_set_time(ingest->intake->registry, clock->mono_ns(clock->ctx),
+                      clock->wall_ns(clock->ctx));
+}
+
+size_t ingest_read_size(const struct ingest *ingest)
+{
+    return ingest->intake->registry->limbo.shared_epoch == 0 ? INGEST_READ_BYTES
+                                                             : INGEST_READ_BYTES_SHARED;
+}
+
+static bool contains(const uint32_t *ids, size_t count, uint32_t id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ingest_may_send(const struct ingest *ingest, const struct ucred *who)
+{
+    const struct ingest_access *access = &ingest->options.access;
+    return (access->uid_count == 0 && access->gid_count == 0) ||
+           contains(access->uids, access->uid_count, who->uid) ||
+           contains(access->gids, access->gid_count, who->gid);
+}

@@ -1,0 +1,71 @@
+/*
+ * What all ingest sockets share: the intake, the decoder's memory, the read buffer, the ceilings and
+ * the complaints. io/listener, io/connection and io/datagrams are its parts; it reads nothing itself.
+ * Loop thread only.
+ */
+#ifndef DWELL_IO_INGEST_H
+#define DWELL_IO_INGEST_H
+
+#include <sys/socket.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/intake.h"
+#include "wire/batch.h"
+
+enum {
+    INGEST_READ_BYTES = 65536, /* a larger buffer gains less than 5 % */
+    /* While a snapshot is read a sample may have to copy its model first: a turn stays short. */
+    INGEST_READ_BYTES_SHARED = 16384,
+    INGEST_REPLIES_MAX_BYTES = 65536, /* answers that wait for a peer to read; more are dropped */
+    INGEST_SNIFF_MS = 1000,
+    INGEST_DRAIN_MS = 1000, /* how long the last answers wait for a peer that does not read */
+};
+
+/* Who may send: when both lists are empty, everybody who can open the socket. Borrowed. */
+struct ingest_access {
+    const uint32_t *uids;
+    size_t uid_count;
+    const uint32_t *gids;
+    size_t gid_count;
+};
+
+struct ingest_options {
+    size_t max_frame_bytes;
+    size_t max_line_bytes;
+    unsigned max_connections;
+    uint64_t idle_timeout_ms; /* 0: never */
+    struct ingest_access access;
+};
+
+struct connection;
+
+struct ingest {
+    uv_loop_t *loop;
+    struct clock clock;
+    struct intake *intake; /* borrowed */
+    struct ingest_options options;
+    struct batch_decoder *decoder; /* owned; used within one callback at a time */
+    char *read_buffer;             /* owned, INGEST_READ_BYTES; the same */
+    struct connection *connections;
+    unsigned connection_count;
+    struct log_limit rejections, refusals, violations, broken;
+};
+
+/* Returns 0 or ERR_NOMEM. `intake` must outlive it. */
+int ingest_init(struct ingest *ingest, uv_loop_t *loop, struct intake *intake,
+                const struct ingest_options *options, const struct clock *clock);
+
+/* All connections must be gone. */
+void ingest_fini(struct ingest *ingest);
+
+/* Tells the registry what time it is. Call it at the start of each callback that decodes. */
+void ingest_set_time(struct ingest *ingest);
+
+/* Bytes to read at once, at most INGEST_READ_BYTES. */
+size_t ingest_read_size(const struct ingest *ingest);
+
+bool ingest_may_send(const struct ingest *ingest, const struct ucred *who);
+
+#endif

@@ -1,0 +1,572 @@
+/*
+ * dwelld: connects the parts.
+ *
+ * Happy path
+ *   1. command line, configuration (all problems at once), log
+ *   2. directory and its sockets, the HTTP address: whatever cannot be had ends the start
+ *   3. registry, ledger, intake, and the loop with its sockets; the HTTP thread
+ *   4. one line says where everything is; the loop runs
+ *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, HTTP ends,
+ *      connections end within shutdown.timeout_ms, or at once on a second signal; exit 0
+ *
+ * Exit status (sysexits.h): 0, 64 usage, 69 something needed is in use, 73 a socket cannot be made,
+ * 78 configuration.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "conf.h"
+#include "core/intake.h"
+#include "io/connection.h"
+#include "io/datagrams.h"
+#include "io/directory.h"
+#include "io/handover.h"
+#include "io/http.h"
+#include "io/lag.h"
+#include "io/listener.h"
+#include "io/system.h"
+
+enum {
+    FILE_MAX_BYTES = 1 << 20,
+    TEXT_MAX_BYTES = 1 << 20,
+    SIGNALS = 3,
+    LIMITS = 10,
+    TRIM_BYTES = 8 << 20,
+    DRAIN_CHECK_MS = 10,
+    HTTP_DOORS = 3,
+    OWN_DESCRIPTORS = 32, /* of the daemon itself: about 20, and what is open for a moment */
+};
+
+static const int handled_signals[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+
+struct dwelld {
+    struct conf conf;
+    struct conf_command command;
+    struct clock clock;
+    struct directory directory;
+    int http_fd; /* until the HTTP server takes it */
+    char *http_address;
+    struct registry registry;
+    struct ledger ledger;
+    struct counters counters;
+    struct intake intake;
+    uv_loop_t loop;
+    struct ingest ingest;
+    struct listener listener;
+    struct datagrams datagrams;
+    struct handover handover;
+    struct lag lag;
+    struct http *http;
+    struct route_context context;
+    unsigned ingest_connections, http_connections; /* ceilings; the latter of each door */
+    struct json_path sockets[PLACE_COUNT];
+    struct json_limit limits[LIMITS];
+    uv_signal_t signals[SIGNALS];
+    uv_timer_t drain_timer;
+    uint64_t deadline_ns; /* of the shutdown */
+    bool stopping;
+};
+
+/* --- configuration ----------------------------------------------------------------------------- */
+
+static void print(FILE *stream, struct buf *text)
+{
+    if (text->len > 0) {
+        (void)fwrite(text->data, 1, text->len, stream); /* nowhere to tell that it failed */
+        (void)fflush(stream);
+    }
+    buf_clear(text);
+}
+
+static int load_conf(struct dwelld *dwelld, struct conf *ret_conf, struct buf *errors,
+                     struct buf *warnings)
+{
+    struct buf file;
+    buf_init(&file, FILE_MAX_BYTES);
+    struct conf_sources sources = {.file_name = dwelld->command.file_name,
+                                   .environment = environ,
+                                   .sets = dwelld->command.sets,
+                                   .set_count = dwelld->command.set_count};
+    int err = 0;
+    if (sources.file_name != NULL) {
+        int reason = system_read_file(sources.file_name, &file);
+        if (reason != 0) {
+            buf_printf(errors, "%s: %s\n", sources.file_name, strerror(reason));
+            err = ERR_SYSTEM;
+        }
+        sources.file_text = (struct str){file.data, file.len};
+    }
+    if (err == 0) {
+        err = conf_load(ret_conf, &sources, errors, warnings);
+    }
+    buf_fini(&file);
+    return err;
+}
+
+/* Writes each line of `text` to the log. */
+static void log_lines(enum log_level level, const struct buf *text)
+{
+    size_t at = 0;
+    while (at < text->len) {
+        size_t len = 0;
+        while (at + len < text->len && text->data[at + len] != '\n') {
+            len++;
+        }
+        log_write(level, "%.*s", (int)len, text->data + at);
+        at += len + 1;
+    }
+}
+
+/* What can be said without starting. Returns an exit status, or -1: go on. */
+static int act(struct dwelld *dwelld)
+{
+    struct buf text;
+    buf_init(&text, TEXT_MAX_BYTES);
+    int status = 0;
+    switch (dwelld->command.action) {
+    case CONF_ACTION_HELP:
+        conf_render_help(&text);
+        break;
+    case CONF_ACTION_VERSION:
+        buf_puts(&text, "dwelld " DWELL_VERSION "\n");
+        break;
+    case CONF_ACTION_TABLE:
+        conf_render_table(&text);
+        break;
+    case CONF_ACTION_PRINT:
+        conf_render_json(&text, &dwelld->conf);
+        break;
+    case CONF_ACTION_CHECK:
+        buf_puts(&text, "The configuration is good.\n");
+        break;
+    case CONF_ACTION_RUN:
+        status = -1;
+        break;
+    }
+    print(stdout, &text);
+    buf_fini(&text);
+    return status;
+}
+
+static bool needs_conf(enum conf_action action)
+{
+    return action == CONF_ACTION_RUN || action == CONF_ACTION_CHECK || action == CONF_ACTION_PRINT;
+}
+
+static int read_conf(struct dwelld *dwelld, int argc, char **argv)
+{
+    struct buf errors;
+    struct buf warnings;
+    int status = 0;
+    buf_init(&errors, CONF_ERRORS_MAX_BYTES);
+    buf_init(&warnings, CONF_ERRORS_MAX_BYTES);
+    if (conf_parse_command(&dwelld->command, argc, argv, &errors) != 0) {
+        buf_puts(&errors, "Try: dwelld --help\n");
+        status = EX_USAGE;
+    } else if (needs_conf(dwelld->command.action) &&
+               load_conf(dwelld, &dwelld->conf, &errors, &warnings) != 0) {
+        status = EX_CONFIG;
+    }
+    print(stderr, &errors);
+    if (status == 0 && needs_conf(dwelld->command.action)) {
+        log_init(&(struct log_options){.fd = STDERR_FILENO,
+                                       .level = (enum log_level)dwelld->conf.log.level,
+                                       .format = (enum log_format)dwelld->conf.log.format,
+                                       .hash = dwelld->conf.service.constitutional_hash,
+                                       .clock = dwelld->clock});
+        log_lines(LOG_LEVEL_WARNING, &warnings);
+    }
+    buf_fini(&errors);
+    buf_fini(&warnings);
+    return status;
+}
+
+/* --- start ------------------------------------------------------------------------------------- */
+
+static int open_directory(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct buf problem;
+    buf_init(&problem, TEXT_MAX_BYTES);
+    char *path = directory_find(conf->ingest.directory, environ);
+    int status = EX_CANTCREAT;
+    if (path != NULL) {
+        struct directory_options options = {path, conf->ingest.mode, conf->ingest.group};
+        status = directory_open(&dwelld->directory, &options, &problem);
+    }
+    if (status != 0) {
+        log_error("%.*s", (int)problem.len, problem.len == 0 ? "" : problem.data);
+    }
+    buf_fini(&problem);
+    mem_free(path);
+    return status;
+}
+
+static int open_http(struct dwelld *dwelld)
+{
+    const struct conf_address *address = &dwelld->conf.http.listen;
+    dwelld->http_fd = http_listen(address->host, address->port, address->is_ipv6);
+    if (dwelld->http_fd < 0) {
+        log_error("http.listen: cannot listen on %s port %u: %s%s", address->host,
+                  (unsigned)address->port, strerror(errno),
+                  errno == EADDRINUSE ? "; choose another, or port 0 for any" : "");
+        return EX_UNAVAILABLE;
+    }
+    dwelld->http_address = http_address(dwelld->http_fd);
+    return dwelld->http_address == NULL ? EX_UNAVAILABLE : 0;
+}
+
+static int make_state(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    uint64_t seed;
+    if (system_random(&seed) != 0) {
+        return ERR_SYSTEM;
+    }
+    struct registry_options options = {.window_ns = conf->profiling.window_seconds * NS_PER_SECOND,
+                                       .max_samples = conf->profiling.max_samples,
+                                       .max_models = (uint32_t)conf->profiling.max_models,
+                                       .hash_seed = seed};
+    for (size_t i = 0; i < conf->profiling.label_keys.count; i++) {
+        options.label_keys[options.label_key_count++] = str_of(conf->profiling.label_keys.texts[i]);
+    }
+    int err = registry_init(&dwelld->registry, &options);
+    if (err == 0) {
+        err = ledger_init(&dwelld->ledger, seed);
+    }
+    dwelld->intake =
+        (struct intake){.registry = &dwelld->registry,
+                        .ledger = &dwelld->ledger,
+                        .counters = &dwelld->counters,
+                        .constitutional_hash = str_of(conf->service.constitutional_hash),
+                        .enforce_hash = conf->service.enforce_hash};
+    return err;
+}
+
+static struct thresholds thresholds_of(const struct conf *conf)
+{
+    return (struct thresholds){
+        .latency_gpu_threshold_ms = conf->profiling.latency_gpu_threshold_ms,
+        .cpu_compute_threshold_percent = conf->profiling.cpu_compute_threshold_percent,
+        .cpu_io_threshold_percent = conf->profiling.cpu_io_threshold_percent};
+}
+
+static uint64_t clamp(uint64_t number, uint64_t most)
+{
+    return number == 0 ? 1 : number < most ? number : most;
+}
+
+/* Finds descriptors for all connections that there may be. Where the system grants fewer, each side
+ * gets a share of what there is, and who comes past it is refused as at any ceiling. Running out
+ * instead would leave the HTTP server spinning on a socket that it cannot accept from. */
+static void fit_connections(struct dwelld *dwelld)
+{
+    uint64_t ingest = dwelld->conf.ingest.max_connections;
+    uint64_t http = dwelld->conf.http.max_connections;
+    uint64_t wanted = OWN_DESCRIPTORS + ingest + HTTP_DOORS * http;
+    uint64_t granted = system_raise_descriptors(wanted);
+    if (granted < wanted) {
+        uint64_t rest = granted > OWN_DESCRIPTORS ? granted - OWN_DESCRIPTORS : 0;
+        http = clamp(rest / 4 / HTTP_DOORS, http);
+        uint64_t of_http = HTTP_DOORS * http;
+        ingest = clamp(rest > of_http ? rest - of_http : 0, ingest);
+        log_warning("only %llu descriptors may be open: ingest.max_connections is taken as %llu, "
+                    "http.max_connections as %llu; allow %llu (ulimit -n, LimitNOFILE=)",
+                    (unsigned long long)granted, (unsigned long long)ingest,
+                    (unsigned long long)http, (unsigned long long)wanted);
+    }
+    dwelld->ingest_connections = (unsigned)ingest;
+    dwelld->http_connections = (unsigned)http;
+}
+
+static int start_ingest(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct ingest_options options = {
+        .max_frame_bytes = conf->ingest.max_frame_bytes,
+        .max_line_bytes = conf->ingest.max_line_bytes,
+        .max_connections = dwelld->ingest_connections,
+        .idle_timeout_ms = conf->ingest.idle_timeout_ms,
+        .access = {conf->ingest.allowed_uids.ids, conf->ingest.allowed_uids.count,
+                   conf->ingest.allowed_gids.ids, conf->ingest.allowed_gids.count}};
+    struct thresholds thresholds = thresholds_of(conf);
+    lag_start(&dwelld->lag, &dwelld->loop, &dwelld->counters.loop_lag);
+    int err =
+        ingest_init(&dwelld->ingest, &dwelld->loop, &dwelld->intake, &options, &dwelld->clock);
+    if (err == 0) {
+        err = listener_start(&dwelld->listener, &dwelld->ingest,
+                             directory_steal_fd(&dwelld->directory, PLACE_STREAM));
+    }
+    if (err == 0) {
+        err = datagrams_start(&dwelld->datagrams, &dwelld->ingest,
+                              directory_steal_fd(&dwelld->directory, PLACE_DATAGRAM));
+    }
+    if (err == 0) {
+        err = handover_start(&dwelld->handover, &dwelld->loop, &dwelld->intake, &thresholds,
+                             &dwelld->clock);
+    }
+    return err;
+}
+
+static void fill_status(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    const char *names[PLACE_COUNT] = {
+        [PLACE_STREAM] = "ingest",
+        [PLACE_DATAGRAM] = "datagram",
+        [PLACE_QUERY] = "query",
+        [PLACE_ADMIN] = "admin",
+    };
+    for (unsigned i = 0; i < PLACE_COUNT; i++) {
+        dwelld->sockets[i] = (struct json_path){names[i], dwelld->directory.sockets[i].path};
+    }
+    const struct json_limit limits[LIMITS] = {
+        {"ingest.max_frame_bytes", conf->ingest.max_frame_bytes},
+        {"ingest.max_line_bytes", conf->ingest.max_line_bytes},
+        {"ingest.max_connections", dwelld->ingest_connections},
+        {"ingest.idle_timeout_ms", conf->ingest.idle_timeout_ms},
+        {"http.max_connections", dwelld->http_connections},
+        {"http.timeout_ms", conf->http.timeout_ms},
+        {"profiling.window_seconds", conf->profiling.window_seconds},
+        {"profiling.max_samples", conf->profiling.max_samples},
+        {"profiling.max_models", conf->profiling.max_models},
+        {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
+    };
+    memcpy(dwelld->limits, limits, sizeof limits);
+    dwelld->context.status = (struct json_status){.version = DWELL_VERSION,
+                                                  .http_address = dwelld->http_address,
+                                                  .sockets = dwelld->sockets,
+                                                  .socket_count = PLACE_COUNT,
+                                                  .limits = dwelld->limits,
+                                                  .limit_count = LIMITS};
+}
+
+static int start_http(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct exposition_options exposition = {
+        .name_space = str_of(conf->metrics.name_space),
+        .service_name = str_of(conf->service.name),
+        .service_version = str_of(conf->service.version),
+        .constitutional_hash = str_of(conf->service.constitutional_hash),
+        .hash_label = conf->metrics.constitutional_hash_label,
+        .dwelld_version = STR_LITERAL(DWELL_VERSION),
+        .start_wall_ns = dwelld->clock.wall_ns(NULL),
+        .label_key_count = dwelld->registry.options.label_key_count};
+    memcpy(exposition.label_keys, dwelld->registry.options.label_keys,
+           sizeof exposition.label_keys);
+    struct route_context *context = &dwelld->context;
+    context->exposition = exposition_new(&exposition);
+    context->scratch = mem_zalloc(1, sizeof *context->scratch);
+    context->display_name = str_of(conf->service.display_name);
+    context->constitutional_hash = str_of(conf->service.constitutional_hash);
+    context->clock = dwelld->clock;
+    context->started_ns = dwelld->clock.mono_ns(NULL);
+    fill_status(dwelld);
+    if (context->exposition == NULL || context->scratch == NULL) {
+        return ERR_NOMEM;
+    }
+    struct http_options options = {
+        .doors = {{.fd = dwelld->http_fd},
+                  {.fd = directory_steal_fd(&dwelld->directory, PLACE_QUERY)},
+                  {.fd = directory_steal_fd(&dwelld->directory, PLACE_ADMIN), .is_admin = true}},
+        .door_count = HTTP_DOORS,
+        .max_connections = dwelld->http_connections,
+        .timeout_ms = conf->http.timeout_ms};
+    dwelld->http_fd = -1;
+    return http_start(&options, &dwelld->handover, context, &dwelld->http);
+}
+
+/* --- signals and end --------------------------------------------------------------------------- */
+
+/* After it the loop ends by itself: no handle is left. One more signal changes nothing then; without
+ * the loop's handlers it would end the process as if it had failed. */
+static void close_handles(struct dwelld *dwelld)
+{
+    sigset_t handled;
+    (void)sigemptyset(&handled);
+    for (int i = 0; i < SIGNALS; i++) {
+        (void)sigaddset(&handled, handled_signals[i]);
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &handled, NULL); /* fails only for a wrong first argument */
+    connection_close_all(&dwelld->ingest);
+    for (int i = 0; i < SIGNALS; i++) {
+        uv_close((uv_handle_t *)&dwelld->signals[i], NULL);
+    }
+    uv_close((uv_handle_t *)&dwelld->drain_timer, NULL);
+    lag_close(&dwelld->lag);
+}
+
+/* Looks for the end of the last connection; each ends by itself within INGEST_DRAIN_MS. */
+static void on_drain_check(uv_timer_t *timer)
+{
+    struct dwelld *dwelld = timer->data;
+    unsigned left = dwelld->ingest.connection_count;
+    if (left > 0 && dwelld->clock.mono_ns(NULL) < dwelld->deadline_ns) {
+        return;
+    }
+    if (left > 0) {
+        log_warning("%u connections did not take their last answers in time", left);
+    }
+    close_handles(dwelld);
+}
+
+static void stop(struct dwelld *dwelld, const char *signal_name)
+{
+    if (dwelld->stopping) {
+        dwelld->deadline_ns = 0; /* asked twice: at once */
+        return;
+    }
+    dwelld->stopping = true;
+    dwelld->deadline_ns =
+        dwelld->clock.mono_ns(NULL) + dwelld->conf.shutdown.timeout_ms * NS_PER_MS;
+    log_info("%s: stopping, within %llu ms", signal_name,
+             (unsigned long long)dwelld->conf.shutdown.timeout_ms);
+    listener_drain(&dwelld->listener);
+    listener_close(&dwelld->listener);
+    datagrams_drain(&dwelld->datagrams);
+    datagrams_close(&dwelld->datagrams);
+    connection_drain_all(&dwelld->ingest);
+    http_close(dwelld->http);
+    handover_close(&dwelld->handover);
+    (void)uv_timer_start(&dwelld->drain_timer, on_drain_check, 0, DRAIN_CHECK_MS);
+}
+
+static void reload(struct dwelld *dwelld)
+{
+    struct conf fresh;
+    struct buf errors;
+    struct buf warnings;
+    struct buf fixed;
+    buf_init(&errors, CONF_ERRORS_MAX_BYTES);
+    buf_init(&warnings, CONF_ERRORS_MAX_BYTES);
+    buf_init(&fixed, CONF_ERRORS_MAX_BYTES);
+    if (load_conf(dwelld, &fresh, &errors, &warnings) != 0) {
+        log_error("SIGHUP: the configuration is refused as a whole, the old one stays in force");
+        log_lines(LOG_LEVEL_ERROR, &errors);
+        goto out;
+    }
+    conf_render_fixed_changes(&fixed, &dwelld->conf, &fresh);
+    if (fixed.len > 0) {
+        log_warning("SIGHUP: changes only with a restart: %.*s", (int)fixed.len, fixed.data);
+    }
+    dwelld->handover.thresholds = thresholds_of(&fresh);
+    log_set((enum log_level)fresh.log.level, (enum log_format)fresh.log.format);
+    log_lines(LOG_LEVEL_WARNING, &warnings);
+    log_info("SIGHUP: configuration reloaded");
+    conf_fini(&fresh);
+out:
+    buf_fini(&errors);
+    buf_fini(&warnings);
+    buf_fini(&fixed);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct dwelld *dwelld = handle->data;
+    if (number != SIGHUP) {
+        stop(dwelld, number == SIGTERM ? "SIGTERM" : "SIGINT");
+    } else if (!dwelld->stopping) {
+        reload(dwelld);
+    }
+}
+
+static int start_signals(struct dwelld *dwelld)
+{
+    for (int i = 0; i < SIGNALS; i++) {
+        if (uv_signal_init(&dwelld->loop, &dwelld->signals[i]) != 0 ||
+            uv_signal_start(&dwelld->signals[i], on_signal, handled_signals[i]) != 0) {
+            return ERR_SYSTEM;
+        }
+        dwelld->signals[i].data = dwelld;
+    }
+    (void)uv_timer_init(&dwelld->loop, &dwelld->drain_timer); /* cannot fail */
+    dwelld->drain_timer.data = dwelld;
+    return 0;
+}
+
+static void say_where(const struct dwelld *dwelld)
+{
+    log_info("dwelld " DWELL_VERSION " is ready");
+    log_info("samples to %s and %s", dwelld->directory.sockets[PLACE_STREAM].path,
+             dwelld->directory.sockets[PLACE_DATAGRAM].path);
+    log_info("metrics at http://%s/metrics, report at http://%s/report", dwelld->http_address,
+             dwelld->http_address);
+}
+
+static void free_state(struct dwelld *dwelld)
+{
+    exposition_free(dwelld->context.exposition);
+    mem_free(dwelld->context.scratch);
+    ingest_fini(&dwelld->ingest);
+    registry_fini(&dwelld->registry);
+    ledger_fini(&dwelld->ledger);
+    mem_free(dwelld->http_address);
+}
+
+/* From a good configuration to the exit status. What is still open at a failed start goes with the
+ * process; the sockets' files do not, and are removed. */
+static int run(struct dwelld *dwelld)
+{
+    hist_init_tables();
+    tally_init_tables();
+    fit_connections(dwelld);
+    int status = open_http(dwelld);
+    if (status == 0) {
+        status = open_directory(dwelld);
+    }
+    if (status != 0) {
+        return status;
+    }
+    int err = uv_loop_init(&dwelld->loop) == 0 ? make_state(dwelld) : ERR_SYSTEM;
+    if (err == 0) {
+        err = start_ingest(dwelld);
+    }
+    if (err == 0) {
+        err = start_signals(dwelld);
+    }
+    if (err == 0) {
+        err = start_http(dwelld);
+    }
+    if (err != 0) {
+        log_error("cannot start: %s", err_sentence(err));
+        directory_close(&dwelld->directory);
+        return EX_UNAVAILABLE;
+    }
+    say_where(dwelld);
+    (void)uv_run(&dwelld->loop, UV_RUN_DEFAULT); /* returns when no handle is left */
+    (void)uv_loop_close(&dwelld->loop);
+    free_state(dwelld);
+    directory_close(&dwelld->directory);
+    log_info("stopped");
+    return EX_OK;
+}
+
+int main(int argc, char **argv)
+{
+    static struct dwelld dwelld = {.http_fd = -1};
+    dwelld.clock = system_clock();
+    /* One heap for both threads: a second arena would be touched for every answer. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    /* What a scrape made copies of is needed again at the next: giving it back costs the loop time. */
+    (void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
+    (void)signal(SIGPIPE, SIG_IGN);
+    int status = read_conf(&dwelld, argc, argv);
+    if (status == 0) {
+        status = act(&dwelld);
+        if (status < 0) {
+            status = run(&dwelld);
+        }
+    }
+    conf_fini(&dwelld.conf);
+    conf_command_fini(&dwelld.command);
+    return status;
+}

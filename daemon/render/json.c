@@ -1,0 +1,295 @@
+#include "render/json.h"
+
+#include "base/clock.h"
+#include "render/json_write.h"
+#include "render/order.h"
+
+static const char *const quantile_keys[] = {"p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms"};
+_Static_assert(sizeof quantile_keys / sizeof quantile_keys[0] == QUANTILE_COUNT, "one each");
+
+static const char *const state_keys[] = {"user_ms", "system_ms", "fault_ms", "runqueue_ms",
+                                         "blocked_ms"};
+_Static_assert(sizeof state_keys / sizeof state_keys[0] == STATE_COUNT, "one each");
+
+/* Ends the answer, with a line end for those who read it on a terminal. */
+static void finish(struct json_writer *writer)
+{
+    json_close(writer, '}');
+    buf_char(writer->out, '\n');
+}
+
+/* --- MODEL ------------------------------------------------------------------------------------- */
+
+static void put_labels(struct json_writer *writer, const struct model_id *id)
+{
+    json_put_open(writer, "labels", '{');
+    if (id->device.len > 0) {
+        json_put_text(writer, "device", id->device);
+    }
+    for (uint32_t i = 0; i < id->label_count; i++) {
+        const struct label *label = &id->labels[i];
+        /* As on /metrics: the device of the sample is another thing than a label of that name. */
+        bool clashes = str_is(label->key, "device");
+        json_key(writer, clashes ? STR_LITERAL("exported_device") : label->key);
+        json_text(writer, label->value);
+    }
+    if (id->overflow) {
+        json_put_text(writer, "dwell_overflow", STR_LITERAL("true"));
+    }
+    json_close(writer, '}');
+}
+
+static void put_window(struct json_writer *writer, const struct snapshot *snapshot,
+                       enum profile_span span)
+{
+    json_key(writer, STR_LITERAL("window"));
+    if (span == PROFILE_ALL) {
+        json_text(writer, STR_LITERAL("all"));
+        return;
+    }
+    struct buf *out = writer->out;
+    buf_char(out, '"');
+    buf_double(out, (double)snapshot->window_ns / (double)NS_PER_SECOND);
+    buf_puts(out, "s\"");
+    writer->comma = true;
+}
+
+static void put_latency(struct json_writer *writer, const struct profile *profile)
+{
+    json_put_open(writer, "latency", '{');
+    for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
+        json_put_double(writer, quantile_keys[q], profile->quantile_ms[q]);
+    }
+    json_put_double(writer, "mean_ms", profile->mean_ms);
+    json_put_double(writer, "std_ms", profile->deviation_ms);
+    json_put_double(writer, "min_ms", profile->min_ms);
+    json_put_double(writer, "max_ms", profile->max_ms);
+    json_close(writer, '}');
+}
+
+static void put_pair(struct json_writer *writer, const char *key, const char *mean_key, double mean,
+                     const char *peak_key, double peak)
+{
+    json_put_open(writer, key, '{');
+    json_put_double(writer, mean_key, mean);
+    json_put_double(writer, peak_key, peak);
+    json_close(writer, '}');
+}
+
+static void put_time(struct json_writer *writer, const struct profile *profile)
+{
+    bool known = profile->evidence_count > 0;
+    json_put_open(writer, "time", '{');
+    for (unsigned i = 0; i < STATE_COUNT; i++) {
+        if (known) {
+            json_put_double(writer, state_keys[i], profile->state_ms[i]);
+        } else {
+            json_put_null(writer, state_keys[i]);
+        }
+    }
+    json_put_u64(writer, "inferences", profile->evidence_count);
+    if (known) {
+        json_put_double(writer, "wall_ms", profile->evidence_wall_ms);
+    } else {
+        json_put_null(writer, "wall_ms");
+    }
+    json_close(writer, '}');
+}
+
+static void put_shares(struct json_writer *writer)
+{
+    static const char *const keys[] = {"compute", "memory", "io", "lock"};
+    json_put_open(writer, "shares", '{');
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        json_put_null(writer, keys[i]);
+    }
+    json_close(writer, '}');
+}
+
+static void put_analysis(struct json_writer *writer, const struct verdict *verdict)
+{
+    const char *decision = gpu_decision_names[verdict->gpu];
+    json_put_open(writer, "analysis", '{');
+    json_put_text(writer, "bottleneck_type", str_of(bottleneck_names[verdict->bottleneck]));
+    json_put_text(writer, "rule", str_of(rule_names[verdict->rule]));
+    json_put_text(writer, "reason", str_of(verdict->reason));
+    json_put_null(writer, "confidence");
+    put_shares(writer);
+    if (decision == NULL) {
+        json_put_null(writer, "gpu_decision");
+    } else {
+        json_put_text(writer, "gpu_decision", str_of(decision));
+    }
+    json_put_text(writer, "gpu_recommendation", str_of(verdict->recommendation));
+    json_put_null(writer, "max_speedup");
+    json_close(writer, '}');
+}
+
+static void put_model(struct json_writer *writer, const struct snapshot *snapshot,
+                      const struct profile *profile)
+{
+    json_open(writer, '{');
+    json_put_text(writer, "model_name", profile->id->name);
+    put_labels(writer, profile->id);
+    put_window(writer, snapshot, profile->span);
+    json_put_u64(writer, "sample_count", profile->count);
+    json_put_u64(writer, "errors", profile->errors);
+    put_latency(writer, profile);
+    put_pair(writer, "cpu", "avg_percent", profile->cpu_mean, "peak_percent", profile->cpu_peak);
+    put_pair(writer, "memory", "avg_mb", profile->memory_mean_mb, "peak_mb",
+             profile->memory_peak_mb);
+    put_time(writer, profile);
+    put_analysis(writer, &profile->verdict);
+    json_close(writer, '}');
+}
+
+void json_render_models(const struct snapshot *snapshot, enum profile_span span,
+                        const struct str *name, struct profile_scratch *scratch, struct buf *out)
+{
+    struct json_writer writer = {.out = out};
+    struct order order;
+    int err = order_init(&order, snapshot, name);
+    if (err != 0) {
+        out->err = out->err == 0 ? err : out->err;
+        return;
+    }
+    json_open(&writer, '{');
+    json_put_open(&writer, "models", '[');
+    for (uint32_t i = 0; i < order.count && out->err == 0; i++) {
+        struct profile profile;
+        if (profile_compute(snapshot, order.models[i], span, scratch, &profile) > 0) {
+            put_model(&writer, snapshot, &profile);
+        }
+    }
+    json_close(&writer, ']');
+    finish(&writer);
+    order_fini(&order);
+}
+
+bool json_render_model(const struct snapshot *snapshot, enum profile_span span, struct str name,
+                       struct profile_scratch *scratch, struct buf *out)
+{
+    struct json_writer writer = {.out = out};
+    struct order order;
+    bool found = false;
+    int err = order_init(&order, snapshot, &name);
+    if (err != 0) {
+        out->err = out->err == 0 ? err : out->err;
+        return true; /* whether there is one is not known; the answer is the error */
+    }
+    for (uint32_t i = 0; i < order.count && !found; i++) {
+        struct profile profile;
+        if (profile_compute(snapshot, order.models[i], span, scratch, &profile) > 0) {
+            put_model(&writer, snapshot, &profile);
+            buf_char(out, '\n');
+            found = true;
+        }
+    }
+    order_fini(&order);
+    return found;
+}
+
+/* --- the rest ---------------------------------------------------------------------------------- */
+
+static void put_ledger(struct json_writer *writer, const struct ledger_view *ledger)
+{
+    const struct ledger_terms *all = &ledger->all;
+    json_put_open(writer, "ledger", '{');
+    json_put_u64(writer, "sent", all->sent);
+    json_put_u64(writer, "accepted", all->accepted);
+    json_put_open(writer, "rejected", '{');
+    for (int row = 0; row < ERR_ROW_COUNT; row++) {
+        json_put_u64(writer, err_label(-1 - row), all->rejected[row]);
+    }
+    json_close(writer, '}');
+    json_put_u64(writer, "dropped", all->dropped);
+    json_put_u64(writer, "lost", all->lost);
+    json_put_u64(writer, "unledgered", ledger->unledgered);
+    json_close(writer, '}');
+}
+
+static void put_paths(struct json_writer *writer, const struct json_status *status)
+{
+    json_put_open(writer, "sockets", '{');
+    for (size_t i = 0; i < status->socket_count; i++) {
+        json_put_text(writer, status->sockets[i].name, str_of(status->sockets[i].path));
+    }
+    json_close(writer, '}');
+}
+
+static void put_limits(struct json_writer *writer, const struct json_status *status)
+{
+    json_put_open(writer, "limits", '{');
+    for (size_t i = 0; i < status->limit_count; i++) {
+        json_put_u64(writer, status->limits[i].name, status->limits[i].value);
+    }
+    json_close(writer, '}');
+}
+
+static void put_counters(struct json_writer *writer, const struct snapshot *snapshot,
+                         const struct json_status *status)
+{
+    static const char *const names[] = {
+#define X(code, name, kind, help) name,
+        COUNTER_TABLE(X)
+#undef X
+    };
+    json_put_open(writer, "counters", '{');
+    for (unsigned i = 0; i < COUNTER_COUNT; i++) {
+        uint64_t value = i == COUNTER_SCRAPES       ? status->scrapes
+                         : i == COUNTER_HTTP_ERRORS ? status->http_errors
+                                                    : snapshot->counters.value[i];
+        json_put_u64(writer, names[i], value);
+    }
+    json_close(writer, '}');
+}
+
+void json_render_status(const struct snapshot *snapshot, const struct json_status *status,
+                        struct buf *out)
+{
+    struct json_writer writer = {.out = out};
+    json_open(&writer, '{');
+    json_put_text(&writer, "version", str_of(status->version));
+    json_put_double(&writer, "uptime_seconds", (double)status->uptime_ns / (double)NS_PER_SECOND);
+    if (status->http_address == NULL) {
+        json_put_null(&writer, "http_address");
+    } else {
+        json_put_text(&writer, "http_address", str_of(status->http_address));
+    }
+    put_paths(&writer, status);
+    put_ledger(&writer, &snapshot->ledger);
+    put_counters(&writer, snapshot, status);
+    put_limits(&writer, status);
+    json_put_open(&writer, "export", '{'); /* nothing goes out yet */
+    json_close(&writer, '}');
+    if (status->rss_bytes > 0) {
+        json_put_u64(&writer, "rss_bytes", status->rss_bytes);
+    } else {
+        json_put_null(&writer, "rss_bytes");
+    }
+    finish(&writer);
+}
+
+void json_render_error(struct str message, struct buf *out)
+{
+    struct json_writer writer = {.out = out};
+    json_open(&writer, '{');
+    json_put_text(&writer, "error", message);
+    finish(&writer);
+}
+
+void json_render_ok(struct buf *out)
+{
+    struct json_writer writer = {.out = out};
+    json_open(&writer, '{');
+    json_put_text(&writer, "status", STR_LITERAL("ok"));
+    finish(&writer);
+}
+
+void json_render_reset(uint64_t models, struct buf *out)
+{
+    struct json_writer writer = {.out = out};
+    json_open(&writer, '{');
+    json_put_u64(&writer, "reset", models);
+    finish(&writer);
+}

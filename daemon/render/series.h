@@ -1,0 +1,76 @@
+/*
+ * The lines of one model on /metrics, family by family; the two text formats differ in exemplars
+ * alone. It does not know other models, and keeps nothing from call to call.
+ * Any thread, one `struct series_style` and one scratch for each.
+ */
+#ifndef DWELL_RENDER_SERIES_H
+#define DWELL_RENDER_SERIES_H
+
+#include "core/profile.h"
+#include "render/family.h"
+
+/* code, type, name without the namespace, help; in the order of the answer */
+#define SERIES_TABLE(X)                                                                            \
+    X(LATENCY, HISTOGRAM, "model_inference_latency_seconds", "Time of an inference.")              \
+    X(INFERENCES, COUNTER, "model_inference_total", "Inferences.")                                 \
+    X(ERRORS, COUNTER, "model_inference_errors_total", "Inferences that failed.")                  \
+    X(CPU, GAUGE, "model_cpu_percent",                                                             \
+      "CPU use during the last inference that told it, 100 is one core.")                          \
+    X(QUANTILE, GAUGE, "model_latency_quantile_seconds",                                           \
+      "Quantile q of the time of an inference in the present window, NaN when it is empty.")       \
+    X(QUEUE, HISTOGRAM, "model_queue_seconds", "Time in a queue before an inference.")             \
+    X(BATCH, HISTOGRAM, "model_batch_size", "Inputs in one inference.")                            \
+    X(MEMORY, GAUGE, "model_memory_bytes",                                                         \
+      "Memory after an inference in the present window, NaN when no sample tells it.")             \
+    X(TIME, COUNTER, "model_time_seconds_total",                                                   \
+      "Where the time of inferences with evidence went.")                                          \
+    X(EVIDENCE_INFERENCES, COUNTER, "model_evidence_inferences_total",                             \
+      "Inferences with evidence of where their time went.")                                        \
+    X(EVIDENCE_SECONDS, COUNTER, "model_evidence_seconds_total",                                   \
+      "Time of the inferences with evidence.")                                                     \
+    X(BOTTLENECK, GAUGE, "model_bottleneck", "1 for what the model is bound by, 0 for the rest.")  \
+    X(CONFIDENCE, GAUGE, "model_bottleneck_confidence_ratio",                                      \
+      "Confidence in model_bottleneck, NaN when the rule gives none.")                             \
+    X(GPU, GAUGE, "model_gpu_decision",                                                            \
+      "1 for the answer to whether a GPU would help, all 0 for a model not on a CPU.")
+
+enum series {
+#define X(code, type, name, help) SERIES_##code,
+    SERIES_TABLE(X)
+#undef X
+        SERIES_COUNT
+};
+
+extern const struct series_row {
+    enum family_type type;
+    const char *name;
+    const char *help;
+} series_rows[SERIES_COUNT];
+
+/* ,le="0.005"} and a blank: what follows the labels of a bucket. */
+struct series_bound {
+    size_t len;
+    char text[FAMILY_BOUND_MAX + 3];
+};
+
+struct series_style {
+    struct str prefix; /* borrowed: the namespace and an underscore, or nothing */
+    struct series_bound bounds_ms[BOUNDS_MAX + 1];
+    struct series_bound bounds_batch[BOUNDS_MAX + 1];
+};
+
+void series_style_init(struct series_style *style, struct str prefix);
+
+struct series_subject {
+    const struct snapshot *snapshot;
+    const struct model *model;
+    struct str labels; /* rendered, without braces, not empty */
+    bool exemplars;    /* show them: OpenMetrics */
+};
+
+/* Appends all lines. `ret_ends` says where in `out` the lines of each family end; a family without
+ * lines ends where the one before it does. */
+void series_render(const struct series_style *style, const struct series_subject *subject,
+                   struct profile_scratch *scratch, struct buf *out, size_t ret_ends[SERIES_COUNT]);
+
+#endif

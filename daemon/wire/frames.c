@@ -1,0 +1,112 @@
+/*
+ * Happy path:
+ *   1. frames_feed is given what a read brought;
+ *   2. every frame that lies in it as a whole is decoded where it lies;
+ *   3. a part of a frame at the end is copied to `partial`;
+ *   4. the next feed adds what is missing there, decodes it from there, and goes on with 2.
+ *
+ * What can fail: a length above the ceiling (ERR_TOO_LONG, told from the length alone, before
+ * anything is kept), a frame that is no Batch (ERR_FRAME), no memory for the copy (ERR_NOMEM). Each
+ * ends the connection; what was decoded before counts. `partial` grows with the bytes that have
+ * come, never by the length that a peer announces.
+ *
+ *      | len | len | len | len | Batch … |      len: u32, little-endian, of the Batch alone
+ */
+#include "wire/frames.h"
+
+#include "base/err.h"
+
+enum {
+    LENGTH_BYTES = 4,
+    KEEP_BYTES = 128 * 1024, /* idle connections give larger buffers back; clients send 64 kB */
+};
+
+void frames_init(struct frames *frames, size_t max_frame_bytes)
+{
+    frames->max_frame_bytes = max_frame_bytes;
+    buf_init(&frames->partial, LENGTH_BYTES + max_frame_bytes);
+}
+
+void frames_fini(struct frames *frames)
+{
+    buf_fini(&frames->partial);
+}
+
+static size_t read_length(const char *at)
+{
+    const uint8_t *bytes = (const uint8_t *)at;
+    return (size_t)bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16 |
+           (size_t)bytes[3] << 24;
+}
+
+static int keep(struct frames *frames, struct str *bytes, size_t len)
+{
+    buf_append(&frames->partial, bytes->ptr, len);
+    bytes->ptr += len;
+    bytes->len -= len;
+    return frames->partial.err;
+}
+
+/* Adds to a kept part until it holds `needed` bytes or the input ends. */
+static int fill(struct frames *frames, struct str *bytes, size_t needed)
+{
+    size_t missing = frames->partial.len < needed ? needed - frames->partial.len : 0;
+    return keep(frames, bytes, missing < bytes->len ? missing : bytes->len);
+}
+
+static void forget(struct frames *frames)
+{
+    if (frames->partial.cap > KEEP_BYTES) {
+        buf_fini(&frames->partial);
+    }
+    buf_clear(&frames->partial);
+}
+
+/* Goes on with the frame of which a part was kept. */
+static int finish_kept(struct frames *frames, struct batch_decoder *decoder, struct str *bytes,
+                       const struct record_sink *sink)
+{
+    int err = fill(frames, bytes, LENGTH_BYTES);
+    if (err != 0 || frames->partial.len < LENGTH_BYTES) {
+        return err;
+    }
+    size_t len = read_length(frames->partial.data);
+    if (len > frames->max_frame_bytes) {
+        return ERR_TOO_LONG;
+    }
+    err = fill(frames, bytes, LENGTH_BYTES + len);
+    if (err != 0 || frames->partial.len < LENGTH_BYTES + len) {
+        return err;
+    }
+    struct str frame = {frames->partial.data + LENGTH_BYTES, len};
+    err = batch_decode(decoder, frame, sink);
+    forget(frames);
+    return err;
+}
+
+int frames_feed(struct frames *frames, struct batch_decoder *decoder, struct str bytes,
+                const struct record_sink *sink)
+{
+    int err = 0;
+    if (frames->partial.len > 0) {
+        err = finish_kept(frames, decoder, &bytes, sink);
+    }
+    while (err == 0 && bytes.len >= LENGTH_BYTES) {
+        size_t len = read_length(bytes.ptr);
+        if (len > frames->max_frame_bytes) {
+            return ERR_TOO_LONG;
+        }
+        if (bytes.len - LENGTH_BYTES < len) {
+            break;
+        }
+        err = batch_decode(decoder, (struct str){bytes.ptr + LENGTH_BYTES, len}, sink);
+        bytes.ptr += LENGTH_BYTES + len;
+        bytes.len -= LENGTH_BYTES + len;
+    }
+    return err != 0 ? err : keep(frames, &bytes, bytes.len);
+}
+
+int frames_end(const struct frames *frames)
+{
+    return frames->partial.len == 0 ? 0 : ERR_FRAME;
+}

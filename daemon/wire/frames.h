@@ -1,0 +1,28 @@
+/*
+ * Cuts a stream into frames, u32 little-endian length and that many bytes, and decodes each.
+ * Bytes may come in any split. It never sees a socket. One thread at a time.
+ */
+#ifndef DWELL_WIRE_FRAMES_H
+#define DWELL_WIRE_FRAMES_H
+
+#include "base/buf.h"
+#include "wire/batch.h"
+
+struct frames {
+    size_t max_frame_bytes;
+    struct buf partial; /* a frame, with its length, of which only a part has come */
+};
+
+void frames_init(struct frames *frames, size_t max_frame_bytes);
+void frames_fini(struct frames *frames);
+
+/* Takes all of `bytes`. Whole frames are decoded in place, a rest is kept. Returns 0, or the error
+ * that ends the connection: ERR_TOO_LONG, ERR_FRAME, ERR_NOMEM. `decoder` is shared by connections:
+ * it holds nothing between calls. */
+int frames_feed(struct frames *frames, struct batch_decoder *decoder, struct str bytes,
+                const struct record_sink *sink);
+
+/* End of input: 0, or ERR_FRAME when a frame was cut off. */
+int frames_end(const struct frames *frames);
+
+#endif

@@ -1,0 +1,150 @@
+"""A real Prometheus, Debian's, scrapes the daemon and answers queries with the right values."""
+import json
+import shutil
+import socket
+import subprocess
+import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from harness import WAIT_S, DaemonCase, until
+
+CONFIG = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: dwelld
+    static_configs: [{{targets: ['{target}']}}]
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Prometheus:
+    def __init__(self, directory, target):
+        (directory / "prometheus.yml").write_text(CONFIG.format(target=target))
+        self.log = open(directory / "prometheus.log", "wb+")
+        # Somebody else may take the port before Prometheus does: another try then.
+        for _ in range(3):
+            self.port = free_port()
+            self.process = subprocess.Popen(
+                ["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data",
+                 f"--web.listen-address=127.0.0.1:{self.port}", "--enable-feature=exemplar-storage"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log)
+            if until(lambda: self.is_ready() or self.process.poll() is not None, "Prometheus is ready", 60) and \
+                    self.process.poll() is None:
+                return
+        raise AssertionError(self.read_log())
+
+    def read_log(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def ask(self, path, **parameters):
+        url = f"http://127.0.0.1:{self.port}{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=WAIT_S) as response:
+            return response.read()
+
+    def is_ready(self):
+        try:
+            return self.ask("/-/ready")
+        except (urllib.error.URLError, ConnectionError):
+            return None
+
+    def query(self, expression):
+        """{labels without those of the target: value}"""
+        answer = json.loads(self.ask("/api/v1/query", query=expression))
+        assert answer["status"] == "success", answer
+        return {frozenset((key, value) for key, value in row["metric"].items()
+                          if key not in ("__name__", "job", "instance")): float(row["value"][1])
+                for row in answer["data"]["result"]}
+
+    def exemplars(self, expression, start, end):
+        answer = json.loads(self.ask("/api/v1/query_exemplars", query=expression, start=start, end=end))
+        return [(exemplar["labels"], float(exemplar["value"])) for series in answer["data"]
+                for exemplar in series["exemplars"]]
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def labels(**named):
+    return frozenset(named.items())
+
+
+@unittest.skipUnless(shutil.which("prometheus"), "Prometheus is not installed (package prometheus)")
+class TestPrometheus(DaemonCase):
+    def watch(self, daemon):
+        prometheus = Prometheus(self.directory(), daemon.http_address)
+        self.addCleanup(prometheus.stop)
+        return prometheus
+
+    def must_come_to(self, prometheus, expression, wanted):
+        seen = []
+
+        def is_there():
+            seen[:] = [prometheus.query(expression)]
+            return seen[0] == wanted
+
+        try:
+            until(is_there, expression, 30)
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}; last: {seen}") from None
+
+    def test_prometheus_answers_with_the_right_values(self):
+        daemon = self.start()
+        prometheus = self.watch(daemon)
+        self.must_come_to(prometheus, "up", {labels(): 1.0})
+        self.must_come_to(prometheus, "sum(acgs2_model_inference_total)", {})
+        # After the first scrape, so that what follows is an increase that Prometheus has seen.
+        daemon.send(*({"model_name": "mod\"el\\\n", "execution_time_ms": 4.0, "cpu_percent_during": 80} for _ in range(300)),
+                    *({"model_name": "slow", "execution_time_ms": 40.0 + i, "error": i < 5, "trace_id": f"{i + 1:032x}"}
+                      for i in range(100)))
+        self.must_come_to(prometheus, "acgs2_model_inference_total",
+                          {labels(model_name='mod"el\\\n'): 300.0, labels(model_name="slow"): 100.0})
+        self.must_come_to(prometheus, "acgs2_model_inference_errors_total > 0", {labels(model_name="slow"): 5.0})
+        self.must_come_to(prometheus, "acgs2_model_bottleneck == 1",
+                          {labels(model_name='mod"el\\\n', bottleneck="compute_bound"): 1.0,
+                           labels(model_name="slow", bottleneck="unknown"): 1.0})
+        self.must_come_to(prometheus, 'acgs2_model_inference_latency_seconds_bucket{le="0.05"}',
+                          {labels(model_name='mod"el\\\n', le="0.05"): 300.0, labels(model_name="slow", le="0.05"): 11.0})
+        # 100 values in (0.01, 0.05], (0.05, 0.1] and (0.1, 0.5]: rank 50 lies 39/50 up the second.
+        quantile, = prometheus.query('histogram_quantile(0.5, acgs2_model_inference_latency_seconds_bucket{model_name="slow"})').values()
+        self.assertAlmostEqual(quantile, 0.05 + 0.05 * 39 / 50)
+        mean, = prometheus.query('acgs2_model_inference_latency_seconds_sum{model_name="slow"} / '
+                                 'acgs2_model_inference_latency_seconds_count').values()
+        self.assertAlmostEqual(mean, 0.0895)
+        p50, = prometheus.query('acgs2_model_latency_quantile_seconds{model_name="slow",q="0.5"}').values()
+        self.assertAlmostEqual(p50, 0.089, delta=0.089 * 0.0028)
+
+        exemplars = prometheus.exemplars("acgs2_model_inference_latency_seconds_bucket", 0, 4e9)
+        for found, value in exemplars:
+            self.assertAlmostEqual(value * 1000, 40 + int(found["trace_id"], 16) - 1)
+        self.assertGreaterEqual(len(exemplars), 3)
+
+        daemon.send(*({"model_name": "slow", "execution_time_ms": 45.0} for _ in range(50)))
+        self.must_come_to(prometheus, "acgs2_model_inference_total{model_name=\"slow\"}", {labels(model_name="slow"): 150.0})
+        self.assertEqual(prometheus.query("acgs2_service_info"),
+                         {labels(service_name="acgs2-agent-bus", version="2.0.0", constitutional_hash="cdd01ef066bc6cf2",
+                                 start_time=self.start_time(daemon)): 1.0})
+
+        daemon.stop()
+        self.must_come_to(prometheus, "up", {labels(): 0.0})
+
+    def start_time(self, daemon):
+        (info, _), = daemon.metrics().series("acgs2_service_info")
+        return info["start_time"]
+
+
+if __name__ == "__main__":
+    unittest.main()

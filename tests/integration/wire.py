@@ -1,0 +1,152 @@
+"""Writes DWL1 frames and reads replies, from proto/WIRE.md and nothing else.
+
+It knows no socket and no record's meaning: what a test wants to send, however wrong, it writes.
+"""
+import struct
+
+MAGIC = b"DWL1"
+
+VARINT, FIXED64, BYTES = 0, 1, 2
+
+# Sample: name -> (field number, how it is written)
+SAMPLE_FIELDS = {
+    "model_name": (1, "text"),
+    "model_ref": (2, "varint"),
+    "execution_time_ms": (3, "double"),
+    "cpu_percent_during": (4, "double"),
+    "memory_mb_after": (5, "double"),
+    "cpu_percent_before": (6, "double"),
+    "memory_mb_before": (7, "double"),
+    "error": (8, "varint"),
+    "queue_ms": (9, "double"),
+    "batch_size": (10, "double"),
+    "device": (11, "text"),
+    "trace_id": (12, "hex"),
+    "span_id": (13, "hex"),
+    "timestamp_unix_nano": (14, "fixed64"),
+    "error_text": (16, "text"),
+    "user_ms": (17, "double"),
+    "system_ms": (18, "double"),
+    "runqueue_ms": (19, "double"),
+    "minor_faults": (20, "double"),
+    "major_faults": (21, "double"),
+    "voluntary_switches": (22, "double"),
+    "bytes_moved": (23, "double"),
+    "flops": (24, "double"),
+    "threads": (25, "double"),
+}
+LABEL_FIELD = 15
+
+HELLO_FIELDS = {
+    "service_name": (1, "text"),
+    "service_version": (2, "text"),
+    "pid": (3, "varint"),
+    "constitutional_hash": (4, "text"),
+    "client": (5, "text"),
+}
+
+STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE = 4, 8, 9, 10, 11
+
+
+def varint(number):
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def tag(number, kind):
+    return varint(number << 3 | kind)
+
+
+def field_bytes(number, content):
+    return tag(number, BYTES) + varint(len(content)) + content
+
+
+def field_varint(number, value):
+    return tag(number, VARINT) + varint(value)
+
+
+def _write(number, how, value):
+    if how == "double":
+        return tag(number, FIXED64) + struct.pack("<d", value)
+    if how == "fixed64":
+        return tag(number, FIXED64) + struct.pack("<Q", value)
+    if how == "varint":
+        return field_varint(number, int(value))
+    if how == "hex":
+        return field_bytes(number, bytes.fromhex(value))
+    return field_bytes(number, value if isinstance(value, bytes) else value.encode())
+
+
+def sample(labels=None, **fields):
+    """The content of a Sample message; text may also be given as bytes."""
+    content = b"".join(_write(*SAMPLE_FIELDS[name], value) for name, value in fields.items())
+    for key, value in (labels or {}).items():
+        content += field_bytes(LABEL_FIELD, field_bytes(1, key.encode()) + field_bytes(2, value.encode()))
+    return content
+
+
+def hello(**fields):
+    return b"".join(_write(*HELLO_FIELDS[name], value) for name, value in fields.items())
+
+
+def batch(samples=(), client_id=None, first_sequence=None, dropped=None, strings=(), constitutional_hash=None,
+          hello_message=None, flush=False, goodbye=None):
+    """The content of a Batch message: head, hello, samples, flush, goodbye."""
+    out = b""
+    if client_id is not None:
+        out += field_bytes(1, client_id)
+    if first_sequence is not None:
+        out += field_varint(2, first_sequence)
+    if dropped is not None:
+        out += field_varint(3, dropped)
+    for text in strings:
+        out += field_bytes(STRINGS, text.encode())
+    if constitutional_hash is not None:
+        out += field_bytes(5, constitutional_hash.encode())
+    if hello_message is not None:
+        out += field_bytes(HELLO, hello_message)
+    out += b"".join(field_bytes(SAMPLE, content) for content in samples)
+    if flush:
+        out += field_bytes(FLUSH, b"")
+    if goodbye is not None:
+        out += field_bytes(GOODBYE, field_varint(1, goodbye))
+    return out
+
+
+def frame(content):
+    return struct.pack("<I", len(content)) + content
+
+
+def _read_varint(data, at):
+    number = shift = 0
+    while True:
+        number |= (data[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 0x80:
+            return number, at
+
+
+def read_replies(data):
+    """The Reply messages in `data`, which must hold whole frames: a list of dicts."""
+    names = {1: "flushed", 3: "error", 4: "reason"}
+    replies = []
+    at = 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<I", data, at)
+        at += 4
+        end = at + length
+        assert end <= len(data), "a reply is cut off"
+        reply = {}
+        while at < end:
+            key, at = _read_varint(data, at)
+            value, at = _read_varint(data, at)
+            if key & 7 == BYTES:
+                value, at = data[at:at + value].decode(), at + value
+            reply[names[key >> 3]] = value
+        replies.append(reply)
+    return replies

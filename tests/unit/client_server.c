@@ -1,0 +1,382 @@
+/*
+ * Happy path
+ *   1. server_start binds the socket and starts the thread
+ *   2. each connection gets a thread; the first four bytes must be DWL1
+ *   3. each frame is unpacked, checked, entered in its client's account, answered if it has a Flush
+ *   4. end of input, or the order to stop: the thread ends
+ *
+ * Whatever breaks a rule of the protocol ends the test program: a failed check on a thread that is
+ * not cmocka's cannot be told otherwise.
+ */
+#include "client_server.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FRAME_MAX = 65536, VISITS_MAX = 256, PATIENCE_S = 30 };
+
+static void must(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "client_server: does not hold: %s\n", what);
+        abort();
+    }
+}
+
+#define MUST(condition) must(condition, #condition)
+
+static struct server_client *client_of(struct server *server, const Dwell__Batch *batch)
+{
+    MUST(batch->has_client_id && batch->client_id.len == 16);
+    for (unsigned i = 0; i < server->client_count; i++) {
+        if (memcmp(server->clients[i].id, batch->client_id.data, 16) == 0) {
+            return &server->clients[i];
+        }
+    }
+    MUST(server->client_count < SERVER_CLIENTS_MAX);
+    struct server_client *client = &server->clients[server->client_count++];
+    *client = (struct server_client){0};
+    memcpy(client->id, batch->client_id.data, 16);
+    return client;
+}
+
+static void check_sample(const Dwell__Batch *batch, const Dwell__Sample *sample)
+{
+    MUST(sample->has_execution_time_ms);
+    MUST(sample->has_model_ref != (sample->model_name != NULL));
+    MUST(!sample->has_model_ref ||
+         (sample->model_ref >= 1 && sample->model_ref <= batch->n_strings));
+}
+
+/* The rule of WIRE.md: lost = gap - dropped, and here nothing may be repeated. */
+static void account(struct server *server, const Dwell__Batch *batch)
+{
+    struct server_client *client = client_of(server, batch);
+    MUST(batch->has_first_sequence && batch->has_dropped);
+    MUST(batch->first_sequence >= client->expected);
+    MUST(batch->dropped >= client->dropped);
+    uint64_t gap = batch->first_sequence - client->expected;
+    uint64_t dropped = batch->dropped - client->dropped;
+    client->lost += gap > dropped ? gap - dropped : 0;
+    client->dropped = batch->dropped;
+    client->expected = batch->first_sequence + batch->n_sample;
+    client->records += batch->n_sample;
+    for (size_t i = 0; i < batch->n_sample; i++) {
+        check_sample(batch, batch->sample[i]);
+    }
+    if (batch->n_hello > 0) {
+        MUST(batch->hello[0]->has_pid);
+        client->pid = batch->hello[0]->pid;
+    }
+    if (batch->n_goodbye > 0) {
+        MUST(batch->goodbye[0]->has_sequence);
+        client->has_goodbye = true;
+        client->goodbye = batch->goodbye[0]->sequence;
+    }
+}
+
+static void take_batch(struct server *server, Dwell__Batch *batch)
+{
+    pthread_mutex_lock(&server->lock);
+    account(server, batch);
+    server->records += batch->n_sample;
+    server->flushes += batch->n_flush;
+    if (batch->n_hello > 0) {
+        if (server->greeting != NULL) {
+            dwell__batch__free_unpacked(server->greeting, NULL);
+        }
+        server->greeting = batch;
+        server->hello = batch->hello[0];
+    } else if (batch->n_sample > 0 && server->batch_count < SERVER_BATCHES_MAX) {
+        server->batches[server->batch_count++] = batch;
+    } else {
+        dwell__batch__free_unpacked(batch, NULL);
+    }
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Waits for input or for the order to stop. False: stop. */
+static bool wait_readable(struct server *server, int fd)
+{
+    struct pollfd polled[2] = {
+        {.fd = fd, .events = POLLIN},
+        {.fd = server->stop_pipe[0], .events = POLLIN},
+    };
+    MUST(poll(polled, 2, -1) > 0);
+    return polled[1].revents == 0;
+}
+
+/* Reads exactly that much. False: end of input before it, or stop. */
+static bool read_all(struct server *server, int peer, void *out, size_t len)
+{
+    uint8_t *at = out;
+    while (len > 0) {
+        if (!wait_readable(server, peer)) {
+            return false;
+        }
+        ssize_t got = read(peer, at, len);
+        if (got <= 0) {
+            return false;
+        }
+        at += got;
+        len -= (size_t)got;
+    }
+    return true;
+}
+
+static void answer_flush(int peer)
+{
+    /* A field that a newer daemon may have comes first: it is to be skipped. */
+    static const uint8_t reply[] = {6, 0, 0, 0, 0x92, 0x03, 0x01, 'x', 0x08, 0x07};
+    (void)send(peer, reply, sizeof reply, MSG_NOSIGNAL); /* the peer may be gone */
+}
+
+static enum server_manner manner_now(struct server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    enum server_manner manner = server->manner;
+    pthread_mutex_unlock(&server->lock);
+    return manner;
+}
+
+static bool use_up_break(struct server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    bool breaks = server->breaks_left > 0;
+    server->breaks_left -= breaks ? 1 : 0;
+    pthread_mutex_unlock(&server->lock);
+    return breaks;
+}
+
+/* False when the connection is to end. */
+static bool serve_frame(struct server *server, int peer, bool is_first, uint8_t *bytes)
+{
+    uint8_t head[4];
+    enum server_manner manner = manner_now(server);
+    if (!read_all(server, peer, head, sizeof head)) {
+        return false;
+    }
+    uint32_t len = (uint32_t)head[0] | (uint32_t)head[1] << 8 | (uint32_t)head[2] << 16 |
+                   (uint32_t)head[3] << 24;
+    MUST(len <= FRAME_MAX - sizeof head);
+    if (manner == SERVER_BREAKS && !is_first && use_up_break(server)) {
+        (void)read_all(server, peer, bytes, len / 2);
+        return false;
+    }
+    if (!read_all(server, peer, bytes, len)) {
+        return false;
+    }
+    Dwell__Batch *batch = dwell__batch__unpack(NULL, len, bytes);
+    MUST(batch != NULL);
+    MUST((batch->n_hello > 0) == is_first);
+    bool has_flush = batch->n_flush > 0;
+    bool has_goodbye = batch->n_goodbye > 0;
+    take_batch(server, batch);
+    if (manner == SERVER_BREAKS_LATE && !is_first && !has_goodbye && use_up_break(server)) {
+        return false;
+    }
+    if (has_flush && manner != SERVER_MUTE) {
+        answer_flush(peer);
+    }
+    return true;
+}
+
+static void wait_while_deaf(struct server *server)
+{
+    while (manner_now(server) == SERVER_DEAF) {
+        struct pollfd polled = {.fd = server->stop_pipe[0], .events = POLLIN};
+        if (poll(&polled, 1, 1) > 0) {
+            return;
+        }
+    }
+}
+
+struct visit {
+    struct server *server;
+    int peer;
+    pthread_t thread;
+};
+
+static void *serve_peer(void *arg)
+{
+    struct visit *visit = arg;
+    struct server *server = visit->server;
+    uint8_t *bytes = malloc(FRAME_MAX);
+    char magic[4];
+    MUST(bytes != NULL);
+    wait_while_deaf(server);
+    if (read_all(server, visit->peer, magic, sizeof magic)) {
+        MUST(memcmp(magic, "DWL1", 4) == 0);
+        bool is_first = true;
+        while (serve_frame(server, visit->peer, is_first, bytes)) {
+            is_first = false;
+        }
+    }
+    close(visit->peer);
+    free(bytes);
+    return NULL;
+}
+
+static void *serve(void *arg)
+{
+    struct server *server = arg;
+    struct visit visits[VISITS_MAX];
+    unsigned count = 0;
+    while (wait_readable(server, server->listener)) {
+        MUST(count < VISITS_MAX);
+        struct visit *visit = &visits[count++];
+        visit->server = server;
+        visit->peer = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
+        MUST(visit->peer >= 0);
+        pthread_mutex_lock(&server->lock);
+        server->connections++;
+        pthread_cond_broadcast(&server->changed);
+        pthread_mutex_unlock(&server->lock);
+        MUST(pthread_create(&visit->thread, NULL, serve_peer, visit) == 0);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        MUST(pthread_join(visits[i].thread, NULL) == 0);
+    }
+    return NULL;
+}
+
+void server_init(struct server *server)
+{
+    *server = (struct server){.listener = -1, .directory = "/tmp/dwell-client-XXXXXX"};
+    assert_non_null(mkdtemp(server->directory));
+    assert_true(snprintf(server->path, sizeof server->path, "%s/ingest.sock", server->directory) >
+                0);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&server->lock, NULL);
+}
+
+void server_start(struct server *server, enum server_manner manner)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, server->path, strlen(server->path));
+    server->manner = manner;
+    assert_int_equal(pipe(server->stop_pipe), 0);
+    server->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(server->listener >= 0);
+    assert_int_equal(bind(server->listener, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(server->listener, 8), 0);
+    assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
+}
+
+void server_stop(struct server *server)
+{
+    if (server->listener >= 0) {
+        assert_int_equal(write(server->stop_pipe[1], "x", 1), 1);
+        assert_int_equal(pthread_join(server->thread, NULL), 0);
+        close(server->listener);
+        close(server->stop_pipe[0]);
+        close(server->stop_pipe[1]);
+        unlink(server->path);
+        server->listener = -1;
+    }
+}
+
+void server_fini(struct server *server)
+{
+    server_stop(server);
+    for (unsigned i = 0; i < server->batch_count; i++) {
+        dwell__batch__free_unpacked(server->batches[i], NULL);
+    }
+    if (server->greeting != NULL) {
+        dwell__batch__free_unpacked(server->greeting, NULL);
+    }
+    assert_int_equal(rmdir(server->directory), 0);
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+}
+
+void server_set_manner(struct server *server, enum server_manner manner)
+{
+    pthread_mutex_lock(&server->lock);
+    server->manner = manner;
+    pthread_mutex_unlock(&server->lock);
+}
+
+static struct timespec patience(void)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += PATIENCE_S;
+    return end;
+}
+
+void server_wait_records(struct server *server, uint64_t records)
+{
+    struct timespec end = patience();
+    int error = 0;
+    pthread_mutex_lock(&server->lock);
+    while (server->records < records && error == 0) {
+        error = pthread_cond_timedwait(&server->changed, &server->lock, &end);
+    }
+    uint64_t came = server->records;
+    pthread_mutex_unlock(&server->lock);
+    assert_int_equal(came, records);
+}
+
+static unsigned count_goodbyes(const struct server *server)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < server->client_count; i++) {
+        count += server->clients[i].has_goodbye ? 1 : 0;
+    }
+    return count;
+}
+
+void server_wait_goodbyes(struct server *server, unsigned count)
+{
+    struct timespec end = patience();
+    int error = 0;
+    pthread_mutex_lock(&server->lock);
+    while (count_goodbyes(server) < count && error == 0) {
+        error = pthread_cond_timedwait(&server->changed, &server->lock, &end);
+    }
+    pthread_mutex_unlock(&server->lock);
+    assert_int_equal(error, 0);
+}
+
+const Dwell__Sample *server_sample(struct server *server, uint64_t n, const char **ret_name)
+{
+    const Dwell__Sample *found = NULL;
+    pthread_mutex_lock(&server->lock);
+    for (unsigned i = 0; i < server->batch_count && found == NULL; i++) {
+        const Dwell__Batch *batch = server->batches[i];
+        if (n < batch->n_sample) {
+            found = batch->sample[n];
+            *ret_name =
+                found->has_model_ref ? batch->strings[found->model_ref - 1] : found->model_name;
+        }
+        n -= batch->n_sample;
+    }
+    pthread_mutex_unlock(&server->lock);
+    assert_non_null(found);
+    return found;
+}
+
+struct server_client server_client(struct server *server, unsigned n)
+{
+    pthread_mutex_lock(&server->lock);
+    assert_true(n < server->client_count);
+    struct server_client client = server->clients[n];
+    pthread_mutex_unlock(&server->lock);
+    return client;
+}

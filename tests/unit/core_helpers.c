@@ -1,0 +1,421 @@
+#include "core_helpers.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "mem_fault.h"
+
+int core_tables(void **state)
+{
+    (void)state;
+    hist_init_tables();
+    tally_init_tables();
+    return 0;
+}
+
+size_t live_before;
+
+int note_memory(void **state)
+{
+    (void)state;
+    live_before = mem_count_live();
+    return 0;
+}
+
+int must_be_clean(void **state)
+{
+    (void)state;
+    assert_int_equal(mem_count_live(), live_before);
+    return 0;
+}
+
+/* --- random numbers ---------------------------------------------------------------------------- */
+
+struct random random_start(const char *what)
+{
+    const char *given = getenv("DWELL_TEST_SEED");
+    uint64_t seed = given == NULL ? UINT64_C(0x5eed) : strtoull(given, NULL, 0);
+    print_message("%s: seed %" PRIu64 "\n", what, seed);
+    return (struct random){seed};
+}
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+uint64_t random_next(struct random *random)
+{
+    uint64_t mixed = random->state += UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
+    return mixed ^ mixed >> 31;
+}
+
+uint64_t random_below(struct random *random, uint64_t ceiling)
+{
+    return random_next(random) % ceiling;
+}
+
+double random_unit(struct random *random)
+{
+    return ((double)(random_next(random) >> 12) + 0.5) / 0x1p52;
+}
+
+double random_normal(struct random *random)
+{
+    double radius = sqrt(-2 * log(random_unit(random)));
+    return radius * cos(2 * M_PI * random_unit(random));
+}
+
+const char *const shape_names[] = {"lognormal", "pareto", "bimodal", "constant"};
+
+double random_shape(struct random *random, enum shape shape)
+{
+    switch (shape) {
+    case SHAPE_LOGNORMAL:
+        return 4 * exp(0.5 * random_normal(random));
+    case SHAPE_PARETO:
+        return 1.1 * pow(random_unit(random), -1 / 1.2);
+    case SHAPE_BIMODAL:
+        return random_unit(random) < 0.8 ? 2 * exp(0.1 * random_normal(random))
+                                         : 30 * exp(0.1 * random_normal(random));
+    case SHAPE_CONSTANT:
+    case SHAPE_COUNT:
+        break;
+    }
+    return 12.5;
+}
+
+/* --- a core ------------------------------------------------------------------------------------ */
+
+struct registry_options core_options(void)
+{
+    return (struct registry_options){.window_ns =
+                                         REGISTRY_SUB_WINDOWS * CORE_SLOT_S * NS_PER_SECOND,
+                                     .max_models = 1000,
+                                     .hash_seed = 42};
+}
+
+void core_open(struct core *core, const struct registry_options *options)
+{
+    *core = (struct core){
+        .thresholds = {.latency_gpu_threshold_ms = 1.0,
+                       .cpu_compute_threshold_percent = 50,
+                       .cpu_io_threshold_percent = 20},
+        .mono_ns = 10 * NS_PER_SECOND,
+        .wall_ns = UINT64_C(1700000000) * NS_PER_SECOND,
+        .live_before = mem_count_live(),
+        .registry = calloc(1, sizeof *core->registry),
+        .scratch = calloc(1, sizeof *core->scratch),
+    };
+    assert_non_null(core->registry);
+    assert_non_null(core->scratch);
+    assert_int_equal(registry_init(core->registry, options), 0);
+    assert_int_equal(ledger_init(&core->ledger, 7), 0);
+    core->intake = (struct intake){.registry = core->registry,
+                                   .ledger = &core->ledger,
+                                   .counters = &core->counters,
+                                   .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2")};
+    core_move(core, 0);
+}
+
+void core_close(struct core *core)
+{
+    registry_fini(core->registry);
+    ledger_fini(&core->ledger);
+    free(core->registry);
+    free(core->scratch);
+    assert_int_equal(mem_count_live(), core->live_before);
+}
+
+void core_move(struct core *core, int64_t seconds)
+{
+    core->mono_ns += (uint64_t)seconds * NS_PER_SECOND;
+    core->wall_ns += (uint64_t)seconds * NS_PER_SECOND;
+    registry_set_time(core->registry, core->mono_ns, core->wall_ns);
+}
+
+struct sample sample_of(const char *name, double ms)
+{
+    return (struct sample){.model_name = str_of(name), .execution_time_ms = ms};
+}
+
+void must_record(struct core *core, const struct sample *sample)
+{
+    assert_int_equal(registry_record(core->registry, sample), 0);
+}
+
+void must_refuse(struct core *core, const struct sample *sample, int err)
+{
+    assert_int_equal(registry_record(core->registry, sample), err);
+}
+
+void must_reset(struct core *core, const char *name, int models)
+{
+    struct str wanted = str_of(name == NULL ? "" : name);
+    assert_int_equal(registry_reset(core->registry, name == NULL ? NULL : &wanted), models);
+}
+
+struct snapshot *must_take(struct core *core)
+{
+    struct snapshot *snapshot = NULL;
+    assert_int_equal(
+        snapshot_take(&core->intake, &core->thresholds, core->mono_ns, core->wall_ns, &snapshot),
+        0);
+    return snapshot;
+}
+
+void core_drop(struct core *core, struct snapshot *snapshot)
+{
+    snapshot_release(snapshot, core->registry);
+    while (limbo_sweep(&core->registry->limbo, 64)) {
+    }
+}
+
+const struct model *must_find(const struct snapshot *snapshot, const char *name)
+{
+    for (uint32_t i = 0; i < snapshot->model_count; i++) {
+        if (str_is(snapshot->models[i]->id->name, name)) {
+            return snapshot->models[i];
+        }
+    }
+    fail_msg("no model \"%s\"", name);
+    return NULL;
+}
+
+struct profile must_profile(struct core *core, const struct snapshot *snapshot, const char *name,
+                            enum profile_span span)
+{
+    struct profile profile;
+    uint64_t count =
+        profile_compute(snapshot, must_find(snapshot, name), span, core->scratch, &profile);
+    assert_int_equal(count, profile.count);
+    return profile;
+}
+
+struct sums totals_of(const struct model *model)
+{
+    struct sums sums;
+    struct tally_extra extra;
+    profile_totals(model, &sums, &extra);
+    return sums;
+}
+
+/* --- everything a reader can see --------------------------------------------------------------- */
+
+static void describe_bytes(FILE *out, const void *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        (void)fprintf(out, "%02x", ((const uint8_t *)bytes)[i]);
+    }
+    (void)fputc(' ', out);
+}
+
+static void describe_wide(FILE *out, exact_u128 number)
+{
+    (void)fprintf(out, "%" PRIx64 "_%016" PRIx64 " ", (uint64_t)(number >> 64), (uint64_t)number);
+}
+
+static void describe_gauge(FILE *out, const struct gauge_sum *gauge)
+{
+    (void)fprintf(out, "gauge %" PRIu64 " %a ", gauge->count, gauge->peak);
+    describe_wide(out, gauge->sum);
+}
+
+static void describe_classic(FILE *out, const struct classic *classic)
+{
+    (void)fprintf(out, "classic %" PRIu64 " ", classic->count);
+    describe_wide(out, classic->sum);
+    for (unsigned i = 0; i <= BOUNDS_MAX; i++) {
+        (void)fprintf(out, "%" PRIu64 " ", classic->bucket[i]);
+    }
+}
+
+static void describe_sums(FILE *out, const struct sums *sums, const struct tally_extra *extra)
+{
+    (void)fprintf(out, "\n  sums %" PRIu64 " %" PRIu64 " ", sums->count, sums->errors);
+    describe_wide(out, sums->latency_sum);
+    describe_bytes(out, sums->latency_squares.word, sizeof sums->latency_squares.word);
+    describe_bytes(out, sums->latency_bucket, sizeof sums->latency_bucket);
+    if (sums->count > 0) {
+        (void)fprintf(out, "%a %a ", sums->latency_min_ms, sums->latency_max_ms);
+    }
+    describe_gauge(out, &sums->cpu_percent);
+    describe_gauge(out, &sums->memory_mb);
+    describe_classic(out, &extra->queue_ms);
+    describe_classic(out, &extra->batch_size);
+    (void)fprintf(out, "evidence %" PRIu64 " ", extra->evidence_count);
+    describe_wide(out, extra->evidence_wall);
+    for (unsigned i = 0; i < STATE_COUNT; i++) {
+        describe_wide(out, extra->state[i]);
+    }
+}
+
+static void describe_profile(FILE *out, const struct snapshot *snapshot, const struct model *model,
+                             enum profile_span span, struct profile_scratch *scratch)
+{
+    struct profile profile;
+    (void)fprintf(out, "\n  profile %d %" PRIu64 " ", (int)span,
+                  profile_compute(snapshot, model, span, scratch, &profile));
+    if (profile.count == 0) {
+        return;
+    }
+    (void)fprintf(out, "%d %" PRIu64 " %" PRIu64 " ", (int)profile.span, profile.count,
+                  profile.errors);
+    for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
+        (void)fprintf(out, "%a ", profile.quantile_ms[q]);
+    }
+    (void)fprintf(out, "%a %a %a %a %a %a %a %a %s/%s/%d %s %s", profile.mean_ms,
+                  profile.deviation_ms, profile.min_ms, profile.max_ms, profile.cpu_mean,
+                  profile.cpu_peak, profile.memory_mean_mb, profile.memory_peak_mb,
+                  bottleneck_names[profile.verdict.bottleneck], rule_names[profile.verdict.rule],
+                  (int)profile.verdict.gpu, profile.verdict.reason, profile.verdict.recommendation);
+}
+
+static void describe_tally(FILE *out, const struct tally *tally)
+{
+    if (tally == NULL) {
+        (void)fprintf(out, "\n  no tally");
+        return;
+    }
+    struct sums sums = {0};
+    struct tally_extra extra = {0};
+    tally_sum_into(tally, &sums, &extra);
+    (void)fprintf(out, "\n  tally %" PRIu64 " zero %" PRIu64 " total %" PRIu64 ":", tally->slot,
+                  tally->latency.zero, hist_total(&tally->latency));
+    describe_sums(out, &sums, &extra);
+    int end;
+    for (int at = hist_range(&tally->latency, &end); at < end; at++) {
+        uint64_t count = hist_count_at(&tally->latency, at);
+        if (count != 0) {
+            (void)fprintf(out, "%d:%" PRIu64 " ", at, count);
+        }
+    }
+}
+
+static void describe_exemplars(FILE *out, const struct exemplars *exemplars)
+{
+    for (unsigned i = 0; exemplars != NULL && i <= BOUNDS_MAX; i++) {
+        const struct exemplar *exemplar = &exemplars->bucket[i];
+        if (exemplar->set) {
+            (void)fprintf(out, "\n  exemplar %u %d %a %" PRIu64 " ", i, exemplar->has_span_id,
+                          exemplar->value_ms, exemplar->wall_ns);
+            describe_bytes(out, exemplar->trace_id, sizeof exemplar->trace_id);
+            describe_bytes(out, exemplar->span_id, sizeof exemplar->span_id);
+        }
+    }
+}
+
+static void describe_model(FILE *out, const struct snapshot *snapshot, const struct model *model,
+                           struct profile_scratch *scratch)
+{
+    const struct model_id *id = model->id;
+    (void)fprintf(out, "model %.*s device %.*s labels %u overflow %d stamp %" PRIu64,
+                  (int)id->name.len, id->name.ptr, (int)id->device.len, id->device.ptr,
+                  id->label_count, id->overflow, model_stamp(model));
+    for (uint32_t i = 0; i < id->label_count; i++) {
+        (void)fprintf(out, " %.*s=%.*s", (int)id->labels[i].key.len, id->labels[i].key.ptr,
+                      (int)id->labels[i].value.len, id->labels[i].value.ptr);
+    }
+    (void)fprintf(out, " last cpu %a", model_last_cpu_percent(model));
+    describe_profile(out, snapshot, model, PROFILE_WINDOW, scratch);
+    describe_profile(out, snapshot, model, PROFILE_ALL, scratch);
+    struct sums sums;
+    struct tally_extra extra;
+    profile_totals(model, &sums, &extra);
+    describe_sums(out, &sums, &extra);
+    describe_tally(out, model->base);
+    describe_tally(out, model->past);
+    for (uint32_t i = 0; i < model->closed_count; i++) {
+        describe_tally(out, model->closed[i]);
+    }
+    describe_tally(out, model->current);
+    describe_exemplars(out, model->exemplars);
+    (void)fputc('\n', out);
+}
+
+char *describe_snapshot(const struct snapshot *snapshot, struct profile_scratch *scratch)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    if (out == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < snapshot->model_count; i++) {
+        describe_model(out, snapshot, snapshot->models[i], scratch);
+    }
+    return fclose(out) == 0 ? text : NULL;
+}
+
+uint64_t count_everything(const struct snapshot *snapshot)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < snapshot->model_count; i++) {
+        count += totals_of(snapshot->models[i]).count;
+    }
+    return count;
+}
+
+/* --- exact statistics -------------------------------------------------------------------------- */
+
+static int compare_figures(const void *a, const void *b)
+{
+    const double *left = a;
+    const double *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+struct facts facts_of(const double *figures, size_t count)
+{
+    struct facts facts = {.count = count};
+    assert_true(count > 0);
+    double *sorted = malloc(count * sizeof *sorted);
+    assert_non_null(sorted);
+    long double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += (long double)figures[i];
+        sorted[i] = figures[i];
+    }
+    long double mean = sum / (long double)count;
+    long double squares = 0;
+    for (size_t i = 0; i < count; i++) {
+        long double distance = (long double)figures[i] - mean;
+        squares += distance * distance;
+    }
+    qsort(sorted, count, sizeof *sorted, compare_figures);
+    facts.mean = (double)mean;
+    facts.deviation = count < 2 ? 0 : (double)sqrtl(squares / (long double)(count - 1));
+    facts.min = sorted[0];
+    facts.max = sorted[count - 1];
+    for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
+        facts.quantile[q] = sorted[(count * quantile_per_mille[q] + 999) / 1000 - 1];
+    }
+    free(sorted);
+    return facts;
+}
+
+void must_be_near(double got, double wanted, double tolerance)
+{
+    if (!(fabs(got - wanted) <= tolerance * fabs(wanted))) {
+        fail_msg("%.17g is not %.17g within %g", got, wanted, tolerance);
+    }
+}
+
+void must_match_facts(const struct profile *profile, const struct facts *facts)
+{
+    assert_int_equal(profile->count, facts->count);
+    assert_true(profile->min_ms == facts->min);
+    assert_true(profile->max_ms == facts->max);
+    /* Figures are kept in steps of a picosecond, which is all that can part the two. */
+    assert_true(fabs(profile->mean_ms - facts->mean) <= 1e-12 * facts->mean + 1e-9);
+    if (facts->deviation == 0) {
+        assert_true(profile->deviation_ms == 0);
+    } else {
+        assert_true(fabs(profile->deviation_ms - facts->deviation) <=
+                    1e-12 * facts->deviation + 1e-9);
+    }
+    for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
+        must_be_near(profile->quantile_ms[q], facts->quantile[q], QUANTILE_TOLERANCE);
+    }
+}

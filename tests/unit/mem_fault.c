@@ -1,0 +1,76 @@
+#include "mem_fault.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static size_t until_failure;
+static bool failed;
+static size_t allocations;
+static size_t live;
+
+void mem_fail_after(size_t n)
+{
+    until_failure = n;
+    failed = false;
+}
+
+bool mem_has_failed(void)
+{
+    return failed;
+}
+
+size_t mem_count_allocations(void)
+{
+    return allocations;
+}
+
+size_t mem_count_live(void)
+{
+    return live;
+}
+
+static bool must_fail(void)
+{
+    allocations++;
+    if (until_failure == 0 || --until_failure > 0) {
+        return false;
+    }
+    failed = true;
+    return true;
+}
+
+static void *track(void *ptr)
+{
+    live += ptr != NULL;
+    return ptr;
+}
+
+void *mem_alloc(size_t size)
+{
+    return must_fail() ? NULL : track(malloc(size));
+}
+
+void *mem_alloc_lines(size_t size)
+{
+    return must_fail() ? NULL : track(aligned_alloc(64, (size + 63) / 64 * 64));
+}
+
+void *mem_zalloc(size_t count, size_t size)
+{
+    return must_fail() ? NULL : track(calloc(count, size));
+}
+
+void *mem_realloc(void *old, size_t size)
+{
+    if (must_fail()) {
+        return NULL;
+    }
+    return old == NULL ? track(malloc(size)) : realloc(old, size);
+}
+
+void mem_free(void *ptr)
+{
+    live -= ptr != NULL;
+    free(ptr);
+}

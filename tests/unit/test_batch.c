@@ -1,0 +1,868 @@
+/*
+ * wire/batch: what the files of tests/data/wire/frames (test_frames) do not show, and a comparison
+ * with protobuf-c on generated and mutated batches: the same records, or both refuse the batch.
+ *
+ * Where this decoder is stricter than the library on purpose, `is_strict` says so: it walks the
+ * fields by itself and finds a field number 0, a tag of more than 32 bits, a head field after a
+ * record, a client id of the wrong length, too many strings, and a bool of another kind than varint,
+ * which the library takes as it comes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <dwell.pb-c.h>
+
+#include "base/err.h"
+#include "wire/batch.h"
+#include "wire_data.h"
+#include "wire_random.h"
+#include "wire_recorder.h"
+
+enum {
+    BATCHES = 20000, /* generated; each is also tried with damage */
+    BYTES_MAX = 1 << 20,
+    TEXT_MAX = 260,
+};
+
+static struct batch_decoder decoder;
+
+static int decode(struct recorder *recorder, struct str bytes)
+{
+    char *copy = wire_copy(bytes);
+    recorder_clear(recorder);
+    int err = batch_decode(&decoder, (struct str){copy, bytes.len}, &recorder->sink);
+    recorder_check(recorder);
+    free(copy);
+    return err;
+}
+
+/* Writing batches. */
+
+struct writer {
+    uint8_t *bytes;
+    size_t len;
+};
+
+static void put_byte(struct writer *writer, unsigned byte)
+{
+    assert_true(writer->len < BYTES_MAX);
+    writer->bytes[writer->len++] = (uint8_t)byte;
+}
+
+static void put_varint(struct writer *writer, uint64_t number)
+{
+    while (number >= 0x80) {
+        put_byte(writer, (unsigned)(number & 0x7F) | 0x80);
+        number >>= 7;
+    }
+    put_byte(writer, (unsigned)number);
+}
+
+static void put_tag(struct writer *writer, unsigned number, unsigned kind)
+{
+    put_varint(writer, number << 3 | kind);
+}
+
+static void put_bytes(struct writer *writer, unsigned number, const void *bytes, size_t len)
+{
+    put_tag(writer, number, 2);
+    put_varint(writer, len);
+    for (size_t i = 0; i < len; i++) {
+        put_byte(writer, ((const uint8_t *)bytes)[i]);
+    }
+}
+
+static void put_text(struct writer *writer, unsigned number, const char *text)
+{
+    put_bytes(writer, number, text, strlen(text));
+}
+
+static void put_fixed64(struct writer *writer, unsigned number, uint64_t bits)
+{
+    put_tag(writer, number, 1);
+    for (unsigned i = 0; i < 8; i++) {
+        put_byte(writer, bits >> 8 * i & 0xFF);
+    }
+}
+
+static void put_double(struct writer *writer, unsigned number, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    put_fixed64(writer, number, bits);
+}
+
+static void put_number(struct writer *writer, unsigned number, uint64_t value)
+{
+    put_tag(writer, number, 0);
+    put_varint(writer, value);
+}
+
+static struct str written(const struct writer *writer)
+{
+    return (struct str){(const char *)writer->bytes, writer->len};
+}
+
+static uint8_t batch_bytes[BYTES_MAX];
+static uint8_t sample_bytes[BYTES_MAX];
+static uint8_t label_bytes[BYTES_MAX];
+
+/* Single facts. */
+
+static void put_least_sample(struct writer *batch, uint32_t ref)
+{
+    struct writer sample = {sample_bytes, 0};
+    put_number(&sample, 2, ref);
+    put_double(&sample, 3, 1.0);
+    put_bytes(batch, 8, sample.bytes, sample.len);
+}
+
+static void test_batch_may_be_empty(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    recorder_init(&recorder);
+    assert_int_equal(batch_decode(&decoder, (struct str){NULL, 0}, &recorder.sink), 0);
+    assert_string_equal(recorder.text, "batch\n");
+    recorder_fini(&recorder);
+}
+
+static void test_batch_takes_as_many_strings_as_the_table_holds(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    recorder_init(&recorder);
+    struct writer batch = {batch_bytes, 0};
+    for (size_t i = 0; i < BATCH_STRINGS_MAX; i++) {
+        put_text(&batch, 4, i + 1 == BATCH_STRINGS_MAX ? "last" : "m");
+    }
+    put_least_sample(&batch, BATCH_STRINGS_MAX);
+    put_least_sample(&batch, BATCH_STRINGS_MAX + 1);
+    assert_int_equal(decode(&recorder, written(&batch)), 0);
+    assert_string_equal(recorder.text, "batch\nsample \"last\" ref=4096 execution_time_ms=1\n"
+                                       "reject bad_reference key=\"model_ref\"\n");
+    recorder_fini(&recorder);
+}
+
+static void test_batch_with_one_string_too_many_is_damaged(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    recorder_init(&recorder);
+    struct writer batch = {batch_bytes, 0};
+    for (size_t i = 0; i < BATCH_STRINGS_MAX + 1; i++) {
+        put_text(&batch, 4, "m");
+    }
+    assert_int_equal(decode(&recorder, written(&batch)), ERR_FRAME);
+    assert_string_equal(recorder.text, "");
+    recorder_fini(&recorder);
+}
+
+static void test_batch_passes_on_what_the_sink_refuses(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    recorder_init(&recorder);
+    recorder.refuse = ERR_NO_HELLO;
+    struct writer batch = {batch_bytes, 0};
+    put_text(&batch, 4, "m");
+    put_least_sample(&batch, 1);
+    put_text(&batch, 9, "");
+    put_text(&batch, 10, "");
+    put_text(&batch, 11, "");
+    assert_int_equal(decode(&recorder, written(&batch)), 0);
+    assert_string_equal(recorder.text, "batch\nsample \"m\" ref=1 execution_time_ms=1\n"
+                                       "reject no_hello\n"
+                                       "hello\nreject no_hello control\n"
+                                       "flush\nreject no_hello control\n"
+                                       "goodbye\nreject no_hello control\n");
+    recorder_fini(&recorder);
+}
+
+/* A decoder is not initialised, and what one batch leaves in it is not seen by the next. */
+static void test_batch_asks_nothing_of_the_decoders_memory(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    recorder_init(&recorder);
+    memset(&decoder, 0xFF, sizeof decoder);
+    struct writer batch = {batch_bytes, 0};
+    put_least_sample(&batch, 1);
+    assert_int_equal(decode(&recorder, written(&batch)), 0);
+    assert_string_equal(recorder.text, "batch\nreject bad_reference key=\"model_ref\"\n");
+    recorder_fini(&recorder);
+}
+
+/* What the library says. */
+
+struct scanner {
+    const uint8_t *at;
+    const uint8_t *end;
+};
+
+static bool scan_varint(struct scanner *scanner, int max_bytes, uint64_t *ret_number)
+{
+    *ret_number = 0;
+    for (int i = 0; i < max_bytes && scanner->at < scanner->end; i++) {
+        uint8_t byte = *scanner->at++;
+        *ret_number |= (uint64_t)(byte & 0x7F) << 7 * i;
+        if ((byte & 0x80) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct field {
+    uint64_t number;
+    unsigned kind;
+    struct scanner body; /* of kind 2 */
+};
+
+static bool scan_field(struct scanner *scanner, struct field *ret_field)
+{
+    uint64_t tag = 0;
+    uint64_t value = 8;
+    if (!scan_varint(scanner, 5, &tag) || tag > UINT32_MAX || tag >> 3 == 0) {
+        return false;
+    }
+    *ret_field = (struct field){tag >> 3, tag & 7, *scanner};
+    if (ret_field->kind == 0) {
+        return scan_varint(scanner, 10, &value);
+    }
+    if (ret_field->kind == 5) {
+        value = 4;
+    } else if (ret_field->kind == 2 && !scan_varint(scanner, 5, &value)) {
+        return false;
+    }
+    if (ret_field->kind > 5 || ret_field->kind == 3 || ret_field->kind == 4 ||
+        value > (uint64_t)(scanner->end - scanner->at)) {
+        return false;
+    }
+    ret_field->body = (struct scanner){scanner->at, scanner->at + value};
+    scanner->at += value;
+    return true;
+}
+
+/* True when every field of a message can be walked, and of the messages in it. The number is that of
+ * the message's field in Batch; 0 for the Batch. */
+static bool is_sound(struct scanner message, int depth, uint64_t message_number)
+{
+    struct field field;
+    while (message.at < message.end) {
+        if (!scan_field(&message, &field)) {
+            return false;
+        }
+        if (depth == 1 && message_number == 8 && field.number == 8 && field.kind != 0) {
+            return false;
+        }
+        bool nested =
+            field.kind == 2 && ((depth == 0 && field.number >= 8 && field.number <= 11) ||
+                                (depth == 1 && message_number == 8 && field.number == 15));
+        if (nested && !is_sound(field.body, depth + 1, field.number)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The rules of WIRE.md that the library does not know. */
+static bool is_strict(struct str bytes)
+{
+    struct scanner batch = {(const uint8_t *)bytes.ptr, (const uint8_t *)bytes.ptr + bytes.len};
+    if (!is_sound(batch, 0, 0)) {
+        return false;
+    }
+    bool records = false;
+    size_t strings = 0;
+    struct field field;
+    while (batch.at < batch.end && scan_field(&batch, &field)) {
+        if (field.number <= 6 && records) {
+            return false;
+        }
+        if (field.number == 1 && field.body.end - field.body.at != RECORD_CLIENT_ID_BYTES) {
+            return false;
+        }
+        records |= field.number >= 8 && field.number <= 11;
+        strings += field.number == 4;
+    }
+    return strings <= BATCH_STRINGS_MAX;
+}
+
+static struct str text_of(const char *text)
+{
+    return text != NULL ? str_of(text) : (struct str){NULL, 0};
+}
+
+static void expect_reject(struct recorder *expected, int err, const char *key, bool control)
+{
+    struct rejection rejection = {.err = err, .key = str_of(key), .control = control};
+    expected->sink.reject(expected->sink.ctx, &rejection);
+}
+
+/* Copies a figure that is there; returns the key when it is out of range. */
+static const char *convert_figure(struct sample *sample, enum sample_part part, bool has,
+                                  double value, double max, double *figure, const char *key)
+{
+    if (!has) {
+        return NULL;
+    }
+    sample->has |= 1U << part;
+    *figure = value == 0 ? 0 : value;
+    return value >= 0 && value <= max ? NULL : key;
+}
+
+static const char *convert_id(struct sample *sample, enum sample_part part, bool has,
+                              ProtobufCBinaryData value, uint8_t *id, size_t len, const char *key)
+{
+    if (!has) {
+        return NULL;
+    }
+    sample->has |= 1U << part;
+    if (value.len != len) {
+        return key;
+    }
+    memcpy(id, value.data, len);
+    return NULL;
+}
+
+/* The optional figures and ids; returns the key of the first bad one in the order of the parts. */
+static const char *convert_parts(const Dwell__Sample *from, struct sample *sample)
+{
+    const char *bad[SAMPLE_PART_COUNT] = {NULL};
+#define FIGURE(part, member, max)                                                                  \
+    bad[SAMPLE_##part] = convert_figure(sample, SAMPLE_##part, from->has_##member, from->member,   \
+                                        max, &sample->member, #member)
+    FIGURE(CPU_BEFORE, cpu_percent_before, RECORD_PERCENT_MAX);
+    FIGURE(CPU_DURING, cpu_percent_during, RECORD_PERCENT_MAX);
+    FIGURE(MEMORY_BEFORE, memory_mb_before, RECORD_MB_MAX);
+    FIGURE(MEMORY_AFTER, memory_mb_after, RECORD_MB_MAX);
+    FIGURE(BATCH_SIZE, batch_size, RECORD_COUNT_MAX);
+    FIGURE(QUEUE, queue_ms, RECORD_MS_MAX);
+    FIGURE(USER, user_ms, RECORD_MS_MAX);
+    FIGURE(SYSTEM, system_ms, RECORD_MS_MAX);
+    FIGURE(RUNQUEUE, runqueue_ms, RECORD_MS_MAX);
+    FIGURE(MINOR_FAULTS, minor_faults, RECORD_COUNT_MAX);
+    FIGURE(MAJOR_FAULTS, major_faults, RECORD_COUNT_MAX);
+    FIGURE(SWITCHES, voluntary_switches, RECORD_COUNT_MAX);
+    FIGURE(BYTES_MOVED, bytes_moved, RECORD_COUNT_MAX);
+    FIGURE(FLOPS, flops, RECORD_COUNT_MAX);
+    FIGURE(THREADS, threads, RECORD_COUNT_MAX);
+#undef FIGURE
+    bad[SAMPLE_TRACE_ID] = convert_id(sample, SAMPLE_TRACE_ID, from->has_trace_id, from->trace_id,
+                                      sample->trace_id, RECORD_TRACE_ID_BYTES, "trace_id");
+    bad[SAMPLE_SPAN_ID] = convert_id(sample, SAMPLE_SPAN_ID, from->has_span_id, from->span_id,
+                                     sample->span_id, RECORD_SPAN_ID_BYTES, "span_id");
+    for (size_t i = 0; i < SAMPLE_PART_COUNT; i++) {
+        if (bad[i] != NULL) {
+            return bad[i];
+        }
+    }
+    return NULL;
+}
+
+/* Returns 0, or why the first bad label is one. */
+static int convert_labels(const Dwell__Sample *from, struct sample *sample, const char **ret_key)
+{
+    for (size_t i = 0; i < from->n_label; i++) {
+        const Dwell__Label *label = from->label[i];
+        if (label->key == NULL || label->value == NULL) {
+            *ret_key = label->key == NULL ? "label.key" : "label.value";
+            return ERR_MISSING_KEY;
+        }
+        struct label converted = {str_of(label->key), str_of(label->value)};
+        if (converted.key.len == 0 || converted.key.len > RECORD_NAME_MAX ||
+            converted.value.len > RECORD_NAME_MAX || i == RECORD_LABELS_MAX) {
+            *ret_key = "label";
+            return ERR_RANGE;
+        }
+        sample->labels[sample->label_count++] = converted;
+    }
+    return 0;
+}
+
+static void expect_sample(struct recorder *expected, const Dwell__Batch *batch,
+                          const Dwell__Sample *from)
+{
+    struct sample sample = {.model_name = text_of(from->model_name)};
+    if (from->has_model_ref) {
+        if (from->model_ref == 0 || from->model_ref > batch->n_strings) {
+            expect_reject(expected, ERR_REFERENCE, "model_ref", false);
+            return;
+        }
+        sample.model_ref = from->model_ref;
+        sample.model_name = str_of(batch->strings[from->model_ref - 1]);
+    } else if (from->model_name == NULL) {
+        expect_reject(expected, ERR_MISSING_KEY, "model_name", false);
+        return;
+    }
+    if (!from->has_execution_time_ms) {
+        expect_reject(expected, ERR_MISSING_KEY, "execution_time_ms", false);
+        return;
+    }
+    const char *key = convert_parts(from, &sample);
+    if (key == NULL &&
+        !(from->execution_time_ms >= 0 && from->execution_time_ms <= RECORD_MS_MAX)) {
+        key = "execution_time_ms";
+    }
+    if (key != NULL) {
+        expect_reject(expected, ERR_RANGE, key, false);
+        return;
+    }
+    int err = convert_labels(from, &sample, &key);
+    if (err != 0) {
+        expect_reject(expected, err, key, false);
+        return;
+    }
+    sample.execution_time_ms = from->execution_time_ms == 0 ? 0 : from->execution_time_ms;
+    sample.error = (from->has_error && from->error) || from->error_text != NULL;
+    sample.error_text = text_of(from->error_text);
+    if (from->device != NULL) {
+        sample.has |= 1U << SAMPLE_DEVICE;
+        sample.device = str_of(from->device);
+    }
+    if (from->has_timestamp_unix_nano) {
+        sample.has |= 1U << SAMPLE_TIMESTAMP;
+        sample.timestamp_wall_ns = from->timestamp_unix_nano;
+    }
+    (void)expected->sink.sample(expected, &sample); /* it refuses nothing */
+}
+
+static void expect_hello(struct recorder *expected, const Dwell__Hello *from)
+{
+    struct hello hello = {
+        .service_name = text_of(from->service_name),
+        .service_version = text_of(from->service_version),
+        .constitutional_hash = text_of(from->constitutional_hash),
+        .client = text_of(from->client),
+        .pid = from->has_pid ? from->pid : 0,
+    };
+    const char *key = hello.service_name.len > RECORD_NAME_MAX          ? "service_name"
+                      : hello.service_version.len > RECORD_NAME_MAX     ? "service_version"
+                      : hello.constitutional_hash.len > RECORD_NAME_MAX ? "constitutional_hash"
+                      : hello.client.len > RECORD_NAME_MAX              ? "client"
+                                                                        : NULL;
+    if (key != NULL) {
+        expect_reject(expected, ERR_RANGE, key, true);
+        return;
+    }
+    (void)expected->sink.hello(expected, &hello, &(struct mark){0}); /* it refuses nothing */
+}
+
+/* What the sink should see of a batch, ordered by kind: the library does not keep the order. */
+static void expect_batch(struct recorder *expected, const Dwell__Batch *from)
+{
+    struct batch batch = {
+        .has_client_id = from->has_client_id,
+        .mark = {from->has_first_sequence, from->first_sequence, from->has_dropped, from->dropped},
+        .constitutional_hash = text_of(from->constitutional_hash),
+    };
+    if (from->has_client_id) {
+        memcpy(batch.client_id, from->client_id.data, sizeof batch.client_id);
+    }
+    recorder_clear(expected);
+    expected->sink.batch(expected, &batch);
+    for (size_t i = 0; i < from->n_sample; i++) {
+        expect_sample(expected, from, from->sample[i]);
+    }
+    for (size_t i = 0; i < from->n_hello; i++) {
+        expect_hello(expected, from->hello[i]);
+    }
+    for (size_t i = 0; i < from->n_flush; i++) {
+        (void)expected->sink.flush(expected, &(struct mark){0}); /* it refuses nothing */
+    }
+    for (size_t i = 0; i < from->n_goodbye; i++) {
+        struct mark mark = {.has_sequence = from->goodbye[i]->has_sequence,
+                            .sequence = from->goodbye[i]->sequence};
+        (void)expected->sink.goodbye(expected, &mark); /* it refuses nothing */
+    }
+}
+
+static size_t count_unknown(const ProtobufCMessage *message)
+{
+    return message->n_unknown_fields;
+}
+
+static size_t count_unknown_fields(const Dwell__Batch *batch)
+{
+    size_t count = count_unknown(&batch->base);
+    for (size_t i = 0; i < batch->n_sample; i++) {
+        count += count_unknown(&batch->sample[i]->base);
+        for (size_t j = 0; j < batch->sample[i]->n_label; j++) {
+            count += count_unknown(&batch->sample[i]->label[j]->base);
+        }
+    }
+    for (size_t i = 0; i < batch->n_hello; i++) {
+        count += count_unknown(&batch->hello[i]->base);
+    }
+    for (size_t i = 0; i < batch->n_flush; i++) {
+        count += count_unknown(&batch->flush[i]->base);
+    }
+    for (size_t i = 0; i < batch->n_goodbye; i++) {
+        count += count_unknown(&batch->goodbye[i]->base);
+    }
+    return count;
+}
+
+static bool begins(const char *line, const char *word)
+{
+    return strncmp(line, word, strlen(word)) == 0;
+}
+
+/* 0 batch, 1 sample, 2 hello, 3 flush, 4 goodbye; -1: not compared. */
+static int rank(const char *line, const char *end)
+{
+    static const char control[] = " control";
+    if (begins(line, "reject")) {
+        size_t len = sizeof control - 1;
+        bool is_control = (size_t)(end - line) > len && memcmp(end - len, control, len) == 0;
+        return is_control ? 2 : 1;
+    }
+    static const char *const words[] = {"batch", "sample", "hello", "flush", "goodbye"};
+    for (int i = 0; i < 5; i++) {
+        if (begins(line, words[i])) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Orders what a decoder said as expect_batch does. */
+static void sort_text(struct recorder *recorder)
+{
+    char *sorted = malloc(recorder->len + 1);
+    size_t len = 0;
+    for (int wanted = 0; wanted < 5; wanted++) {
+        for (const char *line = recorder->text; *line != '\0';) {
+            const char *end = strchr(line, '\n');
+            if (rank(line, end) == wanted) {
+                memcpy(sorted + len, line, (size_t)(end + 1 - line));
+                len += (size_t)(end + 1 - line);
+            }
+            line = end + 1;
+        }
+    }
+    memcpy(recorder->text, sorted, len);
+    recorder->text[len] = '\0';
+    recorder->len = len;
+    free(sorted);
+}
+
+/* The library's strings end at a zero byte, ours do not: such batches are left out. */
+static bool holds_zero_in_text(const struct recorder *recorder)
+{
+    return strstr(recorder->text, "\\x00") != NULL;
+}
+
+static void print_bytes(struct str bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++) {
+        print_error("%02x%s", (unsigned)(uint8_t)bytes.ptr[i], i + 1 < bytes.len ? " " : "\n");
+    }
+}
+
+/* Returns whether the batch was sound. */
+static bool must_agree(struct recorder *ours, struct recorder *theirs, struct str bytes)
+{
+    int err = decode(ours, bytes);
+    Dwell__Batch *batch = dwell__batch__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
+    bool sound = batch != NULL && is_strict(bytes);
+    if (err != (sound ? 0 : ERR_FRAME)) {
+        print_bytes(bytes);
+    }
+    assert_int_equal(err, sound ? 0 : ERR_FRAME);
+    if (sound && !holds_zero_in_text(ours)) {
+        expect_batch(theirs, batch);
+        assert_int_equal(ours->unknown, count_unknown_fields(batch));
+        assert_int_equal(ours->accepted + ours->controls + ours->rejected,
+                         batch->n_sample + batch->n_hello + batch->n_flush + batch->n_goodbye);
+        sort_text(ours);
+        assert_string_equal(ours->text, theirs->text);
+    }
+    if (batch != NULL) {
+        dwell__batch__free_unpacked(batch, NULL);
+    }
+    return sound;
+}
+
+/* Random batches. */
+
+static struct wire_random dice;
+
+static bool once_in(size_t n)
+{
+    return wire_random_below(&dice, n) == 0;
+}
+
+static uint64_t random_number(void)
+{
+    return wire_random_next(&dice) >> wire_random_below(&dice, 64);
+}
+
+static double random_figure(void)
+{
+    static const double odd[] = {0.0, -0.0, -1.0, 1e9, 1e12, 1e15, 1e16, 5e-324};
+    if (once_in(20)) {
+        return odd[wire_random_below(&dice, sizeof odd / sizeof odd[0])];
+    }
+    if (once_in(40)) {
+        uint64_t bits = wire_random_next(&dice); /* now and then infinite or not a number */
+        double figure;
+        memcpy(&figure, &bits, sizeof figure);
+        return figure;
+    }
+    return (double)wire_random_below(&dice, 1000000) / 1000;
+}
+
+static void put_random_text(struct writer *writer, unsigned number)
+{
+    char text[TEXT_MAX];
+    size_t len = once_in(50) ? wire_random_below(&dice, TEXT_MAX) : wire_random_below(&dice, 12);
+    for (size_t i = 0; i < len; i++) {
+        text[i] = (char)(once_in(10) ? 1 + wire_random_below(&dice, 255)
+                                     : 'a' + wire_random_below(&dice, 26));
+    }
+    put_bytes(writer, number, text, len);
+}
+
+static void put_random_id(struct writer *writer, unsigned number, size_t len)
+{
+    uint8_t id[RECORD_TRACE_ID_BYTES + 1];
+    for (size_t i = 0; i < sizeof id; i++) {
+        id[i] = (uint8_t)wire_random_next(&dice);
+    }
+    put_bytes(writer, number, id, once_in(20) ? wire_random_below(&dice, len + 1) : len);
+}
+
+static void put_unknown(struct writer *writer)
+{
+    static const unsigned numbers[] = {12, 13, 26, 30, 31, 32, 33, 100, 536870911};
+    unsigned number = numbers[wire_random_below(&dice, sizeof numbers / sizeof numbers[0])];
+    switch (wire_random_below(&dice, 5)) {
+    case 0:
+        put_number(writer, number, random_number());
+        break;
+    case 1:
+        put_double(writer, number, 1.0);
+        break;
+    case 2:
+        put_tag(writer, number, 5);
+        for (unsigned i = 0; i < 4; i++) {
+            put_byte(writer, i);
+        }
+        break;
+    default:
+        put_random_text(writer, number);
+    }
+}
+
+static void put_random_label(struct writer *sample)
+{
+    struct writer label = {label_bytes, 0};
+    if (!once_in(20)) {
+        put_random_text(&label, 1);
+    }
+    if (!once_in(20)) {
+        put_random_text(&label, 2);
+    }
+    if (once_in(20)) {
+        put_unknown(&label);
+    }
+    put_bytes(sample, 15, label.bytes, label.len);
+}
+
+static void put_random_sample_field(struct writer *sample)
+{
+    unsigned number = 1 + (unsigned)wire_random_below(&dice, 25);
+    switch (number) {
+    case 1:
+    case 11:
+    case 16:
+        put_random_text(sample, number);
+        break;
+    case 2:
+        if (once_in(4)) {
+            put_number(sample, number, once_in(9) ? random_number() : once_in(2));
+        }
+        break;
+    case 8:
+        put_number(sample, number, once_in(2) ? wire_random_below(&dice, 2) : random_number());
+        break;
+    case 12:
+        put_random_id(sample, number, RECORD_TRACE_ID_BYTES);
+        break;
+    case 13:
+        put_random_id(sample, number, RECORD_SPAN_ID_BYTES);
+        break;
+    case 14:
+        put_fixed64(sample, number, random_number());
+        break;
+    case 15:
+        for (size_t i = wire_random_below(&dice, once_in(9) ? 19 : 3); i > 0; i--) {
+            put_random_label(sample);
+        }
+        break;
+    default:
+        put_double(sample, number, random_figure());
+    }
+}
+
+static void put_random_sample(struct writer *batch)
+{
+    struct writer sample = {sample_bytes, 0};
+    if (!once_in(30)) {
+        put_random_text(&sample, 1);
+    }
+    if (!once_in(30)) {
+        put_double(&sample, 3, random_figure());
+    }
+    for (size_t i = wire_random_below(&dice, 8); i > 0; i--) {
+        put_random_sample_field(&sample);
+    }
+    if (once_in(20)) {
+        put_unknown(&sample);
+    }
+    put_bytes(batch, 8, sample.bytes, sample.len);
+}
+
+/* The shapes that the decoder has a short cut for, and near misses of them. */
+static void put_usual_sample(struct writer *batch)
+{
+    struct writer sample = {sample_bytes, 0};
+    if (once_in(2)) {
+        put_number(&sample, 2, wire_random_below(&dice, 5));
+    } else {
+        put_random_text(&sample, 1);
+    }
+    size_t figures = wire_random_below(&dice, 5);
+    for (unsigned i = 0; i < figures; i++) {
+        put_double(&sample, 3 + i, random_figure());
+    }
+    put_bytes(batch, 8, sample.bytes, sample.len);
+}
+
+static void put_random_control(struct writer *batch)
+{
+    struct writer record = {sample_bytes, 0};
+    unsigned number = 9 + (unsigned)wire_random_below(&dice, 3);
+    for (unsigned i = 1; i <= 5 && number == 9; i++) {
+        if (i == 3) {
+            put_number(&record, 3, random_number());
+        } else if (once_in(2)) {
+            put_random_text(&record, i);
+        }
+    }
+    if (number == 11 && once_in(2)) {
+        put_number(&record, 1, random_number());
+    }
+    if (once_in(10)) {
+        put_tag(&record, 40, 0);
+        put_varint(&record, 1);
+    }
+    put_bytes(batch, number, record.bytes, record.len);
+}
+
+static void put_random_head(struct writer *batch)
+{
+    if (once_in(3)) {
+        put_random_id(batch, 1, RECORD_CLIENT_ID_BYTES);
+    }
+    if (once_in(3)) {
+        put_number(batch, 2, random_number());
+    }
+    if (once_in(3)) {
+        put_number(batch, 3, random_number());
+    }
+    if (once_in(5)) {
+        put_random_text(batch, 5);
+    }
+    for (size_t i = wire_random_below(&dice, 4); i > 0; i--) {
+        put_random_text(batch, 4);
+    }
+}
+
+static void put_random_batch(struct writer *batch)
+{
+    put_random_head(batch);
+    for (size_t i = wire_random_below(&dice, 6); i > 0; i--) {
+        if (once_in(6)) {
+            put_random_control(batch);
+        } else if (once_in(2)) {
+            put_usual_sample(batch);
+        } else {
+            put_random_sample(batch);
+        }
+        if (once_in(30)) {
+            put_unknown(batch);
+        }
+    }
+    if (once_in(50)) {
+        put_random_head(batch); /* damage, if it puts anything */
+    }
+}
+
+/* Flips bits, cuts, doubles or removes a stretch. */
+static void damage(struct writer *batch)
+{
+    if (batch->len == 0) {
+        return;
+    }
+    size_t at = wire_random_below(&dice, batch->len);
+    size_t len = wire_random_below(&dice, batch->len - at);
+    switch (wire_random_below(&dice, 4)) {
+    case 0:
+        memmove(batch->bytes + at + len, batch->bytes + at, batch->len - at);
+        batch->len += len;
+        break;
+    case 1:
+        memmove(batch->bytes + at, batch->bytes + at + len, batch->len - at - len);
+        batch->len -= len;
+        break;
+    default:
+        for (size_t i = wire_random_below(&dice, 3) + 1; i > 0; i--) {
+            at = wire_random_below(&dice, batch->len);
+            batch->bytes[at] ^= (uint8_t)(1U << wire_random_below(&dice, 8));
+        }
+    }
+}
+
+static void test_batch_agrees_with_protobuf_c(void **state)
+{
+    (void)state;
+    struct recorder ours;
+    struct recorder theirs;
+    recorder_init(&ours);
+    recorder_init(&theirs);
+    dice = wire_random_start("test_batch");
+    size_t sound = 0;
+    size_t damaged = 0;
+    for (size_t i = 0; i < BATCHES; i++) {
+        struct writer batch = {batch_bytes, 0};
+        put_random_batch(&batch);
+        sound += must_agree(&ours, &theirs, written(&batch));
+        damage(&batch);
+        damaged += must_agree(&ours, &theirs, written(&batch));
+    }
+    print_message("         sound: %zu of %d, after damage %zu\n", sound, BATCHES, damaged);
+    assert_true(sound > BATCHES / 2);
+    assert_in_range(damaged, BATCHES / 20, BATCHES);
+    recorder_fini(&theirs);
+    recorder_fini(&ours);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_may_be_empty),
+        cmocka_unit_test(test_batch_takes_as_many_strings_as_the_table_holds),
+        cmocka_unit_test(test_batch_with_one_string_too_many_is_damaged),
+        cmocka_unit_test(test_batch_passes_on_what_the_sink_refuses),
+        cmocka_unit_test(test_batch_asks_nothing_of_the_decoders_memory),
+        cmocka_unit_test(test_batch_agrees_with_protobuf_c),
+    };
+    return cmocka_run_group_tests_name("batch", tests, NULL, NULL);
+}

@@ -1,0 +1,238 @@
+#include "core_helpers.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "io/handover.h"
+#include "io/system.h"
+#include "mem_fault.h"
+
+enum { ASKERS_ROUNDS = 200, WRITES_A_TURN = 50 };
+
+/* A loop that writes all the time, and one reader thread, as the daemon has them. */
+struct world {
+    struct core core;
+    uv_loop_t loop;
+    uv_idle_t writer;
+    uv_async_t stop;
+    struct handover handover;
+    unsigned written;
+};
+
+static struct world world;
+
+static void on_write(uv_idle_t *idle)
+{
+    (void)idle;
+    static const char *const names[] = {"alpha-model", "beta-model", "gamma-model"};
+    for (unsigned i = 0; i < WRITES_A_TURN; i++) {
+        struct sample sample = sample_of(names[world.written++ % 3], 1 + i);
+        must_record(&world.core, &sample);
+        world.core.intake.accepted++;
+    }
+}
+
+static void on_stop(uv_async_t *async)
+{
+    (void)uv_idle_stop(&world.writer);
+    handover_close(&world.handover);
+    uv_close((uv_handle_t *)&world.writer, NULL);
+    uv_close((uv_handle_t *)async, NULL);
+}
+
+static int open_world(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    struct clock clock = system_clock();
+    world = (struct world){.written = 0};
+    core_open(&world.core, &options);
+    assert_int_equal(uv_loop_init(&world.loop), 0);
+    assert_int_equal(uv_idle_init(&world.loop, &world.writer), 0);
+    assert_int_equal(uv_async_init(&world.loop, &world.stop, on_stop), 0);
+    assert_int_equal(handover_start(&world.handover, &world.loop, &world.core.intake,
+                                    &world.core.thresholds, &clock),
+                     0);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    assert_int_equal(uv_loop_close(&world.loop), 0);
+    while (limbo_sweep(&world.core.registry->limbo, SIZE_MAX)) {
+    }
+    core_close(&world.core);
+    return 0;
+}
+
+/* Reader thread: waits until `count` jobs came back, and returns them as a list. */
+static struct job *must_collect(unsigned count)
+{
+    struct job *all = NULL;
+    while (count > 0) {
+        struct pollfd wake = {.fd = world.handover.wake_fd, .events = POLLIN};
+        assert_int_equal(poll(&wake, 1, 10000), 1);
+        struct job *next;
+        for (struct job *job = handover_collect(&world.handover); job != NULL; job = next) {
+            next = job->next;
+            job->next = all;
+            all = job;
+            count--;
+        }
+    }
+    return all;
+}
+
+/* Samples since the last reset and before it: nothing that a snapshot counts gets lost. */
+static void must_be_whole(const struct snapshot *snapshot, struct profile_scratch *scratch)
+{
+    char *text = describe_snapshot(snapshot, scratch);
+    assert_non_null(text);
+    free(text);
+    assert_int_equal(count_everything(snapshot), snapshot->accepted);
+}
+
+static void *ask_all_the_time(void *arg)
+{
+    struct profile_scratch *scratch = calloc(1, sizeof *scratch);
+    unsigned *resets = arg;
+    uint64_t seen = 0;
+    for (unsigned round = 0; round < ASKERS_ROUNDS; round++) {
+        struct job jobs[3] = {
+            {.kind = JOB_SNAPSHOT},
+            {.kind = JOB_SNAPSHOT},
+            {.kind = JOB_RESET, .has_name = round % 2 == 0, .name = STR_LITERAL("beta-model")}};
+        for (unsigned i = 0; i < 3; i++) {
+            handover_submit(&world.handover, &jobs[i]);
+        }
+        (void)must_collect(3);
+        for (unsigned i = 0; i < 2; i++) {
+            assert_int_equal(jobs[i].err, 0);
+            must_be_whole(jobs[i].share->snapshot, scratch);
+            assert_true(jobs[i].share->snapshot->accepted >= seen);
+            seen = jobs[i].share->snapshot->accepted;
+            handover_return(&world.handover, jobs[i].share);
+        }
+        assert_int_equal(jobs[2].err, 0);
+        *resets += (unsigned)jobs[2].reset_count;
+    }
+    free(scratch);
+    (void)uv_async_send(&world.stop);
+    return NULL;
+}
+
+static void test_handover_reader_beside_the_writer(void **state)
+{
+    (void)state;
+    pthread_t reader;
+    unsigned resets = 0;
+    assert_int_equal(uv_idle_start(&world.writer, on_write), 0);
+    assert_int_equal(pthread_create(&reader, NULL, ask_all_the_time, &resets), 0);
+    (void)uv_run(&world.loop, UV_RUN_DEFAULT);
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_true(world.written > 0);
+    assert_true(resets > 0);
+    assert_in_range(world.core.counters.snapshot.count, ASKERS_ROUNDS, 2 * ASKERS_ROUNDS);
+}
+
+/* Jobs that wait together share one snapshot. */
+static void test_handover_freezes_once_for_all_who_wait(void **state)
+{
+    (void)state;
+    struct job jobs[5] = {{.kind = JOB_SNAPSHOT}};
+    for (unsigned i = 0; i < 5; i++) {
+        jobs[i] = (struct job){.kind = JOB_SNAPSHOT};
+        handover_submit(&world.handover, &jobs[i]);
+    }
+    (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+    (void)must_collect(5);
+    assert_int_equal(world.core.counters.snapshot.count, 1);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_ptr_equal(jobs[i].share, jobs[0].share);
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        handover_return(&world.handover, jobs[i].share);
+    }
+    (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+    assert_int_equal(world.core.registry->limbo.shared_epoch, 0);
+    (void)uv_async_send(&world.stop);
+    (void)uv_run(&world.loop, UV_RUN_DEFAULT);
+}
+
+static void test_handover_too_many_snapshots_is_an_answer(void **state)
+{
+    (void)state;
+    struct job jobs[LIMBO_SNAPSHOTS_MAX + 1];
+    for (unsigned i = 0; i <= LIMBO_SNAPSHOTS_MAX; i++) {
+        jobs[i] = (struct job){.kind = JOB_SNAPSHOT};
+        handover_submit(&world.handover, &jobs[i]);
+        (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+        (void)must_collect(1);
+        assert_int_equal(jobs[i].err, i < LIMBO_SNAPSHOTS_MAX ? 0 : ERR_LIMIT);
+    }
+    assert_int_equal(world.core.counters.value[COUNTER_SNAPSHOTS_REFUSED], 1);
+    for (unsigned i = 0; i < LIMBO_SNAPSHOTS_MAX; i++) {
+        handover_return(&world.handover, jobs[i].share);
+    }
+    (void)uv_async_send(&world.stop);
+    (void)uv_run(&world.loop, UV_RUN_DEFAULT);
+}
+
+static void test_handover_without_memory_is_an_answer(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 3; n++) {
+        struct job job = {.kind = JOB_SNAPSHOT};
+        handover_submit(&world.handover, &job);
+        mem_fail_after(n);
+        (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+        mem_fail_after(0);
+        (void)must_collect(1);
+        assert_int_equal(job.err, ERR_NOMEM);
+        assert_null(job.share);
+    }
+    (void)uv_async_send(&world.stop);
+    (void)uv_run(&world.loop, UV_RUN_DEFAULT);
+}
+
+static void test_handover_gives_back_what_nobody_waits_for(void **state)
+{
+    (void)state;
+    struct job done = {.kind = JOB_SNAPSHOT};
+    struct job pending = {.kind = JOB_SNAPSHOT};
+    handover_submit(&world.handover, &done);
+    (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+    handover_submit(&world.handover, &pending);
+    unsigned count = 0;
+    for (struct job *job = handover_cancel(&world.handover); job != NULL; job = job->next) {
+        count++;
+        if (job->share != NULL) {
+            handover_return(&world.handover, job->share);
+        }
+    }
+    assert_int_equal(count, 2);
+    assert_non_null(done.share);
+    assert_null(pending.share);
+    (void)uv_async_send(&world.stop);
+    (void)uv_run(&world.loop, UV_RUN_DEFAULT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_handover_reader_beside_the_writer, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(test_handover_freezes_once_for_all_who_wait, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(test_handover_too_many_snapshots_is_an_answer, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(test_handover_without_memory_is_an_answer, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(test_handover_gives_back_what_nobody_waits_for, open_world,
+                                        close_world),
+    };
+    return cmocka_run_group_tests_name("handover", tests, core_tables, NULL);
+}

@@ -1,0 +1,691 @@
+#include "core_helpers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "mem_fault.h"
+
+/* --- a peer, driven as a decoder drives it ------------------------------------------------------ */
+
+static struct core core;
+
+static int open_core(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    return 0;
+}
+
+static int close_core(void **state)
+{
+    (void)state;
+    core_close(&core);
+    return 0;
+}
+
+/* What the owner of a peer was told. */
+struct told {
+    unsigned rejected;
+    int last_err;
+    unsigned flushed;
+    uint64_t applied;
+    unsigned unknown;
+    unsigned violations;
+    char service[INTAKE_SERVICE_BYTES];
+};
+
+static void tell_rejected(void *ctx, const struct rejection *rejection)
+{
+    struct told *told = ctx;
+    told->rejected++;
+    told->last_err = rejection->err;
+}
+
+static void tell_flushed(void *ctx, uint64_t applied)
+{
+    struct told *told = ctx;
+    told->flushed++;
+    told->applied = applied;
+}
+
+static void tell_unknown(void *ctx, struct str key)
+{
+    struct told *told = ctx;
+    (void)key;
+    told->unknown++;
+}
+
+static void tell_violation(void *ctx, struct str service)
+{
+    struct told *told = ctx;
+    told->violations++;
+    assert_true(service.len < sizeof told->service);
+    memcpy(told->service, service.ptr, service.len);
+    told->service[service.len] = '\0';
+}
+
+struct talk {
+    struct peer peer;
+    struct record_sink sink;
+    struct told told;
+};
+
+static void talk_open(struct talk *talk)
+{
+    *talk = (struct talk){.told = {0}};
+    struct peer_events events = {.ctx = &talk->told,
+                                 .rejected = tell_rejected,
+                                 .flushed = tell_flushed,
+                                 .unknown_key = tell_unknown,
+                                 .violation = tell_violation};
+    peer_init(&talk->peer, &core.intake, &events);
+    talk->sink = peer_sink(&talk->peer);
+}
+
+static void say_sample(struct talk *talk, const char *name)
+{
+    struct sample sample = sample_of(name, 1);
+    int err = talk->sink.sample(talk->sink.ctx, &sample);
+    if (err != 0) { /* what decoders do */
+        struct rejection rejection = {.err = err};
+        talk->sink.reject(talk->sink.ctx, &rejection);
+    }
+}
+
+static void say_samples(struct talk *talk, uint64_t count)
+{
+    for (; count > 0; count--) {
+        say_sample(talk, "m");
+    }
+}
+
+static void say_rejected(struct talk *talk, int err, bool control)
+{
+    struct rejection rejection = {.err = err, .control = control};
+    talk->sink.reject(talk->sink.ctx, &rejection);
+}
+
+static const struct mark nowhere = {.has_sequence = false};
+
+static struct mark at(uint64_t sequence)
+{
+    return (struct mark){.has_sequence = true, .sequence = sequence};
+}
+
+static void name(uint8_t id[RECORD_CLIENT_ID_BYTES], uint64_t client)
+{
+    memset(id, 0, RECORD_CLIENT_ID_BYTES);
+    memcpy(id, &client, sizeof client);
+}
+
+static struct batch batch_of(uint64_t client, uint64_t sequence, uint64_t dropped)
+{
+    struct batch batch = {
+        .has_client_id = true,
+        .mark = {
+            .has_sequence = true, .sequence = sequence, .has_dropped = true, .dropped = dropped}};
+    name(batch.client_id, client);
+    return batch;
+}
+
+static void say_batch(struct talk *talk, uint64_t client, uint64_t sequence, uint64_t dropped)
+{
+    struct batch batch = batch_of(client, sequence, dropped);
+    talk->sink.batch(talk->sink.ctx, &batch);
+}
+
+static void say_hello(struct talk *talk, uint64_t client, const char *service, const char *hash,
+                      const struct mark *mark)
+{
+    struct hello hello = {.service_name = str_of(service),
+                          .constitutional_hash = str_of(hash),
+                          .client = STR_LITERAL("lib/1"),
+                          .has_client_id = client != 0};
+    name(hello.client_id, client);
+    assert_int_equal(talk->sink.hello(talk->sink.ctx, &hello, mark), 0);
+}
+
+static uint64_t sum_of(const uint64_t rejected[ERR_ROW_COUNT])
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < ERR_ROW_COUNT; i++) {
+        sum += rejected[i];
+    }
+    return sum;
+}
+
+static const struct ledger_terms *all(void)
+{
+    return &core.ledger.view.all;
+}
+
+static void must_balance(void)
+{
+    assert_int_equal(all()->sent,
+                     all()->accepted + sum_of(all()->rejected) + all()->dropped + all()->lost);
+}
+
+static void must_be(uint64_t accepted, uint64_t rejected, uint64_t dropped, uint64_t lost,
+                    uint64_t unledgered)
+{
+    assert_int_equal(all()->accepted, accepted);
+    assert_int_equal(sum_of(all()->rejected), rejected);
+    assert_int_equal(all()->dropped, dropped);
+    assert_int_equal(all()->lost, lost);
+    assert_int_equal(core.ledger.view.unledgered, unledgered);
+    must_balance();
+}
+
+/* --- applying ---------------------------------------------------------------------------------- */
+
+static void test_intake_applies_and_answers(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_samples(&talk, 3);
+    say_sample(&talk, "");
+    assert_int_equal(talk.told.rejected, 1);
+    assert_int_equal(talk.told.last_err, ERR_NAME);
+    assert_int_equal(talk.sink.flush(talk.sink.ctx, &nowhere), 0);
+    assert_int_equal(talk.told.flushed, 1);
+    assert_int_equal(talk.told.applied, 3); /* refused ones are not applied */
+    say_samples(&talk, 1);
+    talk.sink.unknown_key(talk.sink.ctx, STR_LITERAL("x"));
+    peer_settle(&talk.peer);
+    peer_begin(&talk.peer);
+    assert_int_equal(talk.sink.flush(talk.sink.ctx, &nowhere), 0);
+    assert_int_equal(talk.sink.goodbye(talk.sink.ctx, &nowhere), 0);
+    peer_settle(&talk.peer);
+    assert_int_equal(talk.told.applied, 4);
+    assert_int_equal(talk.told.unknown, 1);
+    assert_int_equal(core.counters.value[COUNTER_UNKNOWN_KEYS], 1);
+    assert_int_equal(core.intake.accepted, 4);
+    assert_int_equal(core.intake.rejected[err_row(ERR_NAME)], 1);
+    must_be(0, 0, 0, 0, 5);
+}
+
+static void test_intake_events_may_be_absent(void **state)
+{
+    (void)state;
+    struct talk talk;
+    struct peer_events none = {.ctx = NULL};
+    talk_open(&talk);
+    peer_init(&talk.peer, &core.intake, &none);
+    peer_begin(&talk.peer);
+    say_hello(&talk, 1, "s", "wrong", &nowhere);
+    say_samples(&talk, 1);
+    say_sample(&talk, "");
+    talk.sink.unknown_key(talk.sink.ctx, STR_LITERAL("x"));
+    assert_int_equal(talk.sink.flush(talk.sink.ctx, &nowhere), 0);
+    peer_settle(&talk.peer);
+    must_be(1, 1, 0, 0, 0);
+}
+
+static void test_intake_out_of_memory_is_a_rejection(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 1, 0, 0);
+    mem_fail_after(1);
+    say_sample(&talk, "m");
+    mem_fail_after(0);
+    say_sample(&talk, "m");
+    peer_settle(&talk.peer);
+    assert_int_equal(talk.told.last_err, ERR_NOMEM);
+    must_be(1, 1, 0, 0, 0);
+}
+
+/* --- the ledger -------------------------------------------------------------------------------- */
+
+static void test_intake_batches_are_accounted_for(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_hello(&talk, 0, "s", "", &nowhere);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 5);
+    say_sample(&talk, ""); /* takes a number all the same */
+    say_batch(&talk, 9, 6, 0);
+    say_samples(&talk, 4);
+    peer_settle(&talk.peer);
+    must_be(9, 1, 0, 0, 0);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 20, 3); /* 10 to 19 did not come, 3 were given up */
+    say_samples(&talk, 1);
+    peer_settle(&talk.peer);
+    must_be(10, 1, 3, 7, 0);
+    struct mark end = {.has_sequence = true, .sequence = 25, .has_dropped = true, .dropped = 7};
+    peer_begin(&talk.peer);
+    assert_int_equal(talk.sink.goodbye(talk.sink.ctx, &end), 0);
+    peer_settle(&talk.peer);
+    must_be(10, 1, 7, 7, 0);
+    assert_int_equal(all()->sent, 25);
+}
+
+static void test_intake_lines_take_numbers_after_a_hello(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_samples(&talk, 2); /* nobody's */
+    struct mark begin = at(0);
+    say_hello(&talk, 7, "s", "", &begin);
+    say_samples(&talk, 3);
+    struct mark mark = {.has_sequence = true, .sequence = 5, .has_dropped = true, .dropped = 1};
+    assert_int_equal(talk.sink.flush(talk.sink.ctx, &mark), 0);
+    say_samples(&talk, 1);
+    peer_settle(&talk.peer);
+    must_be(4, 0, 1, 1, 2);
+    uint8_t library = ledger_library(&core.ledger, STR_LITERAL("lib/1"));
+    assert_int_equal(core.ledger.view.libraries[library].terms.sent, 6);
+}
+
+static void test_intake_refused_control_takes_no_number(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 2);
+    say_rejected(&talk, ERR_RANGE, true); /* a hello with a text too long */
+    say_samples(&talk, 2);
+    say_batch(&talk, 9, 4, 0);
+    say_samples(&talk, 1);
+    peer_settle(&talk.peer);
+    must_be(5, 0, 0, 0, 0);
+    assert_int_equal(core.intake.rejected[err_row(ERR_RANGE)], 1); /* but it is counted */
+    assert_int_equal(talk.told.rejected, 1);
+}
+
+static void test_intake_repetitions_are_outside_the_ledger(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 5);
+    say_batch(&talk, 9, 0, 0); /* sent again */
+    say_samples(&talk, 5);
+    say_batch(&talk, 9, 5, 0);
+    say_samples(&talk, 1);
+    peer_settle(&talk.peer);
+    must_be(6, 0, 0, 0, 5);
+    assert_int_equal(core.intake.accepted, 11); /* its records count */
+}
+
+static void test_intake_a_flush_does_not_end_a_repetition(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 5);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 2);
+    assert_int_equal(talk.sink.flush(talk.sink.ctx, &nowhere), 0);
+    say_samples(&talk, 2);
+    say_hello(&talk, 9, "s", "", &nowhere);
+    say_samples(&talk, 1);
+    say_batch(&talk, 9, 5, 0); /* the new ones: still number 5 */
+    say_samples(&talk, 1);
+    peer_settle(&talk.peer);
+    must_be(6, 0, 0, 0, 5);
+}
+
+static void test_intake_another_client_ends_a_repetition(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 5);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 1);
+    say_hello(&talk, 10, "s", "", &nowhere);
+    say_samples(&talk, 3);
+    peer_settle(&talk.peer);
+    must_be(8, 0, 0, 0, 1);
+}
+
+static void test_intake_clients_may_share_a_connection(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 1, 0, 0);
+    say_samples(&talk, 3);
+    say_batch(&talk, 2, 0, 0);
+    say_samples(&talk, 3);
+    say_batch(&talk, 1, 3, 0);
+    say_samples(&talk, 3);
+    say_batch(&talk, 2, 4, 0);
+    peer_settle(&talk.peer);
+    must_be(9, 0, 0, 1, 0);
+}
+
+/* A client that was forgotten goes on where its connection knows it to be. */
+static void test_intake_survives_being_forgotten(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 1, 0, 0);
+    say_samples(&talk, 3);
+    peer_settle(&talk.peer);
+    for (uint64_t i = 0; i < LEDGER_CLIENTS_MAX; i++) {
+        struct talk other;
+        talk_open(&other);
+        peer_begin(&other.peer);
+        say_batch(&other, 1000 + i, 0, 0);
+        peer_settle(&other.peer);
+    }
+    peer_begin(&talk.peer);
+    say_batch(&talk, 1, 5, 0); /* 3 and 4 are missed although it was forgotten */
+    say_samples(&talk, 1);
+    peer_settle(&talk.peer);
+    must_be(4, 0, 0, 2, 0);
+}
+
+/* --- random schedules -------------------------------------------------------------------------- */
+
+/* A client that numbers its calls, gives some up, loses batches, sends some twice. */
+struct client {
+    uint64_t id;
+    uint64_t calls; /* numbers given out */
+    uint64_t dropped;
+    bool stream;
+    struct talk talk;
+};
+
+enum { CLIENTS = 12 };
+
+struct truth {
+    uint64_t sent, accepted, rejected, dropped, lost, unledgered, control;
+};
+
+static void deliver(struct client *client, struct random *random, uint64_t first, uint64_t count,
+                    struct truth *truth, bool again)
+{
+    if (!client->stream) {
+        talk_open(&client->talk); /* each datagram is a peer of its own */
+    }
+    peer_begin(&client->talk.peer);
+    say_batch(&client->talk, client->id, first, client->dropped);
+    for (uint64_t i = 0; i < count; i++) {
+        bool good = random_below(random, 5) != 0;
+        say_sample(&client->talk, good ? "m" : "");
+        if (again) {
+            truth->unledgered++;
+        } else {
+            *(good ? &truth->accepted : &truth->rejected) += 1;
+        }
+        if (random_below(random, 10) == 0) {
+            assert_int_equal(client->talk.sink.flush(client->talk.sink.ctx, &nowhere), 0);
+        }
+        if (random_below(random, 10) == 0) {
+            say_rejected(&client->talk, ERR_RANGE, true);
+            truth->control++;
+        }
+        if (client->stream && random_below(random, 4) == 0) { /* reads end anywhere */
+            peer_settle(&client->talk.peer);
+            peer_begin(&client->talk.peer);
+        }
+    }
+    peer_settle(&client->talk.peer);
+}
+
+static void test_intake_balances_under_random_schedules(void **state)
+{
+    (void)state;
+    struct random random = random_start("schedules");
+    static struct client clients[CLIENTS];
+    struct truth truth = {0};
+    uint64_t next_id = 1;
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client){.id = next_id++, .stream = i % 2 == 0};
+        talk_open(&clients[i].talk);
+        deliver(&clients[i], &random, 0, 0, &truth, false); /* it is known from its first number */
+    }
+    for (int step = 0; step < 30000; step++) {
+        struct client *client = &clients[random_below(&random, CLIENTS)];
+        uint64_t count = random_below(&random, 6);
+        switch (random_below(&random, 12)) {
+        case 0: /* gives up some calls */
+            client->calls += count;
+            client->dropped += count;
+            truth.dropped += count;
+            break;
+        case 1: /* a batch is lost */
+            client->calls += count;
+            truth.lost += count;
+            break;
+        case 2: /* a batch comes twice */
+            deliver(client, &random, client->calls, count, &truth, false);
+            client->calls += count;
+            deliver(client, &random, client->calls - count, count, &truth, count > 0);
+            break;
+        case 3: /* reconnects */
+            talk_open(&client->talk);
+            break;
+        case 4: /* restarts, after a goodbye that owns up to everything */
+            deliver(client, &random, client->calls, 0, &truth, false);
+            truth.sent += client->calls;
+            *client = (struct client){.id = next_id++, .stream = client->stream};
+            talk_open(&client->talk);
+            deliver(client, &random, 0, 0, &truth, false);
+            break;
+        default:
+            deliver(client, &random, client->calls, count, &truth, false);
+            client->calls += count;
+        }
+        must_balance();
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        deliver(&clients[i], &random, clients[i].calls, 0, &truth, false);
+        truth.sent += clients[i].calls;
+    }
+    must_be(truth.accepted, truth.rejected, truth.dropped, truth.lost, truth.unledgered);
+    assert_int_equal(all()->sent, truth.sent);
+    assert_int_equal(core.intake.accepted + sum_of(core.intake.rejected),
+                     truth.accepted + truth.rejected + truth.unledgered + truth.control);
+}
+
+/* Far more clients than are remembered: attributions may be lost, the balance is not. */
+static void test_intake_balances_when_clients_are_forgotten(void **state)
+{
+    (void)state;
+    struct random random = random_start("forgotten");
+    enum { MANY = 3 * LEDGER_CLIENTS_MAX };
+    static uint64_t calls[MANY];
+    static struct client one;
+    struct truth truth = {0};
+    memset(calls, 0, sizeof calls);
+    for (int step = 0; step < 40000; step++) {
+        size_t who = random_below(&random, MANY);
+        uint64_t count = random_below(&random, 4);
+        one = (struct client){.id = 1 + who};
+        uint64_t back = random_below(&random, 10) == 0 ? random_below(&random, 1 + calls[who]) : 0;
+        deliver(&one, &random, calls[who] - back, count, &truth, false);
+        calls[who] += count;
+    }
+    must_balance();
+    assert_int_equal(core.intake.accepted, truth.accepted);
+    assert_int_equal(all()->accepted + sum_of(all()->rejected) + core.ledger.view.unledgered,
+                     truth.accepted + truth.rejected);
+}
+
+/* --- governance -------------------------------------------------------------------------------- */
+
+#define GOOD "cdd01ef066bc6cf2"
+
+static void test_intake_violations_are_counted_but_records_count(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_hello(&talk, 0, "billing", GOOD, &nowhere);
+    say_hello(&talk, 0, "billing", "", &nowhere); /* says nothing, so nothing is wrong */
+    assert_int_equal(talk.told.violations, 0);
+    say_hello(&talk, 0, "billing", "0000", &nowhere);
+    say_hello(&talk, 0, "billing", GOOD "0", &nowhere);
+    say_hello(&talk, 0, "", "0000", &nowhere);
+    say_samples(&talk, 2);
+    peer_settle(&talk.peer);
+    assert_int_equal(talk.told.violations, 3);
+    assert_string_equal(talk.told.service, "unknown");
+    assert_int_equal(core.intake.violation_count, 2);
+    assert_string_equal(core.intake.violations[0].service, "billing");
+    assert_int_equal(core.intake.violations[0].count, 2);
+    assert_int_equal(core.intake.violations[1].count, 1);
+    assert_int_equal(core.intake.accepted, 2);
+}
+
+static void test_intake_enforcement_refuses_until_the_hash_is_right(void **state)
+{
+    (void)state;
+    core.intake.enforce_hash = true;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_sample(&talk, "m");
+    assert_int_equal(talk.told.last_err, ERR_NO_HELLO);
+    say_hello(&talk, 0, "s", "0000", &nowhere);
+    say_sample(&talk, "m");
+    assert_int_equal(talk.told.last_err, ERR_HASH);
+    say_hello(&talk, 0, "s", "", &nowhere);
+    say_sample(&talk, "m");
+    assert_int_equal(talk.told.last_err, ERR_HASH);
+    assert_int_equal(talk.told.rejected, 3);
+    say_hello(&talk, 0, "s", GOOD, &nowhere);
+    say_sample(&talk, "m");
+    peer_settle(&talk.peer);
+    assert_int_equal(talk.told.rejected, 3);
+    assert_int_equal(core.intake.accepted, 1);
+    assert_int_equal(core.intake.rejected[err_row(ERR_HASH)], 2);
+    assert_int_equal(core.intake.rejected[err_row(ERR_NO_HELLO)], 1);
+}
+
+static void test_intake_enforcement_on_batches(void **state)
+{
+    (void)state;
+    core.intake.enforce_hash = true;
+    const struct {
+        const char *hash;
+        int err;
+    } table[] = {{"", ERR_NO_HELLO}, {"0000", ERR_HASH}, {GOOD, 0}};
+    for (uint64_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct talk talk;
+        talk_open(&talk);
+        peer_begin(&talk.peer);
+        struct batch batch = batch_of(1 + i, 0, 0);
+        batch.constitutional_hash = str_of(table[i].hash);
+        talk.sink.batch(talk.sink.ctx, &batch);
+        say_sample(&talk, "m");
+        peer_settle(&talk.peer);
+        assert_int_equal(talk.told.last_err, table[i].err);
+    }
+    must_be(1, 2, 0, 0, 0); /* refused records have their numbers */
+}
+
+static void must_have_distinct_services(void)
+{
+    for (uint32_t i = 0; i < core.intake.violation_count; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            assert_string_not_equal(core.intake.violations[i].service,
+                                    core.intake.violations[k].service);
+        }
+    }
+}
+
+static void violate(struct talk *talk, unsigned services)
+{
+    char service[32];
+    for (unsigned i = 0; i < services; i++) {
+        (void)snprintf(service, sizeof service, "service-%u", i);
+        say_hello(talk, 0, service, "0000", &nowhere);
+    }
+}
+
+static void test_intake_services_have_a_ceiling(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    violate(&talk, INTAKE_SERVICES_MAX - 1);
+    assert_int_equal(core.intake.violation_count, INTAKE_SERVICES_MAX - 1);
+    assert_string_not_equal(core.intake.violations[INTAKE_SERVICES_MAX - 2].service, "other");
+    violate(&talk, 2 * INTAKE_SERVICES_MAX);
+    assert_int_equal(core.intake.violation_count, INTAKE_SERVICES_MAX);
+    assert_string_equal(core.intake.violations[INTAKE_SERVICES_MAX - 1].service, "other");
+    assert_int_equal(core.intake.violations[INTAKE_SERVICES_MAX - 1].count,
+                     INTAKE_SERVICES_MAX + 1);
+    assert_int_equal(core.intake.violations[0].count, 2);
+    must_have_distinct_services();
+    peer_settle(&talk.peer);
+}
+
+static void test_intake_services_with_bad_names_are_other(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    char longest[INTAKE_SERVICE_BYTES + 1];
+    memset(longest, 'x', sizeof longest);
+    longest[INTAKE_SERVICE_BYTES] = '\0';
+    say_hello(&talk, 0, longest, "0000", &nowhere);
+    say_hello(&talk, 0, "\xff", "0000", &nowhere);
+    struct hello hello = {.service_name = {"a\0b", 3}, .constitutional_hash = STR_LITERAL("0")};
+    assert_int_equal(talk.sink.hello(talk.sink.ctx, &hello, &nowhere), 0);
+    assert_int_equal(core.intake.violation_count, 1);
+    assert_string_equal(core.intake.violations[0].service, "other");
+    longest[INTAKE_SERVICE_BYTES - 1] = '\0';
+    say_hello(&talk, 0, longest, "0000", &nowhere);
+    assert_string_equal(core.intake.violations[1].service, longest);
+    violate(&talk, 2 * INTAKE_SERVICES_MAX); /* there is one "other", however it began */
+    must_have_distinct_services();
+    peer_settle(&talk.peer);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_intake_applies_and_answers),
+        TEST(test_intake_events_may_be_absent),
+        TEST(test_intake_out_of_memory_is_a_rejection),
+        TEST(test_intake_batches_are_accounted_for),
+        TEST(test_intake_lines_take_numbers_after_a_hello),
+        TEST(test_intake_refused_control_takes_no_number),
+        TEST(test_intake_repetitions_are_outside_the_ledger),
+        TEST(test_intake_a_flush_does_not_end_a_repetition),
+        TEST(test_intake_another_client_ends_a_repetition),
+        TEST(test_intake_clients_may_share_a_connection),
+        TEST(test_intake_survives_being_forgotten),
+        TEST(test_intake_balances_under_random_schedules),
+        TEST(test_intake_balances_when_clients_are_forgotten),
+        TEST(test_intake_violations_are_counted_but_records_count),
+        TEST(test_intake_enforcement_refuses_until_the_hash_is_right),
+        TEST(test_intake_enforcement_on_batches),
+        TEST(test_intake_services_have_a_ceiling),
+        TEST(test_intake_services_with_bad_names_are_other),
+    };
+    return cmocka_run_group_tests_name("intake", tests, core_tables, NULL);
+}

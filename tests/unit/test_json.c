@@ -1,0 +1,590 @@
+#include "core_helpers.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "mem_fault.h"
+#include "render/json.h"
+
+enum { TEXT_BYTES_MAX = 16 << 20 };
+
+static json_t *must_parse(struct buf *text)
+{
+    json_error_t error;
+    assert_int_equal(text->err, 0);
+    assert_int_equal(text->data[text->len - 1], '\n');
+    json_t *root = json_loadb(text->data, text->len, JSON_REJECT_DUPLICATES, &error);
+    if (root == NULL) {
+        fail_msg("%s at %d: %.*s", error.text, error.position, (int)text->len, text->data);
+    }
+    buf_fini(text);
+    return root;
+}
+
+static json_t *must_list(struct core *core, enum profile_span span, const char *name)
+{
+    struct buf out;
+    struct str wanted = str_of(name == NULL ? "" : name);
+    struct snapshot *snapshot = must_take(core);
+    buf_init(&out, TEXT_BYTES_MAX);
+    json_render_models(snapshot, span, name == NULL ? NULL : &wanted, core->scratch, &out);
+    core_drop(core, snapshot);
+    return must_parse(&out);
+}
+
+/* NULL: there is none. */
+static json_t *find_one(struct core *core, enum profile_span span, const char *name)
+{
+    struct buf out;
+    struct snapshot *snapshot = must_take(core);
+    buf_init(&out, TEXT_BYTES_MAX);
+    bool found = json_render_model(snapshot, span, str_of(name), core->scratch, &out);
+    core_drop(core, snapshot);
+    if (!found) {
+        assert_int_equal(out.len, 0);
+        buf_fini(&out);
+        return NULL;
+    }
+    return must_parse(&out);
+}
+
+/* "latency.p50_ms" */
+static json_t *must_have(const json_t *root, const char *path)
+{
+    char key[64];
+    const json_t *at = root;
+    for (const char *rest = path; rest != NULL;) {
+        const char *dot = strchr(rest, '.');
+        size_t len = dot == NULL ? strlen(rest) : (size_t)(dot - rest);
+        (void)snprintf(key, sizeof key, "%.*s", (int)len, rest);
+        json_t *next = json_object_get(at, key);
+        if (next == NULL) {
+            fail_msg("no %s", path);
+        }
+        at = next;
+        rest = dot == NULL ? NULL : dot + 1;
+    }
+    return (json_t *)(uintptr_t)at;
+}
+
+static void must_be_number(const json_t *root, const char *path, double wanted)
+{
+    const json_t *value = must_have(root, path);
+    assert_true(json_is_number(value));
+    if (json_number_value(value) != wanted) {
+        fail_msg("%s is %.17g", path, json_number_value(value));
+    }
+}
+
+static void must_be_text(const json_t *root, const char *path, const char *wanted)
+{
+    const json_t *value = must_have(root, path);
+    assert_true(json_is_string(value));
+    assert_string_equal(json_string_value(value), wanted);
+}
+
+static void must_be_null(const json_t *root, const char *path)
+{
+    if (!json_is_null(must_have(root, path))) {
+        fail_msg("%s is not null", path);
+    }
+}
+
+/* Exactly these keys, in this order. */
+static void must_have_keys(const json_t *root, const char *path, const char *const keys[])
+{
+    json_t *object = path == NULL ? (json_t *)(uintptr_t)root : must_have(root, path);
+    const char *key;
+    json_t *value;
+    size_t at = 0;
+    json_object_foreach(object, key, value)
+    {
+        assert_non_null(keys[at]);
+        assert_string_equal(key, keys[at]);
+        at++;
+    }
+    assert_null(keys[at]);
+}
+
+#define KEYS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void open_core(struct core *core)
+{
+    struct registry_options options = core_options();
+    options.label_keys[0] = STR_LITERAL("region");
+    options.label_keys[1] = STR_LITERAL("device");
+    options.label_key_count = 2;
+    core_open(core, &options);
+}
+
+static void add(struct core *core, const char *name, double ms)
+{
+    struct sample sample = sample_of(name, ms);
+    must_record(core, &sample);
+}
+
+static void add_full(struct core *core, double ms)
+{
+    struct sample sample = sample_of("full", ms);
+    sample.has = 1u << SAMPLE_CPU_DURING | 1u << SAMPLE_MEMORY_AFTER | 1u << SAMPLE_USER |
+                 1u << SAMPLE_SYSTEM | 1u << SAMPLE_RUNQUEUE;
+    sample.cpu_percent_during = 80.125;
+    sample.memory_mb_after = 100.5;
+    sample.user_ms = 1;
+    sample.system_ms = 0.5;
+    sample.runqueue_ms = 0.25;
+    sample.error = ms > 3;
+    must_record(core, &sample);
+}
+
+static void test_json_model_has_the_keys_of_the_design(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    add(&core, "m", 1);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "m");
+    must_have_keys(model, NULL,
+                   KEYS("model_name", "labels", "window", "sample_count", "errors", "latency",
+                        "cpu", "memory", "time", "analysis"));
+    must_have_keys(model, "latency",
+                   KEYS("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "mean_ms", "std_ms",
+                        "min_ms", "max_ms"));
+    must_have_keys(model, "cpu", KEYS("avg_percent", "peak_percent"));
+    must_have_keys(model, "memory", KEYS("avg_mb", "peak_mb"));
+    must_have_keys(model, "time",
+                   KEYS("user_ms", "system_ms", "fault_ms", "runqueue_ms", "blocked_ms",
+                        "inferences", "wall_ms"));
+    must_have_keys(model, "analysis",
+                   KEYS("bottleneck_type", "rule", "reason", "confidence", "shares", "gpu_decision",
+                        "gpu_recommendation", "max_speedup"));
+    must_have_keys(model, "analysis.shares", KEYS("compute", "memory", "io", "lock"));
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_model_tells_what_is_known_in_full_precision(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    add_full(&core, 2.1);
+    add_full(&core, 3.3);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "full");
+    must_be_text(model, "model_name", "full");
+    must_be_text(model, "window", "300s");
+    must_be_number(model, "sample_count", 2);
+    must_be_number(model, "errors", 1);
+    must_be_number(model, "latency.min_ms", 2.1);
+    must_be_number(model, "latency.max_ms", 3.3);
+    must_be_number(model, "latency.mean_ms", 2.7);
+    must_be_number(model, "cpu.avg_percent", 80.125);
+    must_be_number(model, "cpu.peak_percent", 80.125);
+    must_be_number(model, "memory.avg_mb", 100.5);
+    must_be_number(model, "memory.peak_mb", 100.5);
+    must_be_number(model, "time.user_ms", 2);
+    must_be_number(model, "time.system_ms", 1);
+    must_be_number(model, "time.fault_ms", 0);
+    must_be_number(model, "time.runqueue_ms", 0.5);
+    must_be_number(model, "time.blocked_ms", 1.9);
+    must_be_number(model, "time.inferences", 2);
+    must_be_number(model, "time.wall_ms", 5.4);
+    must_be_text(model, "analysis.bottleneck_type", "compute_bound");
+    must_be_text(model, "analysis.rule", "compute");
+    must_be_text(model, "analysis.reason", "mean CPU 80.12 % is above 50 %");
+    must_be_text(model, "analysis.gpu_decision", "yes");
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_model_says_null_for_what_is_not_known(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    add(&core, "m", 1);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "m");
+    must_be_null(model, "cpu.avg_percent");
+    must_be_null(model, "cpu.peak_percent");
+    must_be_null(model, "memory.avg_mb");
+    must_be_null(model, "memory.peak_mb");
+    must_be_null(model, "time.user_ms");
+    must_be_null(model, "time.blocked_ms");
+    must_be_null(model, "time.wall_ms");
+    must_be_number(model, "time.inferences", 0);
+    must_be_number(model, "latency.std_ms", 0);
+    must_be_null(model, "analysis.confidence");
+    must_be_null(model, "analysis.shares.lock");
+    must_be_null(model, "analysis.max_speedup");
+    must_be_text(model, "analysis.gpu_decision", "insufficient");
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_model_tells_labels_and_device_apart(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    struct sample sample = sample_of("m", 1);
+    sample.has = 1u << SAMPLE_DEVICE;
+    sample.device = STR_LITERAL("cuda:0");
+    sample.label_count = 2;
+    sample.labels[0] = (struct label){STR_LITERAL("device"), STR_LITERAL("mine")};
+    sample.labels[1] = (struct label){STR_LITERAL("region"), STR_LITERAL("e\"u\n")};
+    must_record(&core, &sample);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "m");
+    must_have_keys(model, "labels", KEYS("device", "region", "exported_device"));
+    must_be_text(model, "labels.device", "cuda:0");
+    must_be_text(model, "labels.exported_device", "mine");
+    must_be_text(model, "labels.region", "e\"u\n");
+    must_be_null(model, "analysis.gpu_decision");
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_model_marks_the_overflow(void **state)
+{
+    (void)state;
+    struct core core;
+    struct registry_options options = core_options();
+    options.max_models = 1;
+    core_open(&core, &options);
+    add(&core, "a", 1);
+    add(&core, "b", 1);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "(overflow)");
+    must_be_text(model, "labels.dwell_overflow", "true");
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_window_falls_back_to_all_and_says_so(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    add(&core, "m", 1);
+    core_move(&core, 4 * CORE_SLOT_S);
+    add(&core, "m", 3);
+    core_move(&core, 3 * CORE_SLOT_S);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "m");
+    must_be_text(model, "window", "300s");
+    must_be_number(model, "sample_count", 1);
+    json_decref(model);
+    model = find_one(&core, PROFILE_ALL, "m");
+    must_be_text(model, "window", "all");
+    must_be_number(model, "sample_count", 2);
+    json_decref(model);
+    core_move(&core, 6 * CORE_SLOT_S);
+    model = find_one(&core, PROFILE_WINDOW, "m");
+    must_be_text(model, "window", "all");
+    must_be_number(model, "sample_count", 2);
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_window_may_be_no_whole_seconds(void **state)
+{
+    (void)state;
+    struct core core;
+    struct registry_options options = core_options();
+    options.window_ns = 1500 * NS_PER_MS;
+    core_open(&core, &options);
+    add(&core, "m", 1);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "m");
+    must_be_text(model, "window", "1.5s");
+    json_decref(model);
+    core_close(&core);
+}
+
+static void must_list_names(const json_t *root, const char *const names[])
+{
+    const json_t *models = must_have(root, "models");
+    size_t count = 0;
+    for (; names[count] != NULL; count++) {
+        must_be_text(json_array_get(models, count), "model_name", names[count]);
+    }
+    assert_int_equal(json_array_size(models), count);
+}
+
+static void test_json_models_are_in_order_of_names_then_labels(void **state)
+{
+    (void)state;
+    static const char *const regions[] = {"us", "eu"};
+    struct core core;
+    open_core(&core);
+    add(&core, "b", 1);
+    add(&core, "ä", 1);
+    add(&core, "aa", 1);
+    for (unsigned i = 0; i < 2; i++) {
+        struct sample sample = sample_of("a", 1);
+        sample.label_count = 1;
+        sample.labels[0] = (struct label){STR_LITERAL("region"), str_of(regions[i])};
+        must_record(&core, &sample);
+    }
+    add(&core, "a", 1);
+    json_t *root = must_list(&core, PROFILE_WINDOW, NULL);
+    must_list_names(root, KEYS("a", "a", "a", "aa", "b", "ä"));
+    json_t *models = must_have(root, "models");
+    must_have_keys(json_array_get(models, 0), "labels", (const char *const[]){NULL});
+    must_be_text(json_array_get(models, 1), "labels.region", "eu");
+    must_be_text(json_array_get(models, 2), "labels.region", "us");
+    json_decref(root);
+    core_close(&core);
+}
+
+static void test_json_models_are_filtered_by_the_exact_name(void **state)
+{
+    (void)state;
+    static const char awkward[] = "a/b?c&d=\"\\%\n\x01\x7f模型\xF0\x9F\x9A\x80";
+    struct core core;
+    open_core(&core);
+    add(&core, "a", 1);
+    add(&core, "aa", 1);
+    add(&core, awkward, 1);
+    json_t *root = must_list(&core, PROFILE_WINDOW, "a");
+    must_list_names(root, KEYS("a"));
+    json_decref(root);
+    root = must_list(&core, PROFILE_WINDOW, awkward);
+    must_list_names(root, KEYS(awkward));
+    json_decref(root);
+    root = must_list(&core, PROFILE_WINDOW, "A");
+    must_list_names(root, (const char *const[]){NULL});
+    json_decref(root);
+    core_close(&core);
+}
+
+static void test_json_leaves_out_models_without_samples_since_their_reset(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    add(&core, "a", 1);
+    add(&core, "b", 1);
+    must_reset(&core, "a", 1);
+    json_t *root = must_list(&core, PROFILE_ALL, NULL);
+    must_list_names(root, KEYS("b"));
+    json_decref(root);
+    assert_null(find_one(&core, PROFILE_WINDOW, "a"));
+    assert_null(find_one(&core, PROFILE_WINDOW, "never"));
+    assert_null(find_one(&core, PROFILE_WINDOW, ""));
+    add(&core, "a", 7);
+    json_t *model = find_one(&core, PROFILE_ALL, "a");
+    must_be_number(model, "sample_count", 1);
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_model_is_the_first_label_set_that_has_samples(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    struct sample sample = sample_of("a", 1);
+    sample.label_count = 1;
+    sample.labels[0] = (struct label){STR_LITERAL("region"), STR_LITERAL("us")};
+    must_record(&core, &sample);
+    sample.labels[0].value = STR_LITERAL("eu");
+    must_record(&core, &sample);
+    json_t *model = find_one(&core, PROFILE_WINDOW, "a");
+    must_be_text(model, "labels.region", "eu");
+    json_decref(model);
+    core_close(&core);
+}
+
+static void test_json_models_of_nothing_are_an_empty_list(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    json_t *root = must_list(&core, PROFILE_WINDOW, NULL);
+    must_list_names(root, (const char *const[]){NULL});
+    json_decref(root);
+    core_close(&core);
+}
+
+/* --- the rest ---------------------------------------------------------------------------------- */
+
+static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state)
+{
+    (void)state;
+    static const struct json_path sockets[] = {{"ingest", "/run/\"dwell\"/ingest.sock"}};
+    static const struct json_limit limits[] = {{"profiling.max_models", UINT64_MAX}};
+    struct core core;
+    struct buf out;
+    open_core(&core);
+    struct snapshot *snapshot = must_take(&core);
+    snapshot->ledger.all = (struct ledger_terms){.sent = 10, .accepted = 6, .dropped = 1};
+    snapshot->ledger.all.rejected[ERR_ROW_RANGE] = 3;
+    snapshot->ledger.unledgered = 4;
+    buf_init(&out, TEXT_BYTES_MAX);
+    json_render_status(snapshot,
+                       &(struct json_status){.version = "0.1.0",
+                                             .uptime_ns = 1500000000,
+                                             .http_address = "127.0.0.1:9847",
+                                             .sockets = sockets,
+                                             .socket_count = 1,
+                                             .limits = limits,
+                                             .limit_count = 1,
+                                             .rss_bytes = 4096,
+                                             .scrapes = 17},
+                       &out);
+    core_drop(&core, snapshot);
+    json_t *root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
+    assert_non_null(root);
+    must_have_keys(root, NULL,
+                   KEYS("version", "uptime_seconds", "http_address", "sockets", "ledger",
+                        "counters", "limits", "export", "rss_bytes"));
+    must_have_keys(root, "ledger",
+                   KEYS("sent", "accepted", "rejected", "dropped", "lost", "unledgered"));
+    must_be_text(root, "version", "0.1.0");
+    must_be_number(root, "uptime_seconds", 1.5);
+    must_be_text(root, "http_address", "127.0.0.1:9847");
+    must_be_text(root, "sockets.ingest", "/run/\"dwell\"/ingest.sock");
+    must_be_number(root, "ledger.sent", 10);
+    must_be_number(root, "ledger.rejected.out_of_range", 3);
+    must_be_number(root, "ledger.rejected.too_deep", 0);
+    must_be_number(root, "ledger.unledgered", 4);
+    must_be_number(root, "counters.scrapes_total", 17);
+    must_be_number(root, "rss_bytes", 4096);
+    assert_int_equal(json_object_size(must_have(root, "limits")), 1);
+    json_decref(root);
+    buf_fini(&out);
+    core_close(&core);
+}
+
+static void test_json_status_says_null_for_what_is_not_known(void **state)
+{
+    (void)state;
+    struct core core;
+    struct buf out;
+    open_core(&core);
+    struct snapshot *snapshot = must_take(&core);
+    buf_init(&out, TEXT_BYTES_MAX);
+    json_render_status(snapshot, &(struct json_status){.version = ""}, &out);
+    core_drop(&core, snapshot);
+    json_t *root = must_parse(&out);
+    must_be_null(root, "http_address");
+    must_be_null(root, "rss_bytes");
+    must_have_keys(root, "sockets", (const char *const[]){NULL});
+    json_decref(root);
+    core_close(&core);
+}
+
+static void must_say(struct str message, const char *wanted)
+{
+    struct buf out;
+    buf_init(&out, TEXT_BYTES_MAX);
+    json_render_error(message, &out);
+    assert_int_equal(out.len, strlen(wanted));
+    assert_memory_equal(out.data, wanted, out.len);
+    buf_fini(&out);
+}
+
+static void test_json_error_copes_with_any_bytes(void **state)
+{
+    (void)state;
+    must_say(STR_LITERAL(""), "{\"error\":\"\"}\n");
+    must_say(STR_LITERAL("no such model"), "{\"error\":\"no such model\"}\n");
+    must_say(STR_LITERAL("\"\\\n\r\t\x00\x1f\x7f"),
+             "{\"error\":\"\\\"\\\\\\n\\r\\t\\u0000\\u001f\\u007f\"}\n");
+    must_say(STR_LITERAL("模型"), "{\"error\":\"模型\"}\n");
+    must_say(STR_LITERAL("a\xFF\xE6\xA8"
+                         "b\xC0\x80"),
+             "{\"error\":\"a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"
+             "b\xEF\xBF\xBD\xEF\xBF\xBD\"}\n");
+}
+
+static void test_json_small_answers(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, TEXT_BYTES_MAX);
+    json_render_ok(&out);
+    json_render_reset(3, &out);
+    static const char wanted[] = "{\"status\":\"ok\"}\n{\"reset\":3}\n";
+    assert_int_equal(out.len, sizeof wanted - 1);
+    assert_memory_equal(out.data, wanted, out.len);
+    buf_fini(&out);
+}
+
+static void test_json_fails_cleanly_without_memory(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    add(&core, "a", 1);
+    add(&core, "b", 1);
+    struct snapshot *snapshot = must_take(&core);
+    size_t live = mem_count_live();
+    bool failed = true;
+    for (size_t n = 1; failed; n++) {
+        struct buf list;
+        struct buf one;
+        buf_init(&list, TEXT_BYTES_MAX);
+        buf_init(&one, TEXT_BYTES_MAX);
+        mem_fail_after(n);
+        json_render_models(snapshot, PROFILE_ALL, NULL, core.scratch, &list);
+        assert_true(json_render_model(snapshot, PROFILE_ALL, STR_LITERAL("a"), core.scratch, &one));
+        failed = mem_has_failed();
+        mem_fail_after(0);
+        assert_int_equal(list.err == ERR_NOMEM || one.err == ERR_NOMEM, failed);
+        buf_fini(&list);
+        buf_fini(&one);
+        assert_int_equal(mem_count_live(), live);
+    }
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
+static void test_json_stops_at_the_ceiling(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    add(&core, "a", 1);
+    struct snapshot *snapshot = must_take(&core);
+    struct buf whole;
+    buf_init(&whole, TEXT_BYTES_MAX);
+    json_render_models(snapshot, PROFILE_ALL, NULL, core.scratch, &whole);
+    for (size_t max = 0; max < whole.len; max += 7) {
+        struct buf out;
+        buf_init(&out, max);
+        json_render_models(snapshot, PROFILE_ALL, NULL, core.scratch, &out);
+        assert_int_equal(out.err, ERR_LIMIT);
+        assert_true(out.len <= max);
+        buf_fini(&out);
+    }
+    buf_fini(&whole);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json_model_has_the_keys_of_the_design),
+        cmocka_unit_test(test_json_model_tells_what_is_known_in_full_precision),
+        cmocka_unit_test(test_json_model_says_null_for_what_is_not_known),
+        cmocka_unit_test(test_json_model_tells_labels_and_device_apart),
+        cmocka_unit_test(test_json_model_marks_the_overflow),
+        cmocka_unit_test(test_json_window_falls_back_to_all_and_says_so),
+        cmocka_unit_test(test_json_window_may_be_no_whole_seconds),
+        cmocka_unit_test(test_json_models_are_in_order_of_names_then_labels),
+        cmocka_unit_test(test_json_models_are_filtered_by_the_exact_name),
+        cmocka_unit_test(test_json_leaves_out_models_without_samples_since_their_reset),
+        cmocka_unit_test(test_json_model_is_the_first_label_set_that_has_samples),
+        cmocka_unit_test(test_json_models_of_nothing_are_an_empty_list),
+        cmocka_unit_test(test_json_status_tells_the_ledger_and_what_it_was_given),
+        cmocka_unit_test(test_json_status_says_null_for_what_is_not_known),
+        cmocka_unit_test(test_json_error_copes_with_any_bytes),
+        cmocka_unit_test(test_json_small_answers),
+        cmocka_unit_test(test_json_fails_cleanly_without_memory),
+        cmocka_unit_test(test_json_stops_at_the_ceiling),
+    };
+    return cmocka_run_group_tests(tests, core_tables, NULL);
+}

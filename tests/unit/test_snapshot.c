@@ -1,0 +1,323 @@
+#include "core_helpers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "mem_fault.h"
+
+#define PART(part) (1u << SAMPLE_##part)
+
+static struct core core;
+
+/* --- what it carries --------------------------------------------------------------------------- */
+
+static void test_snapshot_carries_everything_of_its_moment(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    options.max_models = 1;
+    core_open(&core, &options);
+    struct sample sample = sample_of("m", 5);
+    must_record(&core, &sample);
+    sample = sample_of("too many", 5);
+    must_record(&core, &sample);
+    core.intake.accepted = 2;
+    core.intake.rejected[err_row(ERR_RANGE)] = 3;
+    core.intake.violation_count = 1;
+    core.intake.violations[0] = (struct intake_violations){.service = "s", .count = 4};
+    core.ledger.view.unledgered = 5;
+    core.ledger.view.all.sent = 6;
+    core.counters.value[COUNTER_SCRAPES] = 7;
+    core_move(&core, 3);
+    struct snapshot *snapshot = must_take(&core);
+    assert_int_equal(snapshot->mono_ns, core.mono_ns);
+    assert_int_equal(snapshot->wall_ns, core.wall_ns);
+    assert_int_equal(snapshot->window_ns, options.window_ns);
+    assert_int_equal(snapshot->slot, core.registry->slot);
+    assert_int_equal(snapshot->model_count, 2);
+    assert_true(snapshot->thresholds.cpu_compute_threshold_percent == 50);
+    assert_int_equal(snapshot->accepted, 2);
+    assert_int_equal(snapshot->rejected[err_row(ERR_RANGE)], 3);
+    assert_int_equal(snapshot->violation_count, 1);
+    assert_string_equal(snapshot->violations[0].service, "s");
+    assert_int_equal(snapshot->ledger.all.sent, 6);
+    assert_int_equal(snapshot->counters.value[COUNTER_SCRAPES], 7);
+    assert_int_equal(snapshot->counters.value[COUNTER_MODELS], 2);
+    assert_int_equal(snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES], 1);
+    assert_int_equal(snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS], 5);
+    /* And nothing of what comes after. */
+    core.intake.accepted = 100;
+    core.counters.value[COUNTER_SCRAPES] = 100;
+    core.ledger.view.all.sent = 100;
+    core.thresholds.cpu_compute_threshold_percent = 1;
+    sample = sample_of("m", 5);
+    must_record(&core, &sample);
+    assert_int_equal(snapshot->accepted, 2);
+    assert_int_equal(snapshot->counters.value[COUNTER_SCRAPES], 7);
+    assert_int_equal(snapshot->ledger.all.sent, 6);
+    assert_true(snapshot->thresholds.cpu_compute_threshold_percent == 50);
+    assert_int_equal(count_everything(snapshot), 2);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
+static void test_snapshot_of_an_empty_registry(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    struct snapshot *snapshot = must_take(&core);
+    assert_int_equal(snapshot->model_count, 0);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
+/* A snapshot brings the window to its own moment, so that an idle model's window ends too. */
+static void test_snapshot_moves_the_window(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    struct sample sample = sample_of("m", 5);
+    must_record(&core, &sample);
+    struct snapshot *snapshot = NULL;
+    uint64_t later = core.mono_ns + options.window_ns;
+    assert_int_equal(snapshot_take(&core.intake, &core.thresholds, later, core.wall_ns, &snapshot),
+                     0);
+    struct profile profile = must_profile(&core, snapshot, "m", PROFILE_WINDOW);
+    assert_int_equal(profile.span, PROFILE_ALL);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
+static void test_snapshot_sees_what_was_applied_before_it(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    for (uint64_t i = 1; i <= 100; i++) {
+        struct sample sample = sample_of("m", 5);
+        must_record(&core, &sample);
+        struct snapshot *snapshot = must_take(&core);
+        assert_int_equal(count_everything(snapshot), i);
+        core_drop(&core, snapshot);
+    }
+    core_close(&core);
+}
+
+static void test_snapshot_without_memory(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    struct sample sample = sample_of("m", 5);
+    must_record(&core, &sample);
+    size_t live = mem_count_live();
+    for (size_t n = 1; n <= 2; n++) {
+        struct snapshot *snapshot = NULL;
+        mem_fail_after(n);
+        assert_int_equal(
+            snapshot_take(&core.intake, &core.thresholds, core.mono_ns, core.wall_ns, &snapshot),
+            ERR_NOMEM);
+        mem_fail_after(0);
+        assert_null(snapshot);
+        assert_int_equal(mem_count_live(), live);
+        assert_int_equal(core.registry->limbo.shared_epoch, 0); /* nobody is waited for */
+    }
+    core_close(&core);
+}
+
+/* Freezing copies nothing but the array; the first write to a model copies little, once. */
+static void test_snapshot_costs_a_model_one_copy(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    struct random random = random_start("copies");
+    for (int i = 0; i < 5000; i++) {
+        struct sample sample = sample_of("a model", random_shape(&random, SHAPE_LOGNORMAL));
+        must_record(&core, &sample);
+    }
+    struct snapshot *snapshot = must_take(&core);
+    struct sample sample = sample_of("a model", 4);
+    size_t before = mem_count_allocations();
+    must_record(&core, &sample);
+    assert_in_range(mem_count_allocations() - before, 1, 3); /* model, tally, one chunk */
+    before = mem_count_allocations();
+    must_record(&core, &sample);
+    assert_int_equal(mem_count_allocations(), before);
+    core_drop(&core, snapshot);
+    before = mem_count_allocations();
+    must_record(&core, &sample); /* nor does its end cost anything */
+    assert_int_equal(mem_count_allocations(), before);
+    core_close(&core);
+}
+
+static void test_snapshot_steady_state_allocates_nothing(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    struct random random = random_start("steady");
+    struct sample sample = sample_of("a model", 4);
+    sample.has = PART(CPU_DURING) | PART(MEMORY_AFTER) | PART(QUEUE) | PART(TRACE_ID);
+    size_t before = 0;
+    for (int i = 0; i < 20000; i++) {
+        before = i == 10000 ? mem_count_allocations() : before;
+        sample.execution_time_ms = 1 + 9 * random_unit(&random);
+        must_record(&core, &sample);
+    }
+    assert_int_equal(mem_count_allocations(), before);
+    core_close(&core);
+}
+
+/* --- threads ----------------------------------------------------------------------------------- */
+
+/*
+ * The writer is the loop: it records, moves time, resets, takes snapshots and releases those that
+ * come back. Readers compute every profile of a snapshot.
+ *
+ *      writer --- todo ---> reader, reader --- done ---> writer
+ */
+enum { READERS = 2, STEPS = 400, MODELS = 20 };
+
+struct shelf {
+    struct snapshot *held[LIMBO_SNAPSHOTS_MAX];
+    size_t count;
+};
+
+static struct exchange {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct shelf todo;
+    struct shelf done;
+    bool over;
+} exchange = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* cmocka's assertions belong to the main thread. */
+static atomic_uint wrong;
+static atomic_uint read_by_all;
+
+static void put(struct shelf *shelf, struct snapshot *snapshot)
+{
+    pthread_mutex_lock(&exchange.mutex);
+    shelf->held[shelf->count++] = snapshot; /* snapshots have a ceiling */
+    pthread_cond_broadcast(&exchange.changed);
+    pthread_mutex_unlock(&exchange.mutex);
+}
+
+/* The next snapshot; NULL when there is none, or, for those who wait, when all is over. */
+static struct snapshot *take(struct shelf *shelf, bool wait)
+{
+    pthread_mutex_lock(&exchange.mutex);
+    while (wait && shelf->count == 0 && !exchange.over) {
+        pthread_cond_wait(&exchange.changed, &exchange.mutex);
+    }
+    struct snapshot *snapshot = shelf->count == 0 ? NULL : shelf->held[--shelf->count];
+    pthread_mutex_unlock(&exchange.mutex);
+    return snapshot;
+}
+
+static void *read_snapshots(void *arg)
+{
+    (void)arg;
+    struct profile_scratch *scratch = calloc(1, sizeof *scratch);
+    for (struct snapshot *snapshot; (snapshot = take(&exchange.todo, true)) != NULL;) {
+        char *first = describe_snapshot(snapshot, scratch);
+        char *second = describe_snapshot(snapshot, scratch);
+        wrong += first == NULL || second == NULL || strcmp(first, second) != 0;
+        wrong += count_everything(snapshot) != snapshot->accepted;
+        free(first);
+        free(second);
+        read_by_all++;
+        put(&exchange.done, snapshot);
+    }
+    free(scratch);
+    return NULL;
+}
+
+static void release_done(void)
+{
+    for (struct snapshot *snapshot; (snapshot = take(&exchange.done, false)) != NULL;) {
+        snapshot_release(snapshot, core.registry);
+    }
+}
+
+static void write_some(struct random *random)
+{
+    static const char *const names[] = {"m", "a model with a longer name"};
+    for (int i = 0; i < 300; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "%s %u", names[i % 2],
+                       (unsigned)random_below(random, MODELS / 2));
+        struct sample sample = sample_of(name, random_shape(random, SHAPE_PARETO));
+        sample.has =
+            (uint32_t)random_next(random) & (PART(CPU_DURING) | PART(TRACE_ID) | PART(QUEUE));
+        sample.cpu_percent_during = 50;
+        sample.queue_ms = 1;
+        core.intake.accepted += registry_record(core.registry, &sample) == 0;
+    }
+    core_move(&core, (int64_t)random_below(random, CORE_SLOT_S));
+    if (random_below(random, 40) == 0) {
+        wrong += registry_reset(core.registry, NULL) < 0;
+    }
+    (void)limbo_sweep(&core.registry->limbo, 100); /* what is left is left */
+}
+
+static void test_snapshot_readers_run_beside_the_writer(void **state)
+{
+    (void)state;
+    struct random random = random_start("threads");
+    struct registry_options options = core_options();
+    options.max_samples = 100;
+    core_open(&core, &options);
+    pthread_t readers[READERS];
+    for (size_t i = 0; i < READERS; i++) {
+        assert_int_equal(pthread_create(&readers[i], NULL, read_snapshots, NULL), 0);
+    }
+    unsigned taken = 0;
+    for (int step = 0; step < STEPS; step++) {
+        write_some(&random);
+        release_done();
+        struct snapshot *snapshot;
+        int err =
+            snapshot_take(&core.intake, &core.thresholds, core.mono_ns, core.wall_ns, &snapshot);
+        if (err == 0) {
+            taken++;
+            put(&exchange.todo, snapshot);
+        } else {
+            assert_int_equal(err, ERR_LIMIT); /* readers are behind: an ordinary event */
+        }
+    }
+    pthread_mutex_lock(&exchange.mutex);
+    exchange.over = true;
+    pthread_cond_broadcast(&exchange.changed);
+    pthread_mutex_unlock(&exchange.mutex);
+    for (size_t i = 0; i < READERS; i++) {
+        assert_int_equal(pthread_join(readers[i], NULL), 0);
+    }
+    release_done();
+    assert_int_equal(wrong, 0);
+    assert_int_equal(read_by_all, taken);
+    assert_true(taken > 0);
+    core_close(&core);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_snapshot_carries_everything_of_its_moment),
+        cmocka_unit_test(test_snapshot_of_an_empty_registry),
+        cmocka_unit_test(test_snapshot_moves_the_window),
+        cmocka_unit_test(test_snapshot_sees_what_was_applied_before_it),
+        cmocka_unit_test(test_snapshot_without_memory),
+        cmocka_unit_test(test_snapshot_costs_a_model_one_copy),
+        cmocka_unit_test(test_snapshot_steady_state_allocates_nothing),
+        cmocka_unit_test(test_snapshot_readers_run_beside_the_writer),
+    };
+    return cmocka_run_group_tests_name("snapshot", tests, core_tables, NULL);
+}

@@ -1,0 +1,289 @@
+#include "wire_recorder.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/num.h"
+
+void wire_require(bool holds, const char *condition, const char *file, int line)
+{
+    if (!holds) {
+        fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);
+        abort();
+    }
+}
+
+static void append(struct recorder *recorder, const char *bytes, size_t len)
+{
+    if (recorder->cap - recorder->len <= len) {
+        recorder->cap = 2 * (recorder->cap + len + 1);
+        recorder->text = realloc(recorder->text, recorder->cap);
+        WIRE_REQUIRE(recorder->text != NULL);
+    }
+    memcpy(recorder->text + recorder->len, bytes, len);
+    recorder->len += len;
+    recorder->text[recorder->len] = '\0';
+}
+
+void recorder_print(struct recorder *recorder, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    WIRE_REQUIRE(len >= 0 && (size_t)len < sizeof text);
+    append(recorder, text, (size_t)len);
+}
+
+static void print_quoted(struct recorder *recorder, struct str text)
+{
+    append(recorder, "\"", 1);
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c >= 0x20 && c < 0x7F && c != '"' && c != '\\') {
+            append(recorder, &c, 1);
+        } else {
+            recorder_print(recorder, "\\x%02x", (unsigned)(uint8_t)c);
+        }
+    }
+    append(recorder, "\"", 1);
+}
+
+static void print_text(struct recorder *recorder, const char *name, struct str text)
+{
+    if (text.len > 0) {
+        recorder_print(recorder, " %s=", name);
+        print_quoted(recorder, text);
+    }
+}
+
+static void print_u64(struct recorder *recorder, const char *name, bool has, uint64_t number)
+{
+    if (has) {
+        recorder_print(recorder, " %s=%llu", name, (unsigned long long)number);
+    }
+}
+
+static void print_figure(struct recorder *recorder, const char *name, bool has, double figure)
+{
+    if (has) {
+        char digits[NUM_DOUBLE_MAX];
+        size_t len = num_write_double(digits, figure);
+        recorder_print(recorder, " %s=%.*s", name, (int)len, digits);
+    }
+}
+
+static void print_id(struct recorder *recorder, const char *name, bool has, const uint8_t *id,
+                     size_t len)
+{
+    if (has) {
+        recorder_print(recorder, " %s=", name);
+        for (size_t i = 0; i < len; i++) {
+            recorder_print(recorder, "%02x", (unsigned)id[i]);
+        }
+    }
+}
+
+static void print_mark(struct recorder *recorder, const struct mark *mark)
+{
+    print_u64(recorder, "sequence", mark->has_sequence, mark->sequence);
+    print_u64(recorder, "dropped", mark->has_dropped, mark->dropped);
+}
+
+static void print_labels(struct recorder *recorder, const struct sample *sample)
+{
+    for (uint32_t i = 0; i < sample->label_count; i++) {
+        recorder_print(recorder, i == 0 ? " labels={" : " ");
+        print_quoted(recorder, sample->labels[i].key);
+        recorder_print(recorder, "=");
+        print_quoted(recorder, sample->labels[i].value);
+    }
+    recorder_print(recorder, sample->label_count > 0 ? "}" : "");
+}
+
+static void print_sample(struct recorder *recorder, const struct sample *sample)
+{
+    recorder_print(recorder, "sample ");
+    print_quoted(recorder, sample->model_name);
+    print_u64(recorder, "ref", sample->model_ref != 0, sample->model_ref);
+    print_figure(recorder, "execution_time_ms", true, sample->execution_time_ms);
+#define FIGURE(part, member)                                                                       \
+    print_figure(recorder, #member, SAMPLE_HAS(sample, part), sample->member)
+    FIGURE(CPU_BEFORE, cpu_percent_before);
+    FIGURE(CPU_DURING, cpu_percent_during);
+    FIGURE(MEMORY_BEFORE, memory_mb_before);
+    FIGURE(MEMORY_AFTER, memory_mb_after);
+    FIGURE(BATCH_SIZE, batch_size);
+    FIGURE(QUEUE, queue_ms);
+    FIGURE(USER, user_ms);
+    FIGURE(SYSTEM, system_ms);
+    FIGURE(RUNQUEUE, runqueue_ms);
+    FIGURE(MINOR_FAULTS, minor_faults);
+    FIGURE(MAJOR_FAULTS, major_faults);
+    FIGURE(SWITCHES, voluntary_switches);
+    FIGURE(BYTES_MOVED, bytes_moved);
+    FIGURE(FLOPS, flops);
+    FIGURE(THREADS, threads);
+#undef FIGURE
+    print_u64(recorder, "timestamp", SAMPLE_HAS(sample, TIMESTAMP), sample->timestamp_wall_ns);
+    recorder_print(recorder, sample->error ? " error" : "");
+    print_text(recorder, "error_text", sample->error_text);
+    if (SAMPLE_HAS(sample, DEVICE)) {
+        recorder_print(recorder, " device=");
+        print_quoted(recorder, sample->device);
+    }
+    print_id(recorder, "trace_id", SAMPLE_HAS(sample, TRACE_ID), sample->trace_id,
+             sizeof sample->trace_id);
+    print_id(recorder, "span_id", SAMPLE_HAS(sample, SPAN_ID), sample->span_id,
+             sizeof sample->span_id);
+    print_labels(recorder, sample);
+    recorder_print(recorder, "\n");
+}
+
+/* Answers as `refuse` says, and remembers what has to come next. */
+static int answer(struct recorder *recorder, size_t *count)
+{
+    if (recorder->refuse == 0) {
+        ++*count;
+    }
+    recorder->owed = recorder->refuse != 0;
+    return recorder->refuse;
+}
+
+static void on_batch(void *ctx, const struct batch *batch)
+{
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    recorder->batches++;
+    recorder_print(recorder, "batch");
+    print_id(recorder, "client_id", batch->has_client_id, batch->client_id,
+             sizeof batch->client_id);
+    print_mark(recorder, &batch->mark);
+    print_text(recorder, "constitutional_hash", batch->constitutional_hash);
+    recorder_print(recorder, "\n");
+}
+
+static int on_sample(void *ctx, const struct sample *sample)
+{
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    WIRE_REQUIRE(sample->label_count <= RECORD_LABELS_MAX);
+    WIRE_REQUIRE(sample->has < 1U << SAMPLE_PART_COUNT);
+    WIRE_REQUIRE(sample->execution_time_ms >= 0 && sample->execution_time_ms <= RECORD_MS_MAX);
+    print_sample(recorder, sample);
+    return answer(recorder, &recorder->accepted);
+}
+
+static int on_hello(void *ctx, const struct hello *hello, const struct mark *mark)
+{
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    recorder_print(recorder, "hello");
+    print_text(recorder, "service_name", hello->service_name);
+    print_text(recorder, "service_version", hello->service_version);
+    print_text(recorder, "constitutional_hash", hello->constitutional_hash);
+    print_text(recorder, "client", hello->client);
+    print_u64(recorder, "pid", hello->pid != 0, hello->pid);
+    print_id(recorder, "client_id", hello->has_client_id, hello->client_id,
+             sizeof hello->client_id);
+    print_mark(recorder, mark);
+    recorder_print(recorder, "\n");
+    return answer(recorder, &recorder->controls);
+}
+
+static int on_mark(struct recorder *recorder, const char *name, const struct mark *mark)
+{
+    recorder_check(recorder);
+    recorder_print(recorder, "%s", name);
+    print_mark(recorder, mark);
+    recorder_print(recorder, "\n");
+    return answer(recorder, &recorder->controls);
+}
+
+static int on_flush(void *ctx, const struct mark *mark)
+{
+    return on_mark(ctx, "flush", mark);
+}
+
+static int on_goodbye(void *ctx, const struct mark *mark)
+{
+    return on_mark(ctx, "goodbye", mark);
+}
+
+static void on_reject(void *ctx, const struct rejection *rejection)
+{
+    struct recorder *recorder = ctx;
+    WIRE_REQUIRE(recorder->owed == 0 || recorder->refuse == rejection->err);
+    recorder->owed -= recorder->owed > 0;
+    recorder->rejected++;
+    recorder_print(recorder, "reject %s", err_label(rejection->err));
+    print_text(recorder, "key", rejection->key);
+    print_text(recorder, "near", rejection->near);
+    print_u64(recorder, "line", rejection->line != 0, rejection->line);
+    recorder_print(recorder, rejection->control ? " control\n" : "\n");
+}
+
+static void on_unknown_key(void *ctx, struct str key)
+{
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    recorder->unknown++;
+    recorder_print(recorder, "unknown ");
+    print_quoted(recorder, key);
+    recorder_print(recorder, "\n");
+}
+
+static void on_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
+{
+    struct recorder *recorder = ctx;
+    unsigned owed = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct sample sample = record_sample(&briefs[i]);
+        ret_errs[i] = on_sample(ctx, &sample);
+        owed += recorder->owed;
+        recorder->owed = 0;
+    }
+    recorder->owed = owed;
+}
+
+void recorder_init(struct recorder *recorder)
+{
+    *recorder = (struct recorder){
+        .sink = {.ctx = recorder,
+                 .batch = on_batch,
+                 .sample = on_sample,
+                 .briefs = on_briefs,
+                 .hello = on_hello,
+                 .flush = on_flush,
+                 .goodbye = on_goodbye,
+                 .reject = on_reject,
+                 .unknown_key = on_unknown_key},
+    };
+    append(recorder, "", 0);
+}
+
+void recorder_fini(struct recorder *recorder)
+{
+    free(recorder->text);
+    recorder->text = NULL;
+}
+
+void recorder_clear(struct recorder *recorder)
+{
+    recorder->len = 0;
+    recorder->text[0] = '\0';
+    recorder->batches = 0;
+    recorder->accepted = 0;
+    recorder->controls = 0;
+    recorder->rejected = 0;
+    recorder->unknown = 0;
+    recorder->owed = 0;
+}
+
+void recorder_check(const struct recorder *recorder)
+{
+    WIRE_REQUIRE(recorder->owed == 0);
+}
