@@ -1,0 +1,111 @@
+"""Batches written by Google's protobuf library from proto/dwell.proto, and replies that it reads."""
+import random
+import struct
+import subprocess
+import unittest
+
+from harness import ROOT, DaemonCase
+from peer import need, need_program
+
+FIGURES = ("cpu_percent_during", "memory_mb_after", "cpu_percent_before", "memory_mb_before", "queue_ms", "batch_size",
+           "user_ms", "system_ms", "runqueue_ms", "minor_faults", "major_faults", "voluntary_switches", "bytes_moved",
+           "flops", "threads")
+
+
+class TestProtobuf(DaemonCase):
+    def setUp(self):
+        descriptor = need("google.protobuf.descriptor_pb2")
+        pool = need("google.protobuf.descriptor_pool").DescriptorPool()
+        factory = need("google.protobuf.message_factory")
+        path = self.directory() / "dwell.desc"
+        subprocess.run([need_program("protoc", "protobuf-compiler"), f"--proto_path={ROOT}/proto", f"--descriptor_set_out={path}",
+                        "dwell.proto"], check=True)
+        for file in descriptor.FileDescriptorSet.FromString(path.read_bytes()).file:
+            pool.Add(file)
+        self.batch_class, self.reply_class = (factory.GetMessageClass(pool.FindMessageTypeByName(f"dwell.{name}"))
+                                              for name in ("Batch", "Reply"))
+        self.seed = random.randrange(2 ** 32)
+        self.random = random.Random(self.seed)
+        print(f"seed {self.seed} ", end="", flush=True)
+
+    def replies(self, data):
+        found = []
+        while data:
+            length, = struct.unpack_from("<I", data)
+            found.append(self.reply_class.FromString(data[4:4 + length]))
+            data = data[4 + length:]
+        return found
+
+    def draw_batch(self):
+        one = self.random
+        batch = self.batch_class(strings=[f"table-{i}" for i in range(5)])
+        for _ in range(one.randrange(200)):
+            sample = batch.sample.add(execution_time_ms=one.lognormvariate(1, 1))
+            if one.random() < 0.5:
+                sample.model_ref = one.randrange(1, 6)
+            else:
+                sample.model_name = f"inline-{one.randrange(5)}"
+            for figure in FIGURES:
+                if one.random() < 0.3:
+                    setattr(sample, figure, one.uniform(0, 100))
+            if one.random() < 0.3:
+                sample.error_text = "größe"
+            if one.random() < 0.3:
+                sample.error = one.random() < 0.5
+            if one.random() < 0.3:
+                sample.trace_id, sample.span_id = one.randbytes(16), one.randbytes(8)
+            if one.random() < 0.2:
+                sample.device = "cpu"
+            for number in range(one.randrange(4)):
+                sample.label.add(key=f"k{number}", value="v" * one.randrange(200))
+            sample.timestamp_unix_nano = one.randrange(2 ** 63)
+        batch.flush.add()
+        return batch
+
+    def test_protobuf_batches_are_understood(self):
+        daemon = self.start()
+        batches = [self.draw_batch() for _ in range(50)]
+        data = b"DWL1" + b"".join(struct.pack("<I", batch.ByteSize()) + batch.SerializeToString() for batch in batches)
+        flushed = [reply.flushed for reply in self.replies(daemon.send_raw(data))]
+        sums = [sum(len(batch.sample) for batch in batches[:end]) for end in range(1, len(batches) + 1)]
+        self.assertEqual(flushed, sums)
+        self.assertEqual(daemon.rejected(), {})
+        self.assertEqual(daemon.metrics()["dwelld_unknown_keys_total"], 0)
+        wanted = {}
+        for batch in batches:
+            for sample in batch.sample:
+                name = batch.strings[sample.model_ref - 1] if sample.HasField("model_ref") else sample.model_name
+                failed = sample.error or sample.HasField("error_text")
+                wanted.setdefault((name, sample.device), []).append((sample.execution_time_ms, failed))
+        got = {(model["model_name"], model["labels"].get("device", "")): model
+               for model in daemon.get("/api/v1/models").json["models"]}
+        self.assertEqual(set(got), set(wanted))
+        for key, samples in wanted.items():
+            with self.subTest(model=key, seed=self.seed):
+                self.assertEqual((got[key]["sample_count"], got[key]["errors"]),
+                                 (len(samples), sum(failed for _, failed in samples)))
+                self.assertEqual(got[key]["latency"]["max_ms"], max(time for time, _ in samples))
+
+    def test_protobuf_reads_what_refuses_a_frame(self):
+        daemon = self.start()
+        reply, = self.replies(daemon.send_raw(b"DWL1" + struct.pack("<I", 3) + b"\xff\xff\xff"))
+        self.assertEqual(reply.reason, "bad_frame")
+        self.assertTrue(reply.error)
+
+    def test_protobuf_ledger_fields(self):
+        daemon = self.start()
+        # In a batch of its own: the library writes fields by number, and a hello has a higher one than a sample.
+        hello = self.batch_class()
+        hello.hello.add(client="peer/1", service_name="s", pid=2 ** 40)
+        batch = self.batch_class(client_id=bytes(range(16)), first_sequence=7, dropped=3, constitutional_hash="other")
+        batch.sample.add(model_name="m", execution_time_ms=1)
+        batch.goodbye.add(sequence=8)
+        self.assertEqual(daemon.send_raw(b"DWL1" + b"".join(
+            struct.pack("<I", one.ByteSize()) + one.SerializeToString() for one in (hello, batch))), b"")
+        ledger = daemon.status()["ledger"]
+        self.assertEqual((ledger["sent"], ledger["accepted"], ledger["dropped"], ledger["lost"]), (4, 1, 3, 0))
+        self.assertEqual(daemon.metrics().get("dwelld_client_sent_total", client="peer/1"), 4)
+
+
+if __name__ == "__main__":
+    unittest.main()
