@@ -1,0 +1,208 @@
+/*
+ * What a tracked inference costs its caller: begin and end with evidence `none` against two clock
+ * readings back to back, in turns; and for information the other levels and whole samples.
+ * The daemon is played by a thread that throws away what it reads. A round stays below what a lane
+ * holds, and the next one begins when everything was sent: nothing is dropped, nobody is woken.
+ */
+#include "bench.h"
+#include "dwell.h"
+
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum { CALLS = 2000, ROUNDS = 21, WARM_UP_ROUNDS = 8 };
+
+#define NONE_RATIO_LIMIT 1.5
+#define TEMPLATE         "/tmp/dwell-bench-XXXXXX"
+
+static void *throw_away(void *arg)
+{
+    static char bytes[65536];
+    int listener = *(int *)arg;
+    for (;;) {
+        int peer = accept(listener, NULL, NULL);
+        while (peer >= 0 && read(peer, bytes, sizeof bytes) > 0) {
+        }
+        close(peer);
+    }
+    return NULL;
+}
+
+/* Clients of a directory are served one after the other: each bench handle gets its own. */
+static void sink_start(const char *directory, int *listener)
+{
+    pthread_t thread;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/ingest.sock", directory);
+    *listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (*listener < 0 || bind(*listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(*listener, 8) != 0 || pthread_create(&thread, NULL, throw_away, listener) != 0) {
+        perror("bench_client");
+        exit(1);
+    }
+    pthread_detach(thread);
+}
+
+/* Handles under measurement, one for each level. */
+struct subject {
+    enum dwell_evidence evidence;
+    int listener;
+    char directory[32];
+    dwell_t *dwell;
+    const struct dwell_model *model;
+};
+
+static void subject_open(struct subject *subject)
+{
+    if (mkdtemp(subject->directory) == NULL) {
+        perror("bench_client");
+        exit(1);
+    }
+    sink_start(subject->directory, &subject->listener);
+    struct dwell_options options = {
+        .size = sizeof options,
+        .directory = subject->directory,
+        .evidence = subject->evidence,
+    };
+    subject->dwell = dwell_open(&options);
+    subject->model = dwell_model(subject->dwell, "resnet50");
+}
+
+static void subject_close(struct subject *subject)
+{
+    char path[64];
+    dwell_close(subject->dwell);
+    snprintf(path, sizeof path, "%s/ingest.sock", subject->directory);
+    unlink(path);
+    rmdir(subject->directory);
+}
+
+static void wait_until_sent(dwell_t *dwell)
+{
+    struct dwell_stats stats = {.size = sizeof stats};
+    do {
+        usleep(1000);
+        dwell_stats(dwell, &stats);
+    } while (stats.sent + stats.dropped != stats.recorded);
+    if (stats.dropped != 0) {
+        fprintf(stderr, "bench_client: records were dropped, the figures mean nothing\n");
+        exit(1);
+    }
+}
+
+static double clocks_ns(void)
+{
+    struct timespec now;
+    uint64_t begun_ns = now_ns();
+    for (int i = 0; i < CALLS; i++) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        bench_keep(now.tv_nsec);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        bench_keep(now.tv_nsec);
+    }
+    return (double)(now_ns() - begun_ns) / CALLS;
+}
+
+static double track_ns(const struct subject *subject)
+{
+    struct dwell_track track;
+    uint64_t begun_ns = now_ns();
+    for (int i = 0; i < CALLS; i++) {
+        dwell_track_begin(&track, subject->model);
+        bench_keep(&track);
+        dwell_track_end(&track, false);
+    }
+    double ns = (double)(now_ns() - begun_ns) / CALLS;
+    wait_until_sent(subject->dwell);
+    return ns;
+}
+
+static double sample_ns(const struct subject *subject)
+{
+    struct dwell_sample sample = {
+        .size = sizeof sample,
+        .has = DWELL_HAS_CPU_PERCENT_DURING | DWELL_HAS_MEMORY_MB_AFTER,
+        .model = subject->model,
+        .execution_time_ms = 12.5,
+        .cpu_percent_during = 80,
+        .memory_mb_after = 512,
+    };
+    uint64_t begun_ns = now_ns();
+    for (int i = 0; i < CALLS / 2; i++) { /* a lane holds fewer of them */
+        dwell_sample(subject->dwell, &sample);
+    }
+    double ns = (double)(now_ns() - begun_ns) / (CALLS / 2);
+    wait_until_sent(subject->dwell);
+    return ns;
+}
+
+/* The first inference of a model takes evidence. */
+static double evidence_ns(const struct subject *subject)
+{
+    struct dwell_track track;
+    const struct dwell_model *models[CALLS / 20];
+    static unsigned names;
+    for (int i = 0; i < CALLS / 20; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "m%u", names++);
+        models[i] = dwell_model(subject->dwell, name);
+    }
+    uint64_t begun_ns = now_ns();
+    for (int i = 0; i < CALLS / 20; i++) {
+        dwell_track_begin(&track, models[i]);
+        dwell_track_end(&track, false);
+    }
+    double ns = (double)(now_ns() - begun_ns) / (CALLS / 20);
+    wait_until_sent(subject->dwell);
+    return ns;
+}
+
+int main(void)
+{
+    double clocks[ROUNDS];
+    double none[ROUNDS];
+    double ratio[ROUNDS];
+    double sample[ROUNDS];
+    double cpu[ROUNDS];
+    struct subject subjects[] = {
+        {.evidence = DWELL_EVIDENCE_NONE, .directory = TEMPLATE},
+        {.evidence = DWELL_EVIDENCE_CPU, .directory = TEMPLATE},
+        {.evidence = DWELL_EVIDENCE_FULL, .directory = TEMPLATE},
+    };
+    for (int i = 0; i < 3; i++) {
+        subject_open(&subjects[i]);
+    }
+    for (int i = 0; i < WARM_UP_ROUNDS; i++) { /* until every page of the lane was written to */
+        track_ns(&subjects[0]);
+        track_ns(&subjects[1]);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        clocks[i] = clocks_ns();
+        none[i] = track_ns(&subjects[0]);
+        ratio[i] = none[i] / clocks[i];
+        sample[i] = sample_ns(&subjects[0]);
+        cpu[i] = track_ns(&subjects[1]);
+    }
+    double cpu_each[BENCH_ROUNDS];
+    double full_each[BENCH_ROUNDS];
+    for (int i = 0; i < BENCH_ROUNDS; i++) {
+        cpu_each[i] = evidence_ns(&subjects[1]);
+        full_each[i] = evidence_ns(&subjects[2]);
+    }
+    for (int i = 0; i < 3; i++) {
+        subject_close(&subjects[i]);
+    }
+
+    struct bench bench;
+    bench_begin(&bench, "client", ROUNDS);
+    bench_number(&bench, "calls", CALLS);
+    bench_number(&bench, "two_clocks_ns", median(clocks, ROUNDS));
+    bench_number(&bench, "none_ns", median(none, ROUNDS));
+    bench_limit(&bench, "none_ratio", median(ratio, ROUNDS), NONE_RATIO_LIMIT);
+    bench_number(&bench, "sample_ns", median(sample, ROUNDS));
+    bench_number(&bench, "cpu_at_1_percent_ns", median(cpu, ROUNDS));
+    bench_number(&bench, "cpu_taken_ns", median(cpu_each, BENCH_ROUNDS));
+    bench_number(&bench, "full_taken_ns", median(full_each, BENCH_ROUNDS));
+    return bench_end(&bench);
+}

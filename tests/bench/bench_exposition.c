@@ -1,0 +1,108 @@
+/*
+ * Prometheus text of 1,000 models of which 1 % changed since the last scrape, against copying the
+ * same bytes; and when all changed, for information.
+ */
+#include "bench.h"
+#include "core/intake.h"
+#include "render/exposition.h"
+#include "rows.h"
+
+enum { MODELS = 1000, SAMPLES = 1000, SCRAPES = 20 };
+
+static struct registry registry;
+static struct ledger ledger;
+static struct counters counters;
+static struct intake intake = {.registry = &registry, .ledger = &ledger, .counters = &counters};
+
+static void record(unsigned model)
+{
+    char name[ROWS_NAME_BYTES];
+    struct sample sample = {.has = 1u << SAMPLE_CPU_DURING | 1u << SAMPLE_MEMORY_AFTER};
+    sample.model_name = (struct str){name, rows_name(name, model)};
+    sample.execution_time_ms = 10 * exp(0.5 * rows_normal());
+    sample.cpu_percent_during = 100 * rows_uniform();
+    sample.memory_mb_after = 512;
+    if (registry_record(&registry, &sample) != 0) {
+        abort();
+    }
+}
+
+/* Nanoseconds of a scrape after `changes` models got one more sample. */
+static double scrape(struct exposition *exposition, unsigned changes, struct buf *out)
+{
+    static const struct thresholds thresholds = {1, 50, 20};
+    struct exposition_process process = {0};
+    struct snapshot *snapshot;
+    for (unsigned i = 0; i < changes; i++) {
+        record((unsigned)(rows_random() % MODELS));
+    }
+    if (snapshot_take(&intake, &thresholds, 1, 1, &snapshot) != 0) {
+        abort();
+    }
+    buf_clear(out);
+    uint64_t began = cpu_ns();
+    int err = exposition_render(exposition, snapshot, EXPOSITION_TEXT, &process, out);
+    double took = (double)(cpu_ns() - began);
+    snapshot_release(snapshot, &registry);
+    while (limbo_sweep(&registry.limbo, 1000000)) {
+    }
+    if (err != 0) {
+        abort();
+    }
+    return took;
+}
+
+static double copy(const struct buf *from, char *to)
+{
+    uint64_t began = cpu_ns();
+    memcpy(to, from->data, from->len);
+    bench_keep(to);
+    return (double)(cpu_ns() - began);
+}
+
+int main(void)
+{
+    struct bench bench;
+    struct buf out;
+    double ratios[BENCH_ROUNDS];
+    double few[BENCH_ROUNDS];
+    double all[BENCH_ROUNDS];
+    struct registry_options options = {
+        .window_ns = 300000000000, .max_models = MODELS, .hash_seed = 1};
+    struct exposition_options how = {.name_space = STR_LITERAL("acgs2"),
+                                     .service_name = STR_LITERAL("bench"),
+                                     .service_version = STR_LITERAL("1"),
+                                     .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2"),
+                                     .dwelld_version = STR_LITERAL("1")};
+    hist_init_tables();
+    tally_init_tables();
+    if (registry_init(&registry, &options) != 0 || ledger_init(&ledger, 1) != 0) {
+        return 1;
+    }
+    registry_set_time(&registry, 1, 1);
+    for (unsigned i = 0; i < MODELS * SAMPLES; i++) {
+        record(i % MODELS);
+    }
+    struct exposition *exposition = exposition_new(&how);
+    buf_init(&out, 1 << 28);
+    (void)scrape(exposition, MODELS, &out);
+    char *copied = malloc(out.len * 2);
+    (void)copy(&out, copied);
+    for (unsigned round = 0; round < BENCH_ROUNDS; round++) {
+        double rendered = 0;
+        double plain = 0;
+        for (unsigned i = 0; i < SCRAPES; i++) {
+            rendered += scrape(exposition, MODELS / 100, &out);
+            plain += copy(&out, copied);
+        }
+        few[round] = rendered / SCRAPES / 1e3;
+        ratios[round] = rendered / plain;
+        all[round] = scrape(exposition, 10 * MODELS, &out) / 1e3;
+    }
+    bench_begin(&bench, "exposition", BENCH_ROUNDS);
+    bench_number(&bench, "bytes", (double)out.len);
+    bench_number(&bench, "one_percent_changed_us", median(few, BENCH_ROUNDS));
+    bench_number(&bench, "all_changed_us", median(all, BENCH_ROUNDS));
+    bench_limit(&bench, "ratio_to_memcpy", median(ratios, BENCH_ROUNDS), 4);
+    return bench_end(&bench);
+}
