@@ -19,6 +19,8 @@
     X(WRONG_TYPE, "wrong_type", "a value has the wrong type")                                      \
     X(RANGE, "out_of_range", "a value lies outside its range")                                     \
     X(NAME, "bad_name", "a name is empty, too long, not UTF-8 or holds a zero byte")               \
+    X(CONFLICT, "name_conflict", "the name belongs to a metric of another type, unit or spelling") \
+    X(LABELS, "bad_labels", "the attributes are not the labels that the family declares")          \
     X(REFERENCE, "bad_reference", "a reference points at no entry of the string table")            \
     X(NO_HELLO, "no_hello", "records came before a hello, which this daemon demands")              \
     X(HASH, "hash_mismatch", "the constitutional hash differs from the daemon's")                  \

@@ -15,6 +15,9 @@
 enum {
     RECORD_NAME_MAX = 256, /* bytes of model_name, of a label's key and of its value */
     RECORD_LABELS_MAX = 16,
+    RECORD_ATTRIBUTES_MAX = 32, /* of a metric */
+    RECORD_VALUE_MAX = 4096,    /* bytes of an attribute's value: metrics.max_label_bytes at most */
+    RECORD_UNIT_MAX = 32,       /* bytes of a unit */
     RECORD_TRACE_ID_BYTES = 16,
     RECORD_SPAN_ID_BYTES = 8,
     RECORD_CLIENT_ID_BYTES = 16,
@@ -24,7 +27,9 @@ enum {
 #define RECORD_MS_MAX      1e12 /* 31 years */
 #define RECORD_PERCENT_MAX 1e9
 #define RECORD_MB_MAX      1e12
-#define RECORD_COUNT_MAX   1e15 /* faults, switches, threads, bytes_moved, flops, batch_size */
+#define RECORD_COUNT_MAX   1e15  /* faults, switches, threads, bytes_moved, flops, batch_size */
+#define RECORD_AMOUNT_MAX  1e300 /* what is counted, added or observed, so that sums stay finite */
+#define RECORD_WEIGHT_MAX  1000000000 /* values that one sampled value may stand for */
 
 /* Optional parts of a sample; `has` of struct sample is a set of 1 << SAMPLE_... */
 enum sample_part {
@@ -47,6 +52,7 @@ enum sample_part {
     SAMPLE_BYTES_MOVED,
     SAMPLE_FLOPS,
     SAMPLE_THREADS,
+    SAMPLE_WEIGHT,
     SAMPLE_PART_COUNT
 };
 
@@ -79,6 +85,7 @@ struct sample {
     double bytes_moved;
     double flops;
     double threads;
+    uint64_t weight; /* inferences that a sampled one stands for, 1 … RECORD_WEIGHT_MAX */
     uint64_t timestamp_wall_ns;
     bool error;            /* the inference failed */
     struct str error_text; /* may be empty although error is true */
@@ -123,6 +130,70 @@ static inline struct sample record_sample(const struct brief *brief)
                            .cpu_percent_during = brief->cpu_percent_during,
                            .memory_mb_after = brief->memory_mb_after};
 }
+
+/* What a metric record does to its series. */
+enum metric_op {
+    METRIC_COUNT,   /* adds to a counter */
+    METRIC_SET,     /* sets a gauge */
+    METRIC_ADD,     /* adds to a gauge */
+    METRIC_OBSERVE, /* one value into a histogram */
+    METRIC_INFO,    /* says that these attributes hold */
+    METRIC_OP_COUNT
+};
+
+/* How the values that several processes give to one gauge become one. */
+enum aggregation {
+    AGGREGATION_UNSAID, /* the last value that was set, and the sum of what was added */
+    AGGREGATION_LAST,
+    AGGREGATION_SUM,
+    AGGREGATION_MAX,
+    AGGREGATION_MIN,
+    AGGREGATION_PER_PID, /* a series for each process */
+    AGGREGATION_COUNT
+};
+
+/* "unsaid", "last", "sum", "max", "min", "per_pid" */
+extern const char *const aggregation_names[AGGREGATION_COUNT];
+
+/*
+ * The bytes that a record's series was spelled with, in two runs around the value. Of one format, the
+ * same spelling always means the same series and does the same to it, so a sink may remember where it
+ * leads and spare the decoder all but the value:
+ *
+ *     http.requests:17|c|#code:200,path:/v1
+ *     ^^^^^^^^^^^^^    ^^^^^^^^^^^^^^^^^^^^^
+ *     head             tail
+ */
+struct spelling {
+    uint8_t format; /* spellings of different decoders never mean the same */
+    struct str head;
+    struct str tail;
+};
+
+/* Spellings are of. */
+enum { SPELLING_NONE, SPELLING_STATSD, SPELLING_BATCH };
+
+enum { METRIC_HAS_TIMESTAMP = 1, METRIC_HAS_TRACE_ID = 2, METRIC_HAS_SPAN_ID = 4 };
+
+/* One change of a counter, gauge, histogram or info. */
+struct metric {
+    struct str name; /* as the client spells it, 1 … RECORD_NAME_MAX bytes */
+    enum metric_op op;
+    /* COUNT: 0 … RECORD_AMOUNT_MAX; OBSERVE and ADD: at most RECORD_AMOUNT_MAX away from 0; SET: any, NaN
+     * and infinities too; INFO: none. */
+    double value;
+    uint64_t weight; /* OBSERVE: values that this one stands for, 1 … RECORD_WEIGHT_MAX; else 1 */
+    struct str unit; /* as the client spells it, up to RECORD_UNIT_MAX bytes; empty: not said */
+    enum aggregation aggregation; /* SET and ADD */
+    unsigned has;                 /* METRIC_HAS_… */
+    uint64_t timestamp_wall_ns;
+    uint8_t trace_id[RECORD_TRACE_ID_BYTES];
+    uint8_t span_id[RECORD_SPAN_ID_BYTES];
+    struct spelling spelling; /* SPELLING_NONE: has none, or may not be remembered */
+    uint32_t attribute_count;
+    /* In the client's order: keys of 1 … RECORD_NAME_MAX bytes, values up to RECORD_VALUE_MAX. */
+    struct label attributes[RECORD_ATTRIBUTES_MAX];
+};
 
 /* Who is speaking. Empty text and zero numbers mean: not said. */
 struct hello {
@@ -172,6 +243,11 @@ struct record_sink {
     /* As `sample`, for at most RECORD_BRIEFS_MAX samples in their order; one code for each goes into
      * ret_errs. May be NULL: then they come by `sample`. */
     void (*briefs)(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs);
+    int (*metric)(void *ctx, const struct metric *metric);
+    /* Does what `metric` did for the last record of this spelling, with another value and weight.
+     * Returns true when it did; false when the spelling is not remembered, or this is not to be done in
+     * short: the decoder then reads the record and calls `metric`. May be NULL. */
+    bool (*spelled)(void *ctx, const struct spelling *spelling, double value, uint64_t weight);
     int (*hello)(void *ctx, const struct hello *hello, const struct mark *mark);
     int (*flush)(void *ctx, const struct mark *mark);
     int (*goodbye)(void *ctx, const struct mark *mark);

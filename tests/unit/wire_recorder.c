@@ -93,15 +93,16 @@ static void print_mark(struct recorder *recorder, const struct mark *mark)
     print_u64(recorder, "dropped", mark->has_dropped, mark->dropped);
 }
 
-static void print_labels(struct recorder *recorder, const struct sample *sample)
+static void print_labels(struct recorder *recorder, const char *name, const struct label *labels,
+                         uint32_t count)
 {
-    for (uint32_t i = 0; i < sample->label_count; i++) {
-        recorder_print(recorder, i == 0 ? " labels={" : " ");
-        print_quoted(recorder, sample->labels[i].key);
+    for (uint32_t i = 0; i < count; i++) {
+        recorder_print(recorder, i == 0 ? " %s={" : " ", name);
+        print_quoted(recorder, labels[i].key);
         recorder_print(recorder, "=");
-        print_quoted(recorder, sample->labels[i].value);
+        print_quoted(recorder, labels[i].value);
     }
-    recorder_print(recorder, sample->label_count > 0 ? "}" : "");
+    recorder_print(recorder, count > 0 ? "}" : "");
 }
 
 static void print_sample(struct recorder *recorder, const struct sample *sample)
@@ -128,6 +129,7 @@ static void print_sample(struct recorder *recorder, const struct sample *sample)
     FIGURE(FLOPS, flops);
     FIGURE(THREADS, threads);
 #undef FIGURE
+    print_u64(recorder, "weight", SAMPLE_HAS(sample, WEIGHT), sample->weight);
     print_u64(recorder, "timestamp", SAMPLE_HAS(sample, TIMESTAMP), sample->timestamp_wall_ns);
     recorder_print(recorder, sample->error ? " error" : "");
     print_text(recorder, "error_text", sample->error_text);
@@ -139,7 +141,7 @@ static void print_sample(struct recorder *recorder, const struct sample *sample)
              sizeof sample->trace_id);
     print_id(recorder, "span_id", SAMPLE_HAS(sample, SPAN_ID), sample->span_id,
              sizeof sample->span_id);
-    print_labels(recorder, sample);
+    print_labels(recorder, "labels", sample->labels, sample->label_count);
     recorder_print(recorder, "\n");
 }
 
@@ -174,6 +176,54 @@ static int on_sample(void *ctx, const struct sample *sample)
     WIRE_REQUIRE(sample->has < 1U << SAMPLE_PART_COUNT);
     WIRE_REQUIRE(sample->execution_time_ms >= 0 && sample->execution_time_ms <= RECORD_MS_MAX);
     print_sample(recorder, sample);
+    return answer(recorder, &recorder->accepted);
+}
+
+static bool is_amount(double value)
+{
+    return value >= -RECORD_AMOUNT_MAX && value <= RECORD_AMOUNT_MAX;
+}
+
+static void require_metric(const struct metric *metric)
+{
+    WIRE_REQUIRE(metric->name.len >= 1 && metric->name.len <= RECORD_NAME_MAX);
+    WIRE_REQUIRE(metric->op < METRIC_OP_COUNT && metric->aggregation < AGGREGATION_COUNT);
+    WIRE_REQUIRE(metric->attribute_count <= RECORD_ATTRIBUTES_MAX);
+    WIRE_REQUIRE(metric->weight >= 1 && metric->weight <= RECORD_WEIGHT_MAX);
+    WIRE_REQUIRE(metric->op == METRIC_OBSERVE || metric->weight == 1);
+    WIRE_REQUIRE(metric->op == METRIC_SET || metric->op == METRIC_INFO || is_amount(metric->value));
+    WIRE_REQUIRE(metric->op != METRIC_COUNT || metric->value >= 0);
+    WIRE_REQUIRE(metric->unit.len <= RECORD_UNIT_MAX);
+    for (uint32_t i = 0; i < metric->attribute_count; i++) {
+        const struct label *attribute = &metric->attributes[i];
+        WIRE_REQUIRE(attribute->key.len >= 1 && attribute->key.len <= RECORD_NAME_MAX);
+        WIRE_REQUIRE(attribute->value.len <= RECORD_VALUE_MAX);
+    }
+}
+
+static int on_metric(void *ctx, const struct metric *metric)
+{
+    static const char *const ops[] = {"count", "set", "add", "observe", "info"};
+    _Static_assert(sizeof ops / sizeof ops[0] == METRIC_OP_COUNT, "a word each");
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    require_metric(metric);
+    recorder_print(recorder, "%s ", ops[metric->op]);
+    print_quoted(recorder, metric->name);
+    print_figure(recorder, "value", metric->op != METRIC_INFO, metric->value);
+    print_u64(recorder, "weight", metric->weight != 1, metric->weight);
+    print_text(recorder, "unit", metric->unit);
+    if (metric->aggregation != AGGREGATION_UNSAID) {
+        recorder_print(recorder, " aggregation=%s", aggregation_names[metric->aggregation]);
+    }
+    print_u64(recorder, "timestamp", (metric->has & METRIC_HAS_TIMESTAMP) != 0,
+              metric->timestamp_wall_ns);
+    print_id(recorder, "trace_id", (metric->has & METRIC_HAS_TRACE_ID) != 0, metric->trace_id,
+             sizeof metric->trace_id);
+    print_id(recorder, "span_id", (metric->has & METRIC_HAS_SPAN_ID) != 0, metric->span_id,
+             sizeof metric->span_id);
+    print_labels(recorder, "attributes", metric->attributes, metric->attribute_count);
+    recorder_print(recorder, "\n");
     return answer(recorder, &recorder->accepted);
 }
 
@@ -256,6 +306,7 @@ void recorder_init(struct recorder *recorder)
                  .batch = on_batch,
                  .sample = on_sample,
                  .briefs = on_briefs,
+                 .metric = on_metric,
                  .hello = on_hello,
                  .flush = on_flush,
                  .goodbye = on_goodbye,

@@ -6,6 +6,7 @@
  *
  *   batch client_id=00…0f sequence=7 dropped=2 constitutional_hash="cdd0…"
  *   sample "resnet50" ref=1 execution_time_ms=12.5 error error_text="oom" labels={"env"="prod"}
+ *   observe "http.time" value=12.5 weight=10 unit="ms" attributes={"code"="200"}
  *   hello service_name="api" pid=12 sequence=0
  *   flush
  *   goodbye sequence=9
@@ -28,7 +29,7 @@ struct recorder {
     size_t len;
     size_t cap;
     size_t batches;
-    size_t accepted; /* samples */
+    size_t accepted; /* samples and metrics */
     size_t controls; /* accepted hello, flush and goodbye */
     size_t rejected;
     size_t unknown;
