@@ -144,20 +144,6 @@ static void complain_unknown(struct conf_loader *loader, struct str group, struc
 
 /* --- file --- */
 
-/* `dwelld.json:3:14: is not JSON: invalid token`. What jansson says after "near" is a piece of the
- * file, and the file may hold keys. */
-static void complain_syntax(struct conf_loader *loader, const char *file_name,
-                            const json_error_t *error)
-{
-    const char *near = strstr(error->text, " near ");
-    size_t len = near == NULL ? strlen(error->text) : (size_t)(near - error->text);
-    log_escape(loader->errors, str_of(file_name));
-    buf_printf(loader->errors, ":%d:%d: is not JSON: ", error->line, error->column);
-    log_escape(loader->errors, (struct str){error->text, len});
-    buf_char(loader->errors, '\n');
-    conf_note(loader, ERR_SYNTAX);
-}
-
 static void load_member(struct conf_loader *loader, struct str group, struct str key,
                         const json_t *json, const char *file_name)
 {
@@ -203,21 +189,11 @@ static void load_group(struct conf_loader *loader, struct str group, json_t *jso
 
 static void load_file(struct conf_loader *loader, const char *file_name, struct str text)
 {
-    json_error_t error;
-    json_t *json =
-        json_loadb(text.len > 0 ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
-    if (json == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
-            conf_note(loader, ERR_NOMEM);
-        } else {
-            complain_syntax(loader, file_name, &error);
-        }
+    json_t *json;
+    int err = conf_parse_file(file_name, text, loader->errors, &json);
+    if (err != 0) {
+        conf_note(loader, err);
         return;
-    }
-    if (!json_is_object(json)) {
-        log_escape(loader->errors, str_of(file_name));
-        buf_puts(loader->errors, ": expects an object, got a list\n");
-        conf_note(loader, ERR_SYNTAX);
     }
     for (void *it = json_object_iter(json); it != NULL && !loader->nomem;
          it = json_object_iter_next(json, it)) {

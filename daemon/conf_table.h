@@ -123,6 +123,10 @@ void conf_show_json(struct buf *out, const json_t *json, bool secret);
 /* Ends a complaint: ` (source)` and a newline. */
 void conf_from(struct buf *out, const char *source);
 
+/* Reads the text of a file, one object. Returns 0 with an object that the caller gives back; else
+ * ERR_SYNTAX after complaining with line and column, or ERR_NOMEM. */
+int conf_parse_file(const char *file_name, struct str text, struct buf *errors, json_t **ret_json);
+
 /* Small helpers of the readers. */
 struct str conf_json_text(const json_t *json); /* empty when it is not a string */
 char *conf_copy(struct str text);              /* NULL when memory is out */

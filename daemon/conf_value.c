@@ -106,6 +106,40 @@ int conf_mismatch(const struct conf_reader *reader, const json_t *got)
     return conf_got(reader, got);
 }
 
+/* `dwelld.json:3:14: is not JSON: invalid token`. What jansson says after "near" is a piece of the
+ * file, and the file may hold keys. */
+static void complain_syntax(struct buf *errors, const char *file_name, const json_error_t *error)
+{
+    const char *near = strstr(error->text, " near ");
+    size_t len = near == NULL ? strlen(error->text) : (size_t)(near - error->text);
+    log_escape(errors, str_of(file_name));
+    buf_printf(errors, ":%d:%d: is not JSON: ", error->line, error->column);
+    log_escape(errors, (struct str){error->text, len});
+    buf_char(errors, '\n');
+}
+
+int conf_parse_file(const char *file_name, struct str text, struct buf *errors, json_t **ret_json)
+{
+    json_error_t error;
+    json_t *json =
+        json_loadb(text.len > 0 ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
+    if (json == NULL) {
+        if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
+            return ERR_NOMEM;
+        }
+        complain_syntax(errors, file_name, &error);
+        return ERR_SYNTAX;
+    }
+    if (!json_is_object(json)) {
+        log_escape(errors, str_of(file_name));
+        buf_puts(errors, ": expects an object, got a list\n");
+        json_decref(json);
+        return ERR_SYNTAX;
+    }
+    *ret_json = json;
+    return 0;
+}
+
 struct str conf_nearest(struct str wrong, size_t count, struct str (*word)(size_t i))
 {
     struct str best = {NULL, 0};
