@@ -317,7 +317,7 @@ static int check_layer_keys(const struct conf_reader *reader, json_t *json, size
     for (void *it = json_object_iter(json); it != NULL; it = json_object_iter_next(json, it)) {
         struct str key = {json_object_iter_key(it), json_object_iter_key_len(it)};
         struct str nearest = conf_nearest(key, LAYER_KEY_COUNT, layer_key);
-        if (str_equal(key, nearest)) {
+        if (nearest.len > 0 && str_equal(key, nearest)) {
             continue;
         }
         conf_blame(reader);

@@ -143,7 +143,9 @@ int conf_parse_file(const char *file_name, struct str text, struct buf *errors, 
 struct str conf_nearest(struct str wrong, size_t count, struct str (*word)(size_t i))
 {
     struct str best = {NULL, 0};
-    size_t best_distance = NEAREST_CEILING;
+    /* A word half of which has to change is another word. */
+    size_t half = wrong.len / 2 + 1;
+    size_t best_distance = half < NEAREST_CEILING ? half : NEAREST_CEILING;
     for (size_t i = 0; i < count; i++) {
         size_t distance = str_distance(wrong, word(i), NEAREST_CEILING);
         if (distance < best_distance) {

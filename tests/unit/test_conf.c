@@ -591,13 +591,16 @@ static void test_conf_reads_layers(void **state)
     must_refuse(
         "budgets.layers=[7, {\"layer\": \"total\", \"budget_ms\": 1}, "
         "{\"layer\": \"a\", \"budget_ms\": 0, \"soft_limit_pct\": 1.5, "
-        "\"strict_enforcement\": 1, \"soft_limit\": 1}, {\"layer\": \"a\", \"budget_ms\": 1}, "
+        "\"strict_enforcement\": 1, \"soft_limit\": 1, \"\": 1, \"other\": 1}, {\"layer\": \"a\", "
+        "\"budget_ms\": 1}, "
         "{}]",
         "budgets.layers[0]: expects an object {layer, budget_ms, …}, got 7 (--set)\n"
         "budgets.layers[1].layer: expects text of 1 to 64 bytes without control characters, "
         "not \"total\", got \"total\" (--set)\n"
         "budgets.layers[2].soft_limit: is not a key of a layer; the nearest is "
         "soft_limit_pct (--set)\n"
+        "budgets.layers[2].: is not a key of a layer (--set)\n"
+        "budgets.layers[2].other: is not a key of a layer (--set)\n"
         "budgets.layers[2].budget_ms: expects a number from 0.001 to 1000000000, got 0 "
         "(--set)\n"
         "budgets.layers[2].soft_limit_pct: expects a number from 0 to 1, got 1.5 (--set)\n"
