@@ -32,7 +32,7 @@ TEST_CFLAGS := $(shell pkg-config --cflags $(TEST_PACKAGES) 2>/dev/null) -DTEST_
 TEST_LIBS   := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
 
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c))
-DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o)
+DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
 CLIENT_OBJ := $(BUILD)/client/dwell.o
 
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
@@ -67,6 +67,18 @@ $(BUILD)/daemon/%.o: daemon/%.c
 
 $(BUILD)/client/%.o: client/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(CFLAGS) -pthread -Iclient -MMD -MP -c -o $@ $<
+
+# config/families.json as a C string, line by line. "?" is escaped as two of them may begin a trigraph;
+# the pragma is for strings longer than what every compiler has to take.
+$(BUILD)/gen/families_json.c: config/families.json Makefile
+	$(Q)mkdir -p $(@D); echo "  EMBED $<"; { echo '#include "conf_families.h"'; echo; \
+	    echo '#pragma GCC diagnostic ignored "-Woverlength-strings"'; \
+	    echo 'const char conf_families_builtin[] ='; \
+	    sed -e 's/[\\"?]/\\&/g' -e 's/^/    "/' -e 's/$$/\\n"/' $<; \
+	    echo '    ;'; echo 'const size_t conf_families_builtin_len = sizeof conf_families_builtin - 1;'; } > $@
+
+$(BUILD)/gen/families_json.o: $(BUILD)/gen/families_json.c
+	$(Q)echo "  CC    $<"; $(CC) $(BASE) $(CFLAGS) -Idaemon -MMD -MP -c -o $@ $<
 
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h &: proto/%.proto
 	$(Q)mkdir -p $(BUILD)/gen; echo "  PROTO $<"; protoc-c -Iproto --c_out=$(BUILD)/gen $<
