@@ -2,7 +2,7 @@
  * dwelld: connects the parts.
  *
  * Happy path
- *   1. command line, configuration (all problems at once), log
+ *   1. command line, configuration and declared families (all problems at once), log
  *   2. directory and its sockets, the HTTP address: whatever cannot be had ends the start
  *   3. registry, ledger, intake, and the loop with its sockets; the HTTP thread
  *   4. one line says where everything is; the loop runs
@@ -18,12 +18,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf.h"
+#include "conf_families.h"
 #include "core/intake.h"
 #include "io/connection.h"
 #include "io/datagrams.h"
@@ -33,6 +35,8 @@
 #include "io/lag.h"
 #include "io/listener.h"
 #include "io/system.h"
+#include "io/watcher.h"
+#include "main_families.h"
 
 enum {
     FILE_MAX_BYTES = 1 << 20,
@@ -42,6 +46,7 @@ enum {
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     HTTP_DOORS = 3,
+    RESOURCE_MAX = 4 + CONF_PAIRS_MAX,
     OWN_DESCRIPTORS = 32, /* of the daemon itself: about 20, and what is open for a moment */
 };
 
@@ -49,12 +54,15 @@ static const int handled_signals[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
 
 struct dwelld {
     struct conf conf;
+    struct conf_families families;
     struct conf_command command;
     struct clock clock;
     struct directory directory;
     int http_fd; /* until the HTTP server takes it */
     char *http_address;
     struct registry registry;
+    struct metrics metrics;
+    struct processes processes;
     struct ledger ledger;
     struct counters counters;
     struct intake intake;
@@ -63,10 +71,12 @@ struct dwelld {
     struct listener listener;
     struct datagrams datagrams;
     struct handover handover;
+    struct watcher watcher;
     struct lag lag;
     struct http *http;
     struct route_context context;
-    unsigned ingest_connections, http_connections; /* ceilings; the latter of each door */
+    /* Ceilings; that of HTTP is for each door. */
+    unsigned ingest_connections, http_connections, watched_processes;
     struct json_path sockets[PLACE_COUNT];
     struct json_limit limits[LIMITS];
     uv_signal_t signals[SIGNALS];
@@ -86,6 +96,16 @@ static void print(FILE *stream, struct buf *text)
     buf_clear(text);
 }
 
+/* Reads a whole file; complains when it cannot be had. */
+static int read_file(const char *name, struct buf *out, struct buf *errors)
+{
+    int reason = system_read_file(name, out);
+    if (reason != 0) {
+        buf_printf(errors, "%s: %s\n", name, strerror(reason));
+    }
+    return reason == 0 ? 0 : ERR_SYSTEM;
+}
+
 static int load_conf(struct dwelld *dwelld, struct conf *ret_conf, struct buf *errors,
                      struct buf *warnings)
 {
@@ -97,15 +117,31 @@ static int load_conf(struct dwelld *dwelld, struct conf *ret_conf, struct buf *e
                                    .set_count = dwelld->command.set_count};
     int err = 0;
     if (sources.file_name != NULL) {
-        int reason = system_read_file(sources.file_name, &file);
-        if (reason != 0) {
-            buf_printf(errors, "%s: %s\n", sources.file_name, strerror(reason));
-            err = ERR_SYSTEM;
-        }
+        err = read_file(sources.file_name, &file, errors);
         sources.file_text = (struct str){file.data, file.len};
     }
     if (err == 0) {
         err = conf_load(ret_conf, &sources, errors, warnings);
+    }
+    buf_fini(&file);
+    return err;
+}
+
+/* The families that a configuration declares. */
+static int load_families(const struct conf *conf, struct conf_families *ret_families,
+                         struct buf *errors)
+{
+    struct buf file;
+    buf_init(&file, CONF_FAMILIES_FILE_MAX_BYTES + FILE_MAX_BYTES); /* the loader has a sentence */
+    const char *name = conf->metrics.families_file;
+    int err = 0;
+    if (name[0] != '\0') {
+        err = read_file(name, &file, errors);
+    }
+    if (err == 0) {
+        struct str builtin = {conf_families_builtin, conf_families_builtin_len};
+        err = conf_families_load(ret_families, builtin, name[0] == '\0' ? NULL : name,
+                                 (struct str){file.data, file.len}, errors);
     }
     buf_fini(&file);
     return err;
@@ -172,7 +208,8 @@ static int read_conf(struct dwelld *dwelld, int argc, char **argv)
         buf_puts(&errors, "Try: dwelld --help\n");
         status = EX_USAGE;
     } else if (needs_conf(dwelld->command.action) &&
-               load_conf(dwelld, &dwelld->conf, &errors, &warnings) != 0) {
+               (load_conf(dwelld, &dwelld->conf, &errors, &warnings) != 0 ||
+                load_families(&dwelld->conf, &dwelld->families, &errors) != 0)) {
         status = EX_CONFIG;
     }
     print(stderr, &errors);
@@ -224,6 +261,33 @@ static int open_http(struct dwelld *dwelld)
     return dwelld->http_address == NULL ? EX_UNAVAILABLE : 0;
 }
 
+/* The service says who it is by a record as any other: <namespace>_service_info. */
+static int say_service(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    char start[sizeof "2026-01-01T00:00:00+00:00"];
+    struct tm utc;
+    time_t seconds = (time_t)(dwelld->clock.wall_ns(NULL) / NS_PER_SECOND);
+    (void)gmtime_r(&seconds, &utc); /* fails for years past 2^31, which nanoseconds do not reach */
+    (void)strftime(start, sizeof start, "%Y-%m-%dT%H:%M:%S+00:00", &utc);
+    struct buf name;
+    buf_init(&name, RECORD_NAME_MAX);
+    buf_puts(&name, conf->metrics.name_space);
+    buf_puts(&name, conf->metrics.name_space[0] == '\0' ? "service" : "_service");
+    struct metric info = {.op = METRIC_INFO,
+                          .weight = 1,
+                          .attribute_count = 4,
+                          .attributes = {{STR_LITERAL("service_name"), str_of(conf->service.name)},
+                                         {STR_LITERAL("version"), str_of(conf->service.version)},
+                                         {STR_LITERAL("constitutional_hash"),
+                                          str_of(conf->service.constitutional_hash)},
+                                         {STR_LITERAL("start_time"), str_of(start)}}};
+    info.name = (struct str){name.data, name.len};
+    int err = name.err != 0 ? name.err : metrics_record(&dwelld->metrics, &info, NULL);
+    buf_fini(&name);
+    return err;
+}
+
 static int make_state(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -238,17 +302,37 @@ static int make_state(struct dwelld *dwelld)
     for (size_t i = 0; i < conf->profiling.label_keys.count; i++) {
         options.label_keys[options.label_key_count++] = str_of(conf->profiling.label_keys.texts[i]);
     }
+    struct metrics_options metrics = {.max_series = (uint32_t)conf->metrics.max_series,
+                                      .max_series_per_family =
+                                          (uint32_t)conf->metrics.max_series_per_family,
+                                      .max_label_bytes = (uint32_t)conf->metrics.max_label_bytes,
+                                      .name_space = str_of(conf->metrics.name_space),
+                                      .hash_seed = seed};
     int err = registry_init(&dwelld->registry, &options);
+    if (err == 0) {
+        err = metrics_init(&dwelld->metrics, &metrics, &dwelld->registry.limbo);
+    }
     if (err == 0) {
         err = ledger_init(&dwelld->ledger, seed);
     }
     dwelld->intake =
         (struct intake){.registry = &dwelld->registry,
+                        .metrics = &dwelld->metrics,
+                        .processes = &dwelld->processes,
                         .ledger = &dwelld->ledger,
                         .counters = &dwelld->counters,
                         .constitutional_hash = str_of(conf->service.constitutional_hash),
                         .enforce_hash = conf->service.enforce_hash};
-    return err;
+    if (err == 0) {
+        metrics_set_time(&dwelld->metrics, dwelld->clock.mono_ns(NULL),
+                         dwelld->clock.wall_ns(NULL));
+        const char *name = "";
+        err = families_declare(&dwelld->metrics, &dwelld->families, &name);
+        if (err != 0) {
+            log_error("the metric family %s cannot be declared: %s", name, err_sentence(err));
+        }
+    }
+    return err == 0 ? say_service(dwelld) : err;
 }
 
 static struct thresholds thresholds_of(const struct conf *conf)
@@ -271,9 +355,9 @@ static void fit_connections(struct dwelld *dwelld)
 {
     uint64_t ingest = dwelld->conf.ingest.max_connections;
     uint64_t http = dwelld->conf.http.max_connections;
-    uint64_t wanted = OWN_DESCRIPTORS + ingest + HTTP_DOORS * http;
-    uint64_t granted = system_raise_descriptors(wanted);
-    if (granted < wanted) {
+    uint64_t needed = OWN_DESCRIPTORS + ingest + HTTP_DOORS * http;
+    uint64_t granted = system_raise_descriptors(needed + ingest); /* and a process for each */
+    if (granted < needed) {
         uint64_t rest = granted > OWN_DESCRIPTORS ? granted - OWN_DESCRIPTORS : 0;
         http = clamp(rest / 4 / HTTP_DOORS, http);
         uint64_t of_http = HTTP_DOORS * http;
@@ -281,10 +365,11 @@ static void fit_connections(struct dwelld *dwelld)
         log_warning("only %llu descriptors may be open: ingest.max_connections is taken as %llu, "
                     "http.max_connections as %llu; allow %llu (ulimit -n, LimitNOFILE=)",
                     (unsigned long long)granted, (unsigned long long)ingest,
-                    (unsigned long long)http, (unsigned long long)wanted);
+                    (unsigned long long)http, (unsigned long long)needed);
     }
     dwelld->ingest_connections = (unsigned)ingest;
     dwelld->http_connections = (unsigned)http;
+    dwelld->watched_processes = granted < needed ? 0 : (unsigned)(granted - needed);
 }
 
 static int start_ingest(struct dwelld *dwelld)
@@ -299,6 +384,8 @@ static int start_ingest(struct dwelld *dwelld)
                    conf->ingest.allowed_gids.ids, conf->ingest.allowed_gids.count}};
     struct thresholds thresholds = thresholds_of(conf);
     lag_start(&dwelld->lag, &dwelld->loop, &dwelld->counters.loop_lag);
+    watcher_start(&dwelld->watcher, &dwelld->loop, &dwelld->intake, dwelld->watched_processes,
+                  &dwelld->clock);
     int err =
         ingest_init(&dwelld->ingest, &dwelld->loop, &dwelld->intake, &options, &dwelld->clock);
     if (err == 0) {
@@ -349,17 +436,35 @@ static void fill_status(struct dwelld *dwelld)
                                                   .limit_count = LIMITS};
 }
 
+/* What target_info says of the service. */
+static uint32_t list_resource(const struct conf *conf, struct label ret[RESOURCE_MAX])
+{
+    uint32_t count = 0;
+    ret[count++] = (struct label){STR_LITERAL("service_name"), str_of(conf->service.name)};
+    ret[count++] = (struct label){STR_LITERAL("service_version"), str_of(conf->service.version)};
+    ret[count++] =
+        (struct label){STR_LITERAL("deployment_environment"), str_of(conf->service.environment)};
+    ret[count++] = (struct label){STR_LITERAL("constitutional_hash"),
+                                  str_of(conf->service.constitutional_hash)};
+    for (size_t i = 0; i < conf->service.attributes.count; i++) {
+        const struct conf_pair *pair = &conf->service.attributes.pairs[i];
+        ret[count++] = (struct label){str_of(pair->key), str_of(pair->value)};
+    }
+    return count;
+}
+
 static int start_http(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
+    struct label resource[RESOURCE_MAX];
     struct exposition_options exposition = {
         .name_space = str_of(conf->metrics.name_space),
-        .service_name = str_of(conf->service.name),
-        .service_version = str_of(conf->service.version),
+        .resource = resource,
+        .resource_count = list_resource(conf, resource),
         .constitutional_hash = str_of(conf->service.constitutional_hash),
         .hash_label = conf->metrics.constitutional_hash_label,
+        .created_series = conf->metrics.created_series,
         .dwelld_version = STR_LITERAL(DWELL_VERSION),
-        .start_wall_ns = dwelld->clock.wall_ns(NULL),
         .label_key_count = dwelld->registry.options.label_key_count};
     memcpy(exposition.label_keys, dwelld->registry.options.label_keys,
            sizeof exposition.label_keys);
@@ -398,6 +503,7 @@ static void close_handles(struct dwelld *dwelld)
     }
     (void)pthread_sigmask(SIG_BLOCK, &handled, NULL); /* fails only for a wrong first argument */
     connection_close_all(&dwelld->ingest);
+    watcher_close(&dwelld->watcher);
     for (int i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&dwelld->signals[i], NULL);
     }
@@ -442,14 +548,16 @@ static void stop(struct dwelld *dwelld, const char *signal_name)
 
 static void reload(struct dwelld *dwelld)
 {
-    struct conf fresh;
+    struct conf fresh = {0};
+    struct conf_families families = {0};
     struct buf errors;
     struct buf warnings;
     struct buf fixed;
     buf_init(&errors, CONF_ERRORS_MAX_BYTES);
     buf_init(&warnings, CONF_ERRORS_MAX_BYTES);
     buf_init(&fixed, CONF_ERRORS_MAX_BYTES);
-    if (load_conf(dwelld, &fresh, &errors, &warnings) != 0) {
+    if (load_conf(dwelld, &fresh, &errors, &warnings) != 0 ||
+        load_families(&fresh, &families, &errors) != 0) {
         log_error("SIGHUP: the configuration is refused as a whole, the old one stays in force");
         log_lines(LOG_LEVEL_ERROR, &errors);
         goto out;
@@ -458,12 +566,16 @@ static void reload(struct dwelld *dwelld)
     if (fixed.len > 0) {
         log_warning("SIGHUP: changes only with a restart: %.*s", (int)fixed.len, fixed.data);
     }
+    if (!conf_families_equal(&dwelld->families, &families)) {
+        log_warning("SIGHUP: changes only with a restart: the declared metric families");
+    }
     dwelld->handover.thresholds = thresholds_of(&fresh);
     log_set((enum log_level)fresh.log.level, (enum log_format)fresh.log.format);
     log_lines(LOG_LEVEL_WARNING, &warnings);
     log_info("SIGHUP: configuration reloaded");
-    conf_fini(&fresh);
 out:
+    conf_fini(&fresh);
+    conf_families_fini(&families);
     buf_fini(&errors);
     buf_fini(&warnings);
     buf_fini(&fixed);
@@ -507,6 +619,8 @@ static void free_state(struct dwelld *dwelld)
     exposition_free(dwelld->context.exposition);
     mem_free(dwelld->context.scratch);
     ingest_fini(&dwelld->ingest);
+    processes_fini(&dwelld->processes);
+    metrics_fini(&dwelld->metrics);
     registry_fini(&dwelld->registry);
     ledger_fini(&dwelld->ledger);
     mem_free(dwelld->http_address);
@@ -566,6 +680,7 @@ int main(int argc, char **argv)
             status = run(&dwelld);
         }
     }
+    conf_families_fini(&dwelld.families);
     conf_fini(&dwelld.conf);
     conf_command_fini(&dwelld.command);
     return status;

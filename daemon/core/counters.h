@@ -23,8 +23,13 @@
       "Replies not sent because the peer did not read.")                                           \
     X(OVERFLOW_SAMPLES, "overflow_samples_total", COUNTER,                                         \
       "Samples of models past profiling.max_models, counted in the overflow model.")               \
+    X(OVERFLOW_RECORDS, "overflow_records_total", COUNTER,                                         \
+      "Records of metrics past a ceiling, counted in the overflow series of their family.")        \
     X(LOST_EXEMPLARS, "lost_exemplars_total", COUNTER, "Exemplars not kept for want of memory.")   \
     X(MODELS, "models", GAUGE, "Models known, the overflow model included.")                       \
+    X(FAMILIES, "metric_families", GAUGE, "Families of clients' metrics.")                         \
+    X(SERIES, "metric_series", GAUGE, "Series of clients' metrics, without the overflow series.")  \
+    X(PROCESSES, "processes", GAUGE, "Processes that said their pid and have not ended.")          \
     X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
       "Snapshots not taken because too many were alive, or for want of memory.")                   \
     X(SCRAPES, "scrapes_total", COUNTER, "Answers to /metrics.")                                   \

@@ -3,7 +3,7 @@
  *   1. peer_begin     the client's place in the ledger, if it ever named itself
  *   2. hello          library, service, hash; on NDJSON the client id, which opens the account
  *   3. batch          of frames: client id and number of the first record
- *   4. sample         to the registry; accepted
+ *   4. sample         to the models, metric to the metrics; accepted
  *   5. flush          settles, then the owner is asked to answer
  *   6. peer_settle    the ledger learns what was accepted since peer_begin
  *
@@ -13,10 +13,25 @@
  */
 #include "core/intake.h"
 
-void peer_init(struct peer *peer, struct intake *intake, const struct peer_events *events)
+void peer_init(struct peer *peer, struct intake *intake, const struct peer_events *events,
+               int64_t kernel_pid)
 {
-    *peer = (struct peer){.intake = intake, .events = *events, .client = LEDGER_NOBODY};
+    *peer = (struct peer){
+        .intake = intake, .events = *events, .client = LEDGER_NOBODY, .kernel_pid = kernel_pid};
     peer->library = ledger_library(intake->ledger, (struct str){0});
+}
+
+static void leave_process(struct peer *peer)
+{
+    if (peer->process != NULL) {
+        process_leave(peer->intake->processes, peer->process);
+        peer->process = NULL;
+    }
+}
+
+void peer_fini(struct peer *peer)
+{
+    leave_process(peer);
 }
 
 static void find_account(struct peer *peer, const struct mark *mark)
@@ -87,30 +102,19 @@ static struct str label_text(struct str text)
     return text.len == 0 ? STR_LITERAL("unknown") : text;
 }
 
-/* The row of a service, or the count of rows when it has none. */
-static uint32_t find_violations(const struct intake *intake, struct str service)
-{
-    uint32_t at = 0;
-    while (at < intake->violation_count && !str_is(service, intake->violations[at].service)) {
-        at++;
-    }
-    return at;
-}
-
+/* A violation is a record of our own. Past a ceiling it is counted in the overflow series; that it
+ * finds no memory shows nowhere else. */
 static void count_violation(struct intake *intake, struct str service)
 {
-    uint32_t at = find_violations(intake, service);
-    if (at == intake->violation_count && at >= INTAKE_SERVICES_MAX - 1) {
-        service = STR_LITERAL("other");
-        at = find_violations(intake, service); /* it may have a row from before */
-    }
-    if (at == intake->violation_count) {
-        struct intake_violations *row = &intake->violations[at];
-        memcpy(row->service, service.ptr, service.len);
-        row->service[service.len] = '\0';
-        intake->violation_count++;
-    }
-    intake->violations[at].count++;
+    struct metric metric = {.name = STR_LITERAL("constitutional_violations"),
+                            .op = METRIC_COUNT,
+                            .value = 1,
+                            .weight = 1,
+                            .attribute_count = 2};
+    metric.attributes[0] = (struct label){STR_LITERAL("service"), service};
+    metric.attributes[1] =
+        (struct label){STR_LITERAL("violation_type"), STR_LITERAL("hash_mismatch")};
+    (void)metrics_record(intake->metrics, &metric, NULL);
 }
 
 static void check_hash(struct peer *peer, struct str hash, struct str service)
@@ -150,6 +154,26 @@ static void take_batch(void *ctx, const struct batch *batch)
     peer->head = batch->mark;
 }
 
+static int take_metric(void *ctx, const struct metric *metric)
+{
+    struct peer *peer = ctx;
+    int err = govern(peer);
+    if (err == 0) {
+        err = metrics_record(peer->intake->metrics, metric, peer->process);
+    }
+    peer->applied += err == 0;
+    return err;
+}
+
+static bool take_spelled(void *ctx, const struct spelling *spelling, double value, uint64_t weight)
+{
+    struct peer *peer = ctx;
+    bool applied = govern(peer) == 0 &&
+                   metrics_spelled(peer->intake->metrics, spelling, value, weight, peer->process);
+    peer->applied += applied;
+    return applied;
+}
+
 static int take_sample(void *ctx, const struct sample *sample)
 {
     struct peer *peer = ctx;
@@ -174,6 +198,18 @@ static void take_briefs(void *ctx, const struct brief *briefs, unsigned count, i
     }
 }
 
+/* Who speaks now may be another than before: a child that goes on with its parent's connection. A hello
+ * without a pid leaves things as they are. Entered before it leaves, so that the same one stays. */
+static void enter_process(struct peer *peer, uint64_t said_pid)
+{
+    if (said_pid != 0) {
+        struct process *process =
+            process_enter(peer->intake->processes, said_pid, peer->kernel_pid);
+        leave_process(peer);
+        peer->process = process;
+    }
+}
+
 static int take_hello(void *ctx, const struct hello *hello, const struct mark *mark)
 {
     struct peer *peer = ctx;
@@ -190,6 +226,7 @@ static int take_hello(void *ctx, const struct hello *hello, const struct mark *m
         ledger_set_library(peer->intake->ledger, peer->client, peer->library);
     }
     advance(peer, mark);
+    enter_process(peer, hello->pid);
     /* A hello without a hash leaves things as they are: the hash is optional unless enforced. */
     if (hello->constitutional_hash.len > 0 || peer->intake->enforce_hash) {
         peer->said_hello = true;
@@ -245,6 +282,8 @@ struct record_sink peer_sink(struct peer *peer)
                                 .batch = take_batch,
                                 .sample = take_sample,
                                 .briefs = take_briefs,
+                                .metric = take_metric,
+                                .spelled = take_spelled,
                                 .hello = take_hello,
                                 .flush = take_flush,
                                 .goodbye = take_goodbye,

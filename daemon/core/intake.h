@@ -1,7 +1,7 @@
 /*
- * The sink of all decoders: applies the records of one peer to the registry, keeps the ledger and the
- * counts by reason, and enforces governance (the constitutional hash). It does not read sockets or
- * write replies: what a peer should be told goes to its owner by callbacks.
+ * The sink of all decoders: applies the records of one peer to the models and the metrics, keeps the
+ * ledger and the counts by reason, and enforces governance (the constitutional hash). It does not read
+ * sockets or write replies: what a peer should be told goes to its owner by callbacks.
  * Loop thread only.
  */
 #ifndef DWELL_CORE_INTAKE_H
@@ -9,28 +9,21 @@
 
 #include "core/counters.h"
 #include "core/ledger.h"
+#include "core/metrics.h"
 #include "core/registry.h"
 
-enum {
-    INTAKE_SERVICES_MAX = 64, /* services whose violations are told apart; the last is "other" */
-    INTAKE_SERVICE_BYTES = 128,
-};
-
-struct intake_violations {
-    char service[INTAKE_SERVICE_BYTES]; /* terminated, valid UTF-8 */
-    uint64_t count;
-};
+enum { INTAKE_SERVICE_BYTES = 128 }; /* of a service's name in a count of violations */
 
 struct intake {
     struct registry *registry; /* borrowed, as all below */
+    struct metrics *metrics;
+    struct processes *processes;
     struct ledger *ledger;
     struct counters *counters;
     struct str constitutional_hash;
     bool enforce_hash;
     uint64_t accepted;
     uint64_t rejected[ERR_ROW_COUNT];
-    uint32_t violation_count;
-    struct intake_violations violations[INTAKE_SERVICES_MAX];
 };
 
 /* What the owner of a peer is told during decoding. Members may be NULL. */
@@ -57,11 +50,17 @@ struct peer {
     struct mark head;
     uint8_t client_id[RECORD_CLIENT_ID_BYTES];
     uint8_t library;
-    int client; /* place in the ledger, valid within one call of a decoder */
+    int client;              /* place in the ledger, valid within one call of a decoder */
+    int64_t kernel_pid;      /* who is speaking, as the kernel sees it; 0: not known */
+    struct process *process; /* entered; NULL until a hello has a pid */
 };
 
 /* A new peer. `intake` and the context of `events` must outlive it. */
-void peer_init(struct peer *peer, struct intake *intake, const struct peer_events *events);
+void peer_init(struct peer *peer, struct intake *intake, const struct peer_events *events,
+               int64_t kernel_pid);
+
+/* The peer is over: what it said is applied, and its process may be. */
+void peer_fini(struct peer *peer);
 
 /* The sink that applies records on behalf of `peer`. */
 struct record_sink peer_sink(struct peer *peer);

@@ -25,6 +25,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/name.h"
 
 struct registry_cell {
     const struct model_id *id; /* NULL: free */
@@ -199,8 +200,7 @@ static struct registry_cell *find_cell(const struct registry *registry, uint64_t
 
 static bool is_good_text(struct str text, size_t min)
 {
-    return text.len >= min && text.len <= RECORD_NAME_MAX && str_is_utf8(text) &&
-           (text.len == 0 || memchr(text.ptr, '\0', text.len) == NULL);
+    return text.len >= min && text.len <= RECORD_NAME_MAX && name_is_text(text);
 }
 
 static char *keep(char *at, struct str text, struct str *ret_kept)

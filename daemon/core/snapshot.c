@@ -8,14 +8,16 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
     snapshot->counters = *intake->counters;
     snapshot->counters.value[COUNTER_MODELS] = registry->count;
     snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES] = registry->overflowed;
-    snapshot->counters.value[COUNTER_LOST_EXEMPLARS] = registry->lost_exemplars;
+    snapshot->counters.value[COUNTER_LOST_EXEMPLARS] =
+        registry->lost_exemplars + intake->metrics->lost_exemplars;
+    snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] = intake->metrics->overflowed;
+    snapshot->counters.value[COUNTER_FAMILIES] = intake->metrics->family_count;
+    snapshot->counters.value[COUNTER_SERIES] = intake->metrics->series_count;
+    snapshot->counters.value[COUNTER_PROCESSES] = intake->processes->count;
     snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS] = intake->ledger->view.unledgered;
     snapshot->ledger = intake->ledger->view;
     snapshot->accepted = intake->accepted;
     memcpy(snapshot->rejected, intake->rejected, sizeof snapshot->rejected);
-    snapshot->violation_count = intake->violation_count;
-    memcpy(snapshot->violations, intake->violations,
-           intake->violation_count * sizeof *snapshot->violations);
 }
 
 int snapshot_take(struct intake *intake, const struct thresholds *thresholds, uint64_t mono_ns,
@@ -27,8 +29,16 @@ int snapshot_take(struct intake *intake, const struct thresholds *thresholds, ui
         return ERR_NOMEM;
     }
     registry_set_time(registry, mono_ns, wall_ns);
+    metrics_set_time(intake->metrics, mono_ns, wall_ns);
     int err =
         registry_freeze(registry, &snapshot->models, &snapshot->model_count, &snapshot->epoch);
+    if (err == 0) {
+        err = metrics_freeze(intake->metrics, &snapshot->metrics);
+        if (err != 0) {
+            snapshot_release(snapshot, registry);
+            return err;
+        }
+    }
     if (err != 0) {
         mem_free(snapshot);
         return err;
@@ -48,5 +58,6 @@ void snapshot_release(struct snapshot *snapshot, struct registry *registry)
     registry_release(registry, snapshot->epoch);
     /* The array is ours, the models in it are not. */
     mem_free((void *)(uintptr_t)snapshot->models);
+    mem_free(snapshot->metrics.families);
     mem_free(snapshot);
 }

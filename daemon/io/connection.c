@@ -403,6 +403,7 @@ static void close_now(struct connection *connection)
         return;
     }
     connection->state = STATE_CLOSED;
+    peer_fini(&connection->peer);
     *connection->link = connection->next;
     if (connection->next != NULL) {
         connection->next->link = connection->link;
@@ -445,7 +446,7 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
     connection->uid = who->uid;
     connection->last_read_ns = ingest->clock.mono_ns(ingest->clock.ctx);
     buf_init(&connection->replies, INGEST_REPLIES_MAX_BYTES);
-    peer_init(&connection->peer, ingest->intake, &events);
+    peer_init(&connection->peer, ingest->intake, &events, who->pid);
     connection->sink = peer_sink(&connection->peer);
     connection->poll.data = connection;
     (void)uv_timer_init(ingest->loop, &connection->timer); /* cannot fail */

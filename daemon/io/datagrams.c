@@ -104,11 +104,12 @@ static int take(struct datagrams *datagrams, struct str bytes, const struct ucre
     if (!ingest_may_send(ingest, who)) {
         return ERR_DENIED;
     }
-    peer_init(&peer, ingest->intake, &events);
+    peer_init(&peer, ingest->intake, &events, who->pid);
     struct record_sink sink = peer_sink(&peer);
     peer_begin(&peer);
     int err = decode(ingest, bytes, &sink);
     peer_settle(&peer);
+    peer_fini(&peer);
     return err;
 }
 

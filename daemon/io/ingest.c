@@ -39,8 +39,10 @@ void ingest_fini(struct ingest *ingest)
 void ingest_set_time(struct ingest *ingest)
 {
     const struct clock *clock = &ingest->clock;
-    registry_set_time(ingest->intake->registry, clock->mono_ns(clock->ctx),
-                      clock->wall_ns(clock->ctx));
+    uint64_t mono_ns = clock->mono_ns(clock->ctx);
+    uint64_t wall_ns = clock->wall_ns(clock->ctx);
+    registry_set_time(ingest->intake->registry, mono_ns, wall_ns);
+    metrics_set_time(ingest->intake->metrics, mono_ns, wall_ns);
 }
 
 size_t ingest_read_size(const struct ingest *ingest)

@@ -60,7 +60,7 @@ int ingest_init(struct ingest *ingest, uv_loop_t *loop, struct intake *intake,
 /* All connections must be gone. */
 void ingest_fini(struct ingest *ingest);
 
-/* Tells the registry what time it is. Call it at the start of each callback that decodes. */
+/* Tells models and metrics what time it is. Call it at the start of each callback that decodes. */
 void ingest_set_time(struct ingest *ingest);
 
 /* Bytes to read at once, at most INGEST_READ_BYTES. */

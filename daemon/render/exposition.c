@@ -5,7 +5,8 @@
  *                of the old ones in the page, others stay behind as patches
  *   2. gather    the page is copied, with patches in place of what they replace
  *   3. settle    once the patches are many, the copy becomes the page
- *   4. own       the families of the service and of the daemon are rendered anew
+ *   4. families  those of clients follow (render/families)
+ *   5. own       the families of the service and of the daemon are rendered anew
  *
  * A page is all families of models, cut into pieces. Below, model 1 is patched and model 3 is new:
  *
@@ -23,11 +24,10 @@
  */
 #include "render/exposition.h"
 
-#include <time.h>
-
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/name.h"
+#include "render/families.h"
 #include "render/label.h"
 #include "render/own.h"
 #include "render/series.h"
@@ -83,16 +83,17 @@ struct page {
 };
 
 struct exposition {
-    char *prefix;       /* owned, as all texts here */
-    char *hash_label;   /* constitutional_hash="…", or empty */
-    char *info_labels;  /* of the service */
-    char *build_labels; /* of the daemon */
+    char *prefix;        /* owned, as all texts here */
+    char *hash_label;    /* constitutional_hash="…", or empty */
+    char *target_labels; /* of the service */
+    char *build_labels;  /* of the daemon */
     struct label_names names;
     struct series_style style;
     char **labels;     /* of each model; owned, each of them too, terminated */
     uint32_t count;    /* models known: of labels, and of the entries of each page */
     uint32_t capacity; /* there is room for */
     struct page pages[EXPOSITION_FORMAT_COUNT];
+    struct families *families[EXPOSITION_FORMAT_COUNT]; /* of clients; owned */
     struct profile_scratch scratch;
 };
 
@@ -117,19 +118,21 @@ static char *render_hash_label(const struct exposition_options *options)
     return buf_steal(&out);
 }
 
-static char *render_info_labels(const struct exposition_options *options)
+static char *render_target_labels(const struct exposition_options *options)
 {
-    char text[64];
-    struct tm utc;
-    time_t seconds = (time_t)(options->start_wall_ns / NS_PER_SECOND);
-    (void)gmtime_r(&seconds, &utc); /* fails for years past 2^31, which nanoseconds do not reach */
-    size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S+00:00", &utc);
     struct buf out;
     buf_init(&out, LABEL_BYTES_MAX);
-    label_render("service_name", options->service_name, &out);
-    label_render("version", options->service_version, &out);
-    label_render("constitutional_hash", options->constitutional_hash, &out);
-    label_render("start_time", (struct str){text, len}, &out);
+    for (uint32_t i = 0; out.err == 0 && i < options->resource_count; i++) {
+        const struct label *label = &options->resource[i];
+        char *name = mem_alloc(label->key.len + 2);
+        if (name == NULL) {
+            buf_fini(&out);
+            return NULL;
+        }
+        name[name_sanitise(label->key, name)] = '\0';
+        label_render(name, label->value, &out);
+        mem_free(name);
+    }
     return buf_steal(&out);
 }
 
@@ -139,6 +142,20 @@ static char *render_build_labels(const struct exposition_options *options)
     buf_init(&out, LABEL_BYTES_MAX);
     label_render("version", options->dwelld_version, &out);
     return buf_steal(&out);
+}
+
+static int make_families(struct exposition *exposition, const struct exposition_options *options)
+{
+    for (unsigned i = 0; i < EXPOSITION_FORMAT_COUNT; i++) {
+        exposition->families[i] = families_new(
+            &(const struct families_options){.format = (enum exposition_format)i,
+                                             .hash_label = str_of(exposition->hash_label),
+                                             .created = options->created_series});
+        if (exposition->families[i] == NULL) {
+            return ERR_NOMEM;
+        }
+    }
+    return 0;
 }
 
 struct exposition *exposition_new(const struct exposition_options *options)
@@ -153,10 +170,11 @@ struct exposition *exposition_new(const struct exposition_options *options)
     }
     exposition->prefix = render_prefix(options->name_space);
     exposition->hash_label = render_hash_label(options);
-    exposition->info_labels = render_info_labels(options);
+    exposition->target_labels = render_target_labels(options);
     exposition->build_labels = render_build_labels(options);
     if (exposition->prefix == NULL || exposition->hash_label == NULL ||
-        exposition->info_labels == NULL || exposition->build_labels == NULL ||
+        exposition->target_labels == NULL || exposition->build_labels == NULL ||
+        make_families(exposition, options) != 0 ||
         label_names_init(&exposition->names, options->label_keys, options->label_key_count) != 0) {
         exposition_free(exposition);
         return NULL;
@@ -186,10 +204,11 @@ void exposition_free(struct exposition *exposition)
     mem_free(exposition->labels);
     for (unsigned i = 0; i < EXPOSITION_FORMAT_COUNT; i++) {
         fini_page(&exposition->pages[i]);
+        families_free(exposition->families[i]);
     }
     mem_free(exposition->prefix);
     mem_free(exposition->hash_label);
-    mem_free(exposition->info_labels);
+    mem_free(exposition->target_labels);
     mem_free(exposition->build_labels);
     label_names_fini(&exposition->names);
     mem_free(exposition);
@@ -569,6 +588,9 @@ int exposition_render(struct exposition *exposition, const struct snapshot *snap
                       struct buf *out)
 {
     int err = render_models(exposition, snapshot, format, out);
+    if (err == 0) {
+        err = families_render(exposition->families[format], &snapshot->metrics, out);
+    }
     if (err != 0) {
         out->err = out->err == 0 ? err : out->err;
         return out->err;
@@ -576,9 +598,8 @@ int exposition_render(struct exposition *exposition, const struct snapshot *snap
     own_render(&(const struct own){.snapshot = snapshot,
                                    .process = process,
                                    .format = format,
-                                   .prefix = exposition->style.prefix,
                                    .hash_label = exposition->hash_label,
-                                   .info_labels = exposition->info_labels,
+                                   .target_labels = exposition->target_labels,
                                    .build_labels = exposition->build_labels},
                out);
     if (format == EXPOSITION_OPENMETRICS) {

@@ -22,12 +22,12 @@ extern const char *const exposition_content_types[EXPOSITION_FORMAT_COUNT];
 /* Borrowed during exposition_new only. */
 struct exposition_options {
     struct str name_space; /* metrics.namespace: empty, or what a metric name may begin with */
-    struct str service_name;
-    struct str service_version;
+    const struct label *resource; /* what target_info says; names are sanitised */
+    uint32_t resource_count;
     struct str constitutional_hash;
     bool hash_label;           /* metrics.constitutional_hash_label: on every series */
+    bool created_series;       /* metrics.created_series: in OpenMetrics */
     struct str dwelld_version; /* the daemon's own */
-    uint64_t start_wall_ns;    /* of the process */
     struct str label_keys[REGISTRY_LABEL_KEYS_MAX]; /* the registry's, in the same order */
     uint32_t label_key_count;
 };

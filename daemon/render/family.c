@@ -63,6 +63,63 @@ void family_render_head(enum exposition_format format, enum family_type type, st
     render_line("# HELP ", prefix, family, help, out);
 }
 
+static void render_help(enum exposition_format format, struct str help, struct buf *out)
+{
+    for (size_t i = 0; i < help.len; i++) {
+        char c = help.ptr[i];
+        bool escaped = c == '\\' || c == '\n' || (c == '"' && format == EXPOSITION_OPENMETRICS);
+        buf_puts(out, escaped ? "\\" : "");
+        buf_char(out, c == '\n' ? 'n' : c);
+    }
+}
+
+/* The name as HELP and TYPE have it. */
+static void begin_shape_line(const char *keyword, enum exposition_format format,
+                             const struct family_shape *shape, struct buf *out)
+{
+    static const char *const ends[] = {"_total ", " ", " ", "_info "};
+    _Static_assert(sizeof ends / sizeof ends[0] == FAMILY_TYPE_COUNT, "one each");
+    buf_puts(out, keyword);
+    buf_str(out, shape->name);
+    buf_puts(out, format == EXPOSITION_TEXT ? ends[shape->type] : " ");
+}
+
+static void render_shape_type(enum exposition_format format, const struct family_shape *shape,
+                              struct buf *out)
+{
+    begin_shape_line("# TYPE ", format, shape, out);
+    buf_puts(out, type_words[format][shape->type]);
+    buf_char(out, '\n');
+}
+
+static void render_shape_help(enum exposition_format format, const struct family_shape *shape,
+                              struct buf *out)
+{
+    static const char *const usual[] = {"Counted by clients.", "Set by clients.",
+                                        "Observed by clients.", "Said by clients."};
+    _Static_assert(sizeof usual / sizeof usual[0] == FAMILY_TYPE_COUNT, "one each");
+    begin_shape_line("# HELP ", format, shape, out);
+    render_help(format, shape->help.len > 0 ? shape->help : str_of(usual[shape->type]), out);
+    buf_char(out, '\n');
+}
+
+void family_render_shape(enum exposition_format format, const struct family_shape *shape,
+                         struct buf *out)
+{
+    if (format == EXPOSITION_TEXT) {
+        render_shape_help(format, shape, out);
+        render_shape_type(format, shape, out);
+        return;
+    }
+    render_shape_type(format, shape, out);
+    if (shape->unit.len > 0) {
+        begin_shape_line("# UNIT ", format, shape, out);
+        buf_str(out, shape->unit);
+        buf_char(out, '\n');
+    }
+    render_shape_help(format, shape, out);
+}
+
 size_t family_write_bound(double bound, char out[FAMILY_BOUND_MAX])
 {
     static const char open[] = "le=\"";

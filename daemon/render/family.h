@@ -5,19 +5,16 @@
 #ifndef DWELL_RENDER_FAMILY_H
 #define DWELL_RENDER_FAMILY_H
 
+#include "core/family.h"
 #include "render/exposition.h"
-
-enum family_type {
-    FAMILY_COUNTER, /* the name ends in _total */
-    FAMILY_GAUGE,
-    FAMILY_HISTOGRAM,
-    FAMILY_INFO, /* the name ends in _info; a gauge for text 0.0.4 */
-    FAMILY_TYPE_COUNT
-};
 
 /* `prefix` and `name` together are the name of the samples. `help` needs no escaping. */
 void family_render_head(enum exposition_format format, enum family_type type, struct str prefix,
                         const char *name, const char *help, struct buf *out);
+
+/* The same for a client's family: help is escaped, and where there is none, something is said. */
+void family_render_shape(enum exposition_format format, const struct family_shape *shape,
+                         struct buf *out);
 
 enum { FAMILY_BOUND_MAX = 48 };
 

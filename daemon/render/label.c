@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/name.h"
 
 enum { NAME_MAX_BYTES = 2 * RECORD_NAME_MAX };
 
@@ -24,28 +25,6 @@ static bool is_reserved(struct str name)
     return name.len >= 2 && memcmp(name.ptr, "__", 2) == 0;
 }
 
-static bool is_name_byte(char c, bool first)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-           (c >= '0' && c <= '9' && !first);
-}
-
-/* [a-zA-Z_][a-zA-Z0-9_]*; every other character becomes one underscore. */
-static void sanitise(struct str key, struct buf *out)
-{
-    if (key.len == 0 || (key.ptr[0] >= '0' && key.ptr[0] <= '9')) {
-        buf_char(out, '_');
-    }
-    for (size_t i = 0; i < key.len; i++) {
-        bool continues = ((unsigned char)key.ptr[i] & 0xC0) == 0x80;
-        if (is_name_byte(key.ptr[i], false)) {
-            buf_char(out, key.ptr[i]);
-        } else if (!continues) {
-            buf_char(out, '_');
-        }
-    }
-}
-
 static bool is_taken(const struct label_names *names, const char *name)
 {
     for (uint32_t i = 0; i < names->count; i++) {
@@ -59,16 +38,18 @@ static bool is_taken(const struct label_names *names, const char *name)
 /* The key's label, with _2, _3, … where an earlier key has it already. NULL without memory. */
 static char *find_name(const struct label_names *names, struct str key)
 {
-    struct buf plain;
+    char *plain = mem_alloc(key.len + 1);
+    if (plain == NULL) {
+        return NULL;
+    }
+    struct str label = {plain, name_sanitise(key, plain)};
+    const char *prefix = is_reserved(label) ? "exported_" : "";
     char *name = NULL;
-    buf_init(&plain, NAME_MAX_BYTES);
-    sanitise(key, &plain);
-    const char *prefix = is_reserved((struct str){plain.data, plain.len}) ? "exported_" : "";
-    for (unsigned copy = 1; plain.err == 0 && copy <= REGISTRY_LABEL_KEYS_MAX; copy++) {
+    for (unsigned copy = 1; copy <= REGISTRY_LABEL_KEYS_MAX; copy++) {
         struct buf tried;
         buf_init(&tried, NAME_MAX_BYTES);
         buf_puts(&tried, prefix);
-        buf_append(&tried, plain.data, plain.len);
+        buf_str(&tried, label);
         if (copy > 1) {
             buf_printf(&tried, "_%u", copy);
         }
@@ -79,7 +60,7 @@ static char *find_name(const struct label_names *names, struct str key)
         mem_free(name);
         name = NULL;
     }
-    buf_fini(&plain);
+    mem_free(plain);
     return name;
 }
 

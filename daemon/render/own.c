@@ -54,36 +54,16 @@ static void line_double(const struct pen *pen, const char *name, const char *end
 
 /* --- service ----------------------------------------------------------------------------------- */
 
-static void render_service(const struct pen *pen)
+/* What Prometheus' users join everything with; OpenMetrics only, which has a rule for it. */
+static void render_target(const struct pen *pen)
 {
     struct buf *out = pen->out;
-    struct str prefix = pen->own->prefix;
-    family_render_head(pen->own->format, FAMILY_INFO, prefix, "service_info",
-                       "The service that dwelld runs beside.", out);
-    buf_str(out, prefix);
-    buf_puts(out, "service_info{");
-    buf_puts(out, pen->own->info_labels);
-    buf_puts(out, "} 1\n");
-}
-
-static void render_violations(const struct pen *pen)
-{
-    static const char name[] = "constitutional_violations_total";
-    const struct snapshot *snapshot = pen->own->snapshot;
-    const char *hash = pen->own->hash_label;
-    struct buf *out = pen->out;
-    family_render_head(pen->own->format, FAMILY_COUNTER, STR_LITERAL(""), name,
-                       "Violations of the constitution, by service and kind.", out);
-    for (uint32_t i = 0; i < snapshot->violation_count; i++) {
-        buf_puts(out, name);
-        buf_puts(out, "{service=\"");
-        label_render_value(str_of(snapshot->violations[i].service), out);
-        buf_puts(out, "\",violation_type=\"hash_mismatch\"");
-        buf_puts(out, hash[0] != '\0' ? "," : "");
-        buf_puts(out, hash);
-        buf_puts(out, "} ");
-        buf_u64(out, snapshot->violations[i].count);
-        buf_char(out, '\n');
+    if (pen->own->format == EXPOSITION_OPENMETRICS) {
+        family_render_head(EXPOSITION_OPENMETRICS, FAMILY_INFO, STR_LITERAL(""), "target_info",
+                           "The service that dwelld runs beside.", out);
+        buf_puts(out, "target_info{");
+        buf_puts(out, pen->own->target_labels);
+        buf_puts(out, "} 1\n");
     }
 }
 
@@ -269,8 +249,7 @@ static void render_process(const struct pen *pen)
 void own_render(const struct own *own, struct buf *out)
 {
     const struct pen pen = {.own = own, .out = out};
-    render_service(&pen);
-    render_violations(&pen);
+    render_target(&pen);
     render_records(&pen);
     render_ledger(&pen);
     render_counters(&pen);

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/num.h"
+#include "render/exemplar.h"
 
 const struct series_row series_rows[] = {
 #define X(code, type, name, help) [SERIES_##code] = {FAMILY_##type, name, help},
@@ -103,45 +104,18 @@ struct histogram {
     double sum;
 };
 
-static void put_hex(char *out, const uint8_t *bytes, size_t count)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < count; i++) {
-        out[2 * i] = digits[bytes[i] >> 4];
-        out[2 * i + 1] = digits[bytes[i] & 15];
-    }
-}
-
-static void append_hex(struct buf *out, const char *name, const uint8_t *bytes, size_t count)
-{
-    buf_puts(out, name);
-    char *at = buf_reserve(out, 2 * count);
-    if (at != NULL) {
-        put_hex(at, bytes, count);
-        out->len += 2 * count;
-    }
-    buf_char(out, '"');
-}
-
-/* Turns the end of the line just written into ` # {trace_id="…",span_id="…"} value time`. The labels
- * have 63 characters, of 128 permitted. The value lies in the bucket even when it does so in
- * milliseconds by less than the rounding of seconds. */
+/* The value lies in the bucket even when it does so in milliseconds by less than the rounding of
+ * seconds. */
 static void append_exemplar(struct buf *out, const struct exemplar *exemplar, double above_seconds)
 {
     double seconds = exemplar->value_ms / 1e3;
-    if (out->err != 0) {
-        return;
-    }
-    out->len--;
-    append_hex(out, " # {trace_id=\"", exemplar->trace_id, sizeof exemplar->trace_id);
-    if (exemplar->has_span_id) {
-        append_hex(out, ",span_id=\"", exemplar->span_id, sizeof exemplar->span_id);
-    }
-    buf_puts(out, "} ");
-    buf_double(out, seconds > above_seconds ? seconds : nextafter(above_seconds, INFINITY));
-    buf_char(out, ' ');
-    buf_u64(out, exemplar->wall_ns / 1000000000);
-    buf_printf(out, ".%03u\n", (unsigned)(exemplar->wall_ns / 1000000 % 1000));
+    exemplar_append(
+        &(const struct exemplar_text){
+            .trace_id = exemplar->trace_id,
+            .span_id = exemplar->has_span_id ? exemplar->span_id : NULL,
+            .value = seconds > above_seconds ? seconds : nextafter(above_seconds, INFINITY),
+            .wall_ns = exemplar->wall_ns},
+        out);
 }
 
 static void histogram(const struct pen *pen, const struct histogram_names *names,

@@ -3,16 +3,12 @@
  * same bytes; and when all changed, for information.
  */
 #include "bench.h"
+#include "bench_core.h"
 #include "core/intake.h"
 #include "render/exposition.h"
 #include "rows.h"
 
 enum { MODELS = 1000, SAMPLES = 1000, SCRAPES = 20 };
-
-static struct registry registry;
-static struct ledger ledger;
-static struct counters counters;
-static struct intake intake = {.registry = &registry, .ledger = &ledger, .counters = &counters};
 
 static void record(unsigned model)
 {
@@ -67,18 +63,9 @@ int main(void)
     double ratios[BENCH_ROUNDS];
     double few[BENCH_ROUNDS];
     double all[BENCH_ROUNDS];
-    struct registry_options options = {
-        .window_ns = 300000000000, .max_models = MODELS, .hash_seed = 1};
     struct exposition_options how = {.name_space = STR_LITERAL("acgs2"),
-                                     .service_name = STR_LITERAL("bench"),
-                                     .service_version = STR_LITERAL("1"),
-                                     .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2"),
                                      .dwelld_version = STR_LITERAL("1")};
-    hist_init_tables();
-    tally_init_tables();
-    if (registry_init(&registry, &options) != 0 || ledger_init(&ledger, 1) != 0) {
-        return 1;
-    }
+    bench_core_init();
     registry_set_time(&registry, 1, 1);
     for (unsigned i = 0; i < MODELS * SAMPLES; i++) {
         record(i % MODELS);

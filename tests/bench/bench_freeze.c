@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "bench.h"
+#include "bench_core.h"
 #include "io/connection.h"
 #include "io/handover.h"
 #include "io/http.h"
@@ -19,10 +20,6 @@
 
 enum { MODELS = 1000, MS_A_PHASE = 300, PHASES = 3 };
 
-static struct registry registry;
-static struct ledger ledger;
-static struct counters counters;
-static struct intake intake = {.registry = &registry, .ledger = &ledger, .counters = &counters};
 static struct route_context context;
 
 static uint64_t thread_cpu_ns(void)
@@ -113,8 +110,6 @@ int main(void)
     static const struct thresholds thresholds = {1, 50, 20};
     struct bench bench;
     struct clock clock = system_clock();
-    struct registry_options options = {
-        .window_ns = 300 * NS_PER_SECOND, .max_models = MODELS, .hash_seed = 1};
     struct exposition_options how = {.name_space = STR_LITERAL("acgs2")};
     struct ingest_options limits = {
         .max_frame_bytes = 1 << 20, .max_line_bytes = 65536, .max_connections = 4};
@@ -130,13 +125,11 @@ int main(void)
     double most[PHASES] = {0};
     uint64_t scrapes[PHASES] = {0};
     pid_t scrapers[2] = {0, 0};
-    hist_init_tables();
-    tally_init_tables();
+    bench_core_init();
     int listening = http_listen("127.0.0.1", 0, false);
     char *address = http_address(listening);
     uint16_t port = (uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10);
-    if (registry_init(&registry, &options) != 0 || ledger_init(&ledger, 1) != 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || uv_loop_init(&loop) != 0 ||
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || uv_loop_init(&loop) != 0 ||
         ingest_init(&ingest, &loop, &intake, &limits, &clock) != 0 ||
         handover_start(&handover, &loop, &intake, &thresholds, &clock) != 0) {
         return 1;

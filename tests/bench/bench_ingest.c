@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "bench.h"
+#include "bench_core.h"
 #include "core/hist.h"
 #include "core/intake.h"
 #include "io/connection.h"
@@ -133,15 +134,6 @@ static uint64_t count_bytes(const struct payload *payload, enum kind kind, unsig
     return took;
 }
 
-struct world {
-    struct registry registry;
-    struct ledger ledger;
-    struct counters counters;
-    struct intake intake;
-};
-
-static struct world world;
-
 static uint64_t ingest_samples(const struct payload *payload, enum kind kind, unsigned repeats)
 {
     uv_loop_t loop;
@@ -152,7 +144,7 @@ static uint64_t ingest_samples(const struct payload *payload, enum kind kind, un
     struct ucred nobody = {0};
     pid_t child;
     uv_loop_init(&loop);
-    if (ingest_init(&ingest, &loop, &world.intake, &options, &clock) != 0) {
+    if (ingest_init(&ingest, &loop, &intake, &options, &clock) != 0) {
         abort();
     }
     int fd = start_sender(payload, kind, repeats, &child);
@@ -180,15 +172,7 @@ int main(void)
     double taken[KINDS][BENCH_ROUNDS];
     double ratios[KINDS][BENCH_ROUNDS];
     double allocations[KINDS];
-    struct registry_options options = {
-        .window_ns = 300 * NS_PER_SECOND, .max_models = 1000, .hash_seed = 1};
-    hist_init_tables();
-    tally_init_tables();
-    if (registry_init(&world.registry, &options) != 0 || ledger_init(&world.ledger, 1) != 0) {
-        return 1;
-    }
-    world.intake = (struct intake){
-        .registry = &world.registry, .ledger = &world.ledger, .counters = &world.counters};
+    bench_core_init();
     for (unsigned kind = 0; kind < KINDS; kind++) {
         payloads[kind] = make_payload((enum kind)kind);
         (void)ingest_samples(&payloads[kind], (enum kind)kind,
@@ -203,13 +187,13 @@ int main(void)
             const struct payload *payload = &payloads[kind];
             repeats = SAMPLES / payload->samples;
             size_t before = mem_count_allocations();
-            uint64_t accepted = world.intake.accepted;
+            uint64_t accepted = intake.accepted;
             double samples = (double)repeats * payload->samples;
             taken[kind][round] =
                 (double)ingest_samples(payload, (enum kind)kind, repeats) / samples;
             ratios[kind][round] = taken[kind][round] / counted[round];
             allocations[kind] = (double)(mem_count_allocations() - before) / samples;
-            if (world.intake.accepted - accepted != (uint64_t)samples) {
+            if (intake.accepted - accepted != (uint64_t)samples) {
                 return 1;
             }
         }

@@ -71,7 +71,8 @@ class ExpositionCase(DaemonCase):
             if not moving.match(key[0]):
                 other = open_metrics.values[key]
                 self.assertTrue(value == other or (math.isnan(value) and math.isnan(other)), key)
-        self.assertEqual(set(plain.values), set(open_metrics.values))
+        # Text 0.0.4 has no rule for the target.
+        self.assertEqual(set(plain.values), {key for key in open_metrics.values if key[0] != "target_info"})
 
     def must_be_histograms(self, metrics, family):
         for labels, count in metrics.series(family + "_count"):
@@ -84,11 +85,14 @@ class ExpositionCase(DaemonCase):
 
 class TestExpositionContent(ExpositionCase):
     def test_exposition_of_an_idle_daemon(self):
-        metrics = self.must_be_sound(self.start())
+        daemon = self.start()
+        metrics = self.must_be_sound(daemon)
         for family, kind in MODEL_FAMILIES.items():
             self.assertEqual(metrics.types["acgs2_" + family], kind)
         self.assertEqual(metrics.get("dwelld_records_total", outcome="accepted", reason=""), 0)
         self.assertEqual(metrics.get("dwelld_records_total", outcome="rejected", reason="bad_syntax"), 0)
+        (target, _), = daemon.metrics(OPENMETRICS).series("target_info")
+        self.assertEqual(target["constitutional_hash"], HASH)
         (info, one), = metrics.series("acgs2_service_info")
         self.assertEqual(one, 1)
         self.assertEqual((info["service_name"], info["version"], info["constitutional_hash"]),

@@ -84,7 +84,8 @@ def layer(path):
     parts = path.split("/")
     if len(parts) > 2:
         return parts[1]
-    return "conf" if parts[1].startswith("conf") else parts[1].split(".")[0]
+    stem = parts[1].split(".")[0]
+    return stem.split("_")[0] if stem.startswith(("conf_", "main_")) else stem
 
 
 def core_headers_of_render(headers):

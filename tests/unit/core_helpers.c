@@ -96,6 +96,12 @@ struct registry_options core_options(void)
                                      .hash_seed = 42};
 }
 
+static void end_process(void *ctx, struct process *process)
+{
+    struct core *core = ctx;
+    metrics_end_process(core->metrics, process);
+}
+
 void core_open(struct core *core, const struct registry_options *options)
 {
     *core = (struct core){
@@ -106,13 +112,25 @@ void core_open(struct core *core, const struct registry_options *options)
         .wall_ns = UINT64_C(1700000000) * NS_PER_SECOND,
         .live_before = mem_count_live(),
         .registry = calloc(1, sizeof *core->registry),
+        .metrics = calloc(1, sizeof *core->metrics),
         .scratch = calloc(1, sizeof *core->scratch),
     };
     assert_non_null(core->registry);
+    assert_non_null(core->metrics);
     assert_non_null(core->scratch);
     assert_int_equal(registry_init(core->registry, options), 0);
+    struct metrics_options metrics = {.max_series = 1000,
+                                      .max_series_per_family = 100,
+                                      .max_label_bytes = 256,
+                                      .name_space = STR_LITERAL("acgs2"),
+                                      .hash_seed = options->hash_seed};
+    assert_int_equal(metrics_init(core->metrics, &metrics, &core->registry->limbo), 0);
+    core->processes.ctx = core;
+    core->processes.ended = end_process;
     assert_int_equal(ledger_init(&core->ledger, 7), 0);
     core->intake = (struct intake){.registry = core->registry,
+                                   .metrics = core->metrics,
+                                   .processes = &core->processes,
                                    .ledger = &core->ledger,
                                    .counters = &core->counters,
                                    .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2")};
@@ -121,8 +139,11 @@ void core_open(struct core *core, const struct registry_options *options)
 
 void core_close(struct core *core)
 {
+    processes_fini(&core->processes);
+    metrics_fini(core->metrics);
     registry_fini(core->registry);
     ledger_fini(&core->ledger);
+    free(core->metrics);
     free(core->registry);
     free(core->scratch);
     assert_int_equal(mem_count_live(), core->live_before);
@@ -133,6 +154,7 @@ void core_move(struct core *core, int64_t seconds)
     core->mono_ns += (uint64_t)seconds * NS_PER_SECOND;
     core->wall_ns += (uint64_t)seconds * NS_PER_SECOND;
     registry_set_time(core->registry, core->mono_ns, core->wall_ns);
+    metrics_set_time(core->metrics, core->mono_ns, core->wall_ns);
 }
 
 struct sample sample_of(const char *name, double ms)
@@ -418,4 +440,71 @@ void must_match_facts(const struct profile *profile, const struct facts *facts)
     for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
         must_be_near(profile->quantile_ms[q], facts->quantile[q], QUANTILE_TOLERANCE);
     }
+}
+
+/* --- clients' metrics -------------------------------------------------------------------------- */
+
+struct metric metric_of(enum metric_op op, const char *name, double value, const char *attributes)
+{
+    struct metric metric = {.name = str_of(name), .op = op, .value = value, .weight = 1};
+    while (*attributes != '\0') {
+        size_t key = strcspn(attributes, "=");
+        size_t len = strcspn(attributes + key + 1, ",");
+        metric.attributes[metric.attribute_count++] =
+            (struct label){{attributes, key}, {attributes + key + 1, len}};
+        attributes += key + 1 + len;
+        attributes += *attributes == ',';
+    }
+    return metric;
+}
+
+void must_count(struct core *core, const struct metric *metric, struct process *process)
+{
+    assert_int_equal(metrics_record(core->metrics, metric, process), 0);
+}
+
+static bool has_labels(const struct series_id *id, const char *labels)
+{
+    char text[1024] = "";
+    struct str name;
+    struct str value;
+    size_t len = 0;
+    for (const char *at = series_next_pair(id, NULL, &name, &value); at != NULL;
+         at = series_next_pair(id, at, &name, &value)) {
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s=%.*s", len > 0 ? "," : "",
+                                (int)name.len, name.ptr, (int)value.len, value.ptr);
+        assert_true(len < sizeof text);
+    }
+    return strcmp(text, labels) == 0;
+}
+
+static const union series_value *find_series(const struct core *core, const char *family,
+                                             const char *labels)
+{
+    for (uint32_t i = 0; i < core->metrics->family_count; i++) {
+        const struct series_set *set = &core->metrics->sets[i];
+        for (uint32_t place = 0; place < set->used; place++) {
+            const struct series_page *page = set->pages[place / SERIES_PER_PAGE];
+            if (str_is(set->family->shape.name, family) && series_is_shown(page, place) &&
+                has_labels(series_who(set, place), labels)) {
+                return &page->value[place % SERIES_PER_PAGE];
+            }
+        }
+    }
+    return NULL;
+}
+
+union series_value core_series(const struct core *core, const char *family, const char *labels)
+{
+    const union series_value *value = find_series(core, family, labels);
+    if (value == NULL) {
+        print_error("%s{%s} is not there\n", family, labels);
+    }
+    assert_non_null(value);
+    return *value;
+}
+
+bool core_has_series(const struct core *core, const char *family, const char *labels)
+{
+    return find_series(core, family, labels) != NULL;
 }

@@ -48,6 +48,8 @@ enum { CORE_SLOT_S = 50 };
 
 struct core {
     struct registry *registry;
+    struct metrics *metrics;
+    struct processes processes;
     struct ledger ledger;
     struct counters counters;
     struct intake intake;
@@ -110,5 +112,18 @@ void must_be_near(double got, double wanted, double tolerance);
 /* Count and extremes exactly, mean and deviation 1e-12 and a picosecond, quantiles
  * QUANTILE_TOLERANCE. */
 void must_match_facts(const struct profile *profile, const struct facts *facts);
+
+/* --- clients' metrics -------------------------------------------------------------------------- */
+
+/* A record with these attributes, "a=1,b=2"; the texts must outlive it. */
+struct metric metric_of(enum metric_op op, const char *name, double value, const char *attributes);
+
+/* Applies a record of nobody, or of a process. */
+void must_count(struct core *core, const struct metric *metric, struct process *process);
+
+/* The value of a shown series, by the name of its family and its labels, "a=1,b=2" in order of names.
+ * It must be there. */
+union series_value core_series(const struct core *core, const char *family, const char *labels);
+bool core_has_series(const struct core *core, const char *family, const char *labels);
 
 #endif

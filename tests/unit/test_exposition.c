@@ -15,15 +15,19 @@ enum { TEXT_BYTES_MAX = 64 << 20, LINES_MAX = 20000 };
 static const struct exposition_process process = {
     .resident_bytes = 5 << 20, .scrapes = 3, .http_errors = 1};
 
+static const struct label resource[] = {
+    {{"service_name", 12}, {"acgs2-agent-bus", 15}},
+    {{"k8s.pod", 7}, {"a \"b\"", 5}},
+};
+
 static struct exposition_options some_options(void)
 {
     return (struct exposition_options){
         .name_space = STR_LITERAL("acgs2"),
-        .service_name = STR_LITERAL("acgs2-agent-bus"),
-        .service_version = STR_LITERAL("2.0.0"),
+        .resource = resource,
+        .resource_count = sizeof resource / sizeof resource[0],
         .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2"),
         .dwelld_version = STR_LITERAL("0.1.0"),
-        .start_wall_ns = UINT64_C(1767225600) * NS_PER_SECOND,
         .label_keys = {STR_LITERAL("region"), STR_LITERAL("k8s.pod")},
         .label_key_count = 2,
     };
@@ -320,8 +324,9 @@ static void fill(struct core *core)
     fill_ledger(core);
     core->intake.accepted = 5;
     core->intake.rejected[ERR_ROW_RANGE] = 1;
-    core->intake.violation_count = 1;
-    core->intake.violations[0] = (struct intake_violations){"billing \"eu\"", 2};
+    struct metric violations = metric_of(METRIC_COUNT, "constitutional_violations", 2,
+                                         "service=billing \"eu\",violation_type=hash_mismatch");
+    must_count(core, &violations, NULL);
     timing_add(&core->counters.loop_lag, 400000);
     timing_add(&core->counters.loop_lag, 300000000);
 }
@@ -468,7 +473,7 @@ static void test_exposition_has_no_prefix_without_a_namespace(void **state)
     must_render(exposition, snapshot, EXPOSITION_OPENMETRICS, &text);
     must_be_well_formed(&text, EXPOSITION_OPENMETRICS);
     must_hold(&text, "model_inference_total{model_name=\"full\"} 3");
-    must_hold(&text, "# TYPE service info");
+    must_hold(&text, "# TYPE target info");
     buf_fini(&text);
     exposition_free(exposition);
     core_drop(&core, snapshot);

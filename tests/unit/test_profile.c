@@ -160,7 +160,7 @@ static void drive(const struct golden_case *golden)
     unsigned unnamed = 0;
     struct peer peer;
     struct peer_events events = {.ctx = &refused, .rejected = refuse};
-    peer_init(&peer, &core.intake, &events);
+    peer_init(&peer, &core.intake, &events, 0);
     struct record_sink sink = peer_sink(&peer);
     peer_begin(&peer);
     for (size_t i = 0; i < golden->row_count; i++) {

@@ -27,8 +27,8 @@ static void test_snapshot_carries_everything_of_its_moment(void **state)
     must_record(&core, &sample);
     core.intake.accepted = 2;
     core.intake.rejected[err_row(ERR_RANGE)] = 3;
-    core.intake.violation_count = 1;
-    core.intake.violations[0] = (struct intake_violations){.service = "s", .count = 4};
+    struct metric metric = metric_of(METRIC_COUNT, "c", 4, "a=1");
+    must_count(&core, &metric, NULL);
     core.ledger.view.unledgered = 5;
     core.ledger.view.all.sent = 6;
     core.counters.value[COUNTER_SCRAPES] = 7;
@@ -42,14 +42,16 @@ static void test_snapshot_carries_everything_of_its_moment(void **state)
     assert_true(snapshot->thresholds.cpu_compute_threshold_percent == 50);
     assert_int_equal(snapshot->accepted, 2);
     assert_int_equal(snapshot->rejected[err_row(ERR_RANGE)], 3);
-    assert_int_equal(snapshot->violation_count, 1);
-    assert_string_equal(snapshot->violations[0].service, "s");
+    assert_int_equal(snapshot->metrics.family_count, 1);
+    assert_true(snapshot->metrics.families[0].pages[0]->value[0].number == 4);
     assert_int_equal(snapshot->ledger.all.sent, 6);
     assert_int_equal(snapshot->counters.value[COUNTER_SCRAPES], 7);
     assert_int_equal(snapshot->counters.value[COUNTER_MODELS], 2);
     assert_int_equal(snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES], 1);
     assert_int_equal(snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS], 5);
     /* And nothing of what comes after. */
+    must_count(&core, &metric, NULL);
+    assert_true(snapshot->metrics.families[0].pages[0]->value[0].number == 4);
     core.intake.accepted = 100;
     core.counters.value[COUNTER_SCRAPES] = 100;
     core.ledger.view.all.sent = 100;

@@ -1,0 +1,769 @@
+/*
+ * Happy path of a record
+ *   1. way       a spelling that came lately leads to the series: go on at 5
+ *   2. family    by the name that metric_name makes; a new name makes a family
+ *   3. key       the attributes in one order (metric_key)
+ *   4. series    by the key; a new key makes a series
+ *   5. apply     to the page that is ours to write: a number, buckets, a part of a gauge
+ *   6. keep      the way of the spelling
+ *
+ * What can fail: the name (no text, or another's); the attributes; a ceiling, which leads to the
+ * family's overflow series; memory. Whatever fails, nothing was counted.
+ *
+ * A series ends in two steps: hide puts it at the end of `endings`, and metrics_tick gives its place
+ * back METRICS_HIDDEN_SECONDS later, unless a record came and showed it again.
+ *
+ *     shown --- idle, or nobody left ---> hidden --- 60 s ---> gone
+ *       ^                                   |
+ *       +------------- a record ------------+
+ *
+ * The hash table is open addressing with linear probing, at most half full; what is removed is closed
+ * up by moving what follows (Knuth, The Art of Computer Programming 3, 6.4, algorithm R).
+ */
+#include "core/metrics.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+
+#define XXH_INLINE_ALL /* header only: nothing to link */
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "core/metric_name.h"
+
+struct metrics_cell {
+    struct series_id *id; /* NULL: free; the set owns it */
+    uint64_t hash;
+};
+
+struct metrics_ending {
+    struct metrics_ending *next;
+    uint64_t due_seconds;
+    uint64_t serial;
+    uint32_t family;
+    uint32_t place;
+};
+
+/* Where a record is counted. */
+struct target {
+    struct series_set *set;
+    uint32_t place;
+    bool overflow;
+};
+
+enum { FIRST_FAMILIES = 32, SAMPLE_NAMES_MAX = METRICS_FAMILIES_MAX * FAMILY_SUFFIXES };
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static uint32_t cells_for(uint32_t max_series)
+{
+    uint32_t cells = 1024;
+    while (cells / 2 < max_series && cells < UINT32_C(1) << 31) {
+        cells *= 2;
+    }
+    return cells;
+}
+
+int metrics_init(struct metrics *metrics, const struct metrics_options *options,
+                 struct limbo *limbo)
+{
+    uint32_t cells = cells_for(options->max_series);
+    metrics->options = *options;
+    metrics->limbo = limbo;
+    metrics->cell_mask = cells - 1;
+    metrics->next_serial = 1;
+    metrics->endings_tail = &metrics->endings;
+    metrics->cells = mem_zalloc(cells, sizeof *metrics->cells);
+    if (metrics->cells == NULL || ways_init(&metrics->ways, options->hash_seed) != 0 ||
+        names_init(&metrics->names, METRICS_FAMILIES_MAX, options->hash_seed) != 0 ||
+        names_init(&metrics->samples, SAMPLE_NAMES_MAX, options->hash_seed) != 0) {
+        metrics_fini(metrics);
+        return ERR_NOMEM;
+    }
+    return 0;
+}
+
+static void drop_all_parts(struct metrics *metrics, struct series_set *set)
+{
+    for (uint32_t place = 0; set->parts != NULL && place < set->used; place++) {
+        part_drop_all(&metrics->parts, &set->parts[place]);
+    }
+}
+
+void metrics_fini(struct metrics *metrics)
+{
+    for (uint32_t i = 0; i < metrics->family_count; i++) {
+        struct family *family = (struct family *)(uintptr_t)metrics->sets[i].family; /* ends here */
+        drop_all_parts(metrics, &metrics->sets[i]);
+        series_fini(&metrics->sets[i], metrics->limbo);
+        family_free(family);
+    }
+    while (metrics->endings != NULL) {
+        struct metrics_ending *ending = metrics->endings;
+        metrics->endings = ending->next;
+        mem_free(ending);
+    }
+    mem_free(metrics->sets);
+    mem_free(metrics->overflow);
+    mem_free(metrics->cells);
+    names_fini(&metrics->names);
+    names_fini(&metrics->samples);
+    ways_fini(&metrics->ways);
+    *metrics = (struct metrics){0};
+}
+
+void metrics_set_time(struct metrics *metrics, uint64_t mono_ns, uint64_t wall_ns)
+{
+    metrics->now_seconds = mono_ns / NS_PER_SECOND;
+    metrics->wall_ns = wall_ns;
+}
+
+/* --- families ---------------------------------------------------------------------------------- */
+
+static bool begins_with(struct str text, struct str start)
+{
+    return text.len >= start.len && memcmp(text.ptr, start.ptr, start.len) == 0;
+}
+
+/* Names of the daemon itself: dwelld_…, target, and <namespace>_model_…, <namespace>_budget_…. */
+static bool is_ours(const struct metrics *metrics, struct str name)
+{
+    struct str space = metrics->options.name_space;
+    if (begins_with(name, STR_LITERAL("dwelld_")) || str_is(name, "target")) {
+        return true;
+    }
+    if (space.len > 0) {
+        if (!begins_with(name, space) || name.len == space.len || name.ptr[space.len] != '_') {
+            return false;
+        }
+        name = (struct str){name.ptr + space.len + 1, name.len - space.len - 1};
+    }
+    return begins_with(name, STR_LITERAL("model_")) || begins_with(name, STR_LITERAL("budget_"));
+}
+
+/* Room for the longest name and suffix. */
+struct sample_name {
+    size_t len;
+    char text[METRIC_NAME_MAX + sizeof "_created"];
+};
+
+static struct str name_sample(const struct family_shape *shape, const char *suffix,
+                              struct sample_name *ret)
+{
+    size_t suffix_len = strlen(suffix);
+    memcpy(ret->text, shape->name.ptr, shape->name.len);
+    memcpy(ret->text + shape->name.len, suffix, suffix_len);
+    ret->len = shape->name.len + suffix_len;
+    return (struct str){ret->text, ret->len};
+}
+
+/* Whether the family's name, or that of one of its samples, is anybody's: a counter x cannot be beside
+ * a gauge x_created. */
+static bool is_taken(const struct metrics *metrics, const struct family_shape *shape)
+{
+    const char *const *suffixes = family_suffixes[shape->type];
+    bool taken = is_ours(metrics, shape->name) ||
+                 names_find(&metrics->names, shape->name) != NAMES_NONE ||
+                 names_find(&metrics->samples, shape->name) != NAMES_NONE;
+    for (unsigned i = 0; !taken && suffixes[i] != NULL; i++) {
+        struct sample_name sample;
+        struct str name = name_sample(shape, suffixes[i], &sample);
+        taken = names_find(&metrics->samples, name) != NAMES_NONE ||
+                names_find(&metrics->names, name) != NAMES_NONE;
+    }
+    return taken;
+}
+
+static int reserve_families(struct metrics *metrics)
+{
+    if (metrics->family_count < metrics->family_room) {
+        return 0;
+    }
+    uint32_t room = metrics->family_room == 0 ? FIRST_FAMILIES : metrics->family_room * 2;
+    struct series_set *sets = mem_realloc(metrics->sets, room * sizeof *sets);
+    metrics->sets = sets == NULL ? metrics->sets : sets;
+    uint32_t *overflow = mem_realloc(metrics->overflow, room * sizeof *overflow);
+    metrics->overflow = overflow == NULL ? metrics->overflow : overflow;
+    if (sets == NULL || overflow == NULL) {
+        return ERR_NOMEM;
+    }
+    metrics->family_room = room;
+    return 0;
+}
+
+/* The family's own name comes last: it is what leads to the family. Sample names that were taken before
+ * memory ran out stay taken, and the family is refused from then on. */
+static int take_names(struct metrics *metrics, const struct family_shape *shape)
+{
+    const char *const *suffixes = family_suffixes[shape->type];
+    int err = 0;
+    for (unsigned i = 0; err == 0 && suffixes[i] != NULL; i++) {
+        struct sample_name sample;
+        err = names_add(&metrics->samples, name_sample(shape, suffixes[i], &sample),
+                        metrics->family_count);
+    }
+    return err != 0 ? err : names_add(&metrics->names, shape->name, metrics->family_count);
+}
+
+int metrics_declare(struct metrics *metrics, const struct family_shape *shape)
+{
+    if (is_taken(metrics, shape)) {
+        return ERR_CONFLICT;
+    }
+    if (metrics->family_count == METRICS_FAMILIES_MAX) {
+        return ERR_LIMIT;
+    }
+    struct family *family =
+        reserve_families(metrics) == 0 ? family_new(shape, metrics->family_count) : NULL;
+    int err = family == NULL ? ERR_NOMEM : take_names(metrics, shape);
+    if (err != 0) {
+        family_free(family);
+        return err;
+    }
+    series_init(&metrics->sets[metrics->family_count], family);
+    metrics->overflow[metrics->family_count] = 0;
+    metrics->family_count++;
+    return 0;
+}
+
+static int make_family(struct metrics *metrics, const struct metric *metric,
+                       const struct metric_name *name)
+{
+    struct str text = {name->text, name->len};
+    struct family_shape shape = {
+        .name = text,
+        .source = {name->source, name->source_len},
+        .unit = {name->text + name->len - name->unit_len, name->unit_len},
+        .type = family_type_of(metric->op),
+        .aggregation = metric->aggregation,
+    };
+    if (shape.type == FAMILY_HISTOGRAM) {
+        const struct family_bounds *bounds = family_usual_bounds(shape.unit);
+        shape.bounds = bounds->bound;
+        shape.bound_count = bounds->count;
+        shape.native = true;
+    }
+    return metrics_declare(metrics, &shape);
+}
+
+/* A family that nobody declared is the first record's: later ones must mean the same by the name. */
+static int check_family(const struct family_shape *shape, const struct metric *metric,
+                        const struct metric_name *name)
+{
+    if (shape->type != family_type_of(metric->op)) {
+        return ERR_CONFLICT;
+    }
+    bool same = shape->declared ||
+                (str_equal(shape->source, (struct str){name->source, name->source_len}) &&
+                 (shape->aggregation == metric->aggregation || shape->type != FAMILY_GAUGE ||
+                  metric->aggregation == AGGREGATION_UNSAID));
+    return same ? 0 : ERR_CONFLICT;
+}
+
+static int find_family(struct metrics *metrics, const struct metric *metric,
+                       struct series_set **ret_set, double *ret_scale)
+{
+    struct metric_name name;
+    int err = metric_name_make(metric->name, metric->unit, metric->op, &name);
+    if (err != 0) {
+        return err;
+    }
+    uint32_t number = names_find(&metrics->names, (struct str){name.text, name.len});
+    if (number == NAMES_NONE) {
+        number = metrics->family_count;
+        err = make_family(metrics, metric, &name);
+    } else {
+        err = check_family(&metrics->sets[number].family->shape, metric, &name);
+    }
+    if (err == 0) {
+        *ret_set = &metrics->sets[number];
+        *ret_scale = name.scale;
+    }
+    return err;
+}
+
+/* --- series ------------------------------------------------------------------------------------ */
+
+static uint64_t hash_of(const struct metrics *metrics, uint32_t family,
+                        const struct metric_key *key)
+{
+    return XXH3_64bits_withSeed(
+        key->pairs, key->len, metrics->options.hash_seed ^ (family * UINT64_C(0x9E3779B97F4A7C15)));
+}
+
+static bool is_cell_of(const struct metrics_cell *cell, uint64_t hash, uint32_t family,
+                       const struct metric_key *key)
+{
+    return cell->hash == hash && cell->id->family == family && cell->id->len == key->len &&
+           memcmp(cell->id->pairs, key->pairs, key->len) == 0;
+}
+
+/* The cell of a key, or the free one where it would be. There is always a free one. */
+static struct metrics_cell *find_cell(const struct metrics *metrics, uint64_t hash, uint32_t family,
+                                      const struct metric_key *key)
+{
+    for (uint32_t at = (uint32_t)hash;; at++) {
+        struct metrics_cell *cell = &metrics->cells[at & metrics->cell_mask];
+        if (cell->id == NULL || is_cell_of(cell, hash, family, key)) {
+            return cell;
+        }
+    }
+}
+
+static uint32_t cell_of(const struct metrics *metrics, const struct series_id *id)
+{
+    uint32_t at = (uint32_t)id->hash & metrics->cell_mask;
+    while (metrics->cells[at].id != id) {
+        at = (at + 1) & metrics->cell_mask;
+    }
+    return at;
+}
+
+static void close_cell(struct metrics *metrics, uint32_t hole)
+{
+    uint32_t mask = metrics->cell_mask;
+    for (uint32_t at = (hole + 1) & mask; metrics->cells[at].id != NULL; at = (at + 1) & mask) {
+        uint32_t home = (uint32_t)metrics->cells[at].hash & mask;
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            metrics->cells[hole] = metrics->cells[at];
+            hole = at;
+        }
+    }
+    metrics->cells[hole] = (struct metrics_cell){0};
+    metrics->series_count--;
+}
+
+static struct series_id *new_id(struct metrics *metrics, uint32_t family, uint64_t hash,
+                                const struct metric_key *key)
+{
+    struct series_id *id = mem_alloc(sizeof *id + key->len);
+    if (id != NULL) {
+        *id = (struct series_id){.hash = hash,
+                                 .serial = metrics->next_serial++,
+                                 .created_wall_ns = metrics->wall_ns,
+                                 .family = family,
+                                 .pair_count = key->pair_count,
+                                 .len = (uint32_t)key->len};
+        memcpy(id->pairs, key->pairs, key->len);
+    }
+    return id;
+}
+
+/* Takes the id. */
+static int add_series(struct metrics *metrics, struct series_set *set, struct series_id *id)
+{
+    int err = id == NULL ? ERR_NOMEM : series_add(set, id, metrics->limbo);
+    if (err != 0) {
+        mem_free(id);
+    }
+    return err;
+}
+
+/* The series for what goes past a ceiling. It is in no cell: no key leads to it. */
+static int find_overflow(struct metrics *metrics, struct series_set *set, struct target *ret)
+{
+    uint32_t family = set->family->number;
+    if (metrics->overflow[family] == 0) {
+        metric_key_overflow(&metrics->key);
+        struct series_id *id = new_id(metrics, family, 0, &metrics->key);
+        int err = add_series(metrics, set, id);
+        if (err != 0) {
+            return err;
+        }
+        metrics->overflow[family] = 1 + id->place;
+    }
+    metrics->overflowed++;
+    *ret = (struct target){set, metrics->overflow[family] - 1, true};
+    return 0;
+}
+
+static bool is_full(const struct metrics *metrics, const struct series_set *set)
+{
+    uint32_t overflow = metrics->overflow[set->family->number] != 0;
+    return metrics->series_count >= metrics->options.max_series ||
+           set->count - overflow >= metrics->options.max_series_per_family;
+}
+
+static int find_series(struct metrics *metrics, struct series_set *set, const struct metric *metric,
+                       const struct process *process, struct target *ret)
+{
+    const struct family_shape *shape = &set->family->shape;
+    struct metric_key *key = &metrics->key;
+    uint32_t family = set->family->number;
+    bool own = shape->aggregation == AGGREGATION_PER_PID && process != NULL;
+    int outcome = metric_key_make(shape, metric, metrics->options.max_label_bytes,
+                                  own ? process->said_pid : 0, key);
+    if (outcome < 0) {
+        return outcome;
+    }
+    if (outcome == METRIC_KEY_OVERFLOW) {
+        return find_overflow(metrics, set, ret);
+    }
+    uint64_t hash = hash_of(metrics, family, key);
+    struct metrics_cell *cell = find_cell(metrics, hash, family, key);
+    if (cell->id == NULL) {
+        if (is_full(metrics, set)) {
+            return find_overflow(metrics, set, ret);
+        }
+        struct series_id *id = new_id(metrics, family, hash, key);
+        int err = add_series(metrics, set, id);
+        if (err != 0) {
+            return err;
+        }
+        *cell = (struct metrics_cell){id, hash};
+        metrics->series_count++;
+    }
+    *ret = (struct target){set, cell->id->place, false};
+    return 0;
+}
+
+/* --- applying ---------------------------------------------------------------------------------- */
+
+static void hide(struct metrics *metrics, struct series_set *set, uint32_t place);
+
+static struct part_owner owner_of(const struct target *target, struct process *process)
+{
+    return (struct part_owner){&target->set->parts[target->place], target->set->family->number,
+                               target->place, process};
+}
+
+/* Drops a process's part, and with it the series when that was the last reason for it. */
+static void drop_part(struct metrics *metrics, struct part *part)
+{
+    struct series_set *set = &metrics->sets[part->family];
+    enum aggregation aggregation = set->family->shape.aggregation;
+    uint32_t place = part->place;
+    part_drop(&metrics->parts, part);
+    const struct part *first = set->parts[place];
+    bool stays = aggregation == AGGREGATION_UNSAID || aggregation == AGGREGATION_SUM;
+    if (set->family->shape.type == FAMILY_INFO || !stays) {
+        if (first == NULL) {
+            hide(metrics, set, place);
+            return;
+        }
+    }
+    struct series_page *page = series_own(set, place, metrics->limbo);
+    if (page != NULL && set->family->shape.type == FAMILY_GAUGE) {
+        page->value[place % SERIES_PER_PAGE].number = part_fold(first, aggregation);
+    }
+}
+
+/* What a process says of itself replaces what it said before. */
+static int say(struct metrics *metrics, const struct target *target, struct process *process)
+{
+    struct part_owner owner = owner_of(target, process);
+    struct part *said;
+    int err = part_take(&metrics->parts, &owner, &said);
+    struct part *next;
+    for (struct part *part = err != 0 || process == NULL ? NULL : process->parts; part != NULL;
+         part = next) {
+        next = part->next_own;
+        if (part->family == owner.family && part->place != owner.place) {
+            drop_part(metrics, part);
+        }
+    }
+    return err;
+}
+
+static int apply_to_gauge(struct metrics *metrics, const struct target *target, enum metric_op op,
+                          double value, struct process *process, double *number)
+{
+    struct part_owner owner = owner_of(target, process);
+    enum aggregation aggregation = target->set->family->shape.aggregation;
+    return part_apply(&metrics->parts, &owner, aggregation, op, value, *number, number);
+}
+
+static int change(struct metrics *metrics, const struct target *target, enum metric_op op,
+                  double value, uint64_t weight, struct process *process)
+{
+    struct series_set *set = target->set;
+    struct series_page *page = series_own(set, target->place, metrics->limbo);
+    if (page == NULL) {
+        return ERR_NOMEM;
+    }
+    union series_value *at = &page->value[target->place % SERIES_PER_PAGE];
+    int err = 0;
+    switch (op) {
+    case METRIC_COUNT:
+        at->number = fmin(at->number + value, DBL_MAX);
+        break;
+    case METRIC_OBSERVE:
+        err = buckets_add(&at->buckets, set->family->shape.bounds, value, weight, metrics->limbo);
+        break;
+    case METRIC_SET:
+    case METRIC_ADD:
+        err = apply_to_gauge(metrics, target, op, value, process, &at->number);
+        break;
+    case METRIC_INFO:
+        err = say(metrics, target, process);
+        at->number = err == 0 ? 1 : at->number;
+        break;
+    case METRIC_OP_COUNT:
+        break;
+    }
+    if (err == 0) {
+        series_show(page, target->place, true);
+        if (set->touched != NULL) {
+            set->touched[target->place] = (uint32_t)metrics->now_seconds;
+        }
+    }
+    return err;
+}
+
+/* The exemplars of the counters in a page, as ones that may be written. */
+static struct exemplar_set *own_exemplars(struct metrics *metrics, struct series_page *page)
+{
+    struct exemplar_set *old = page->exemplars;
+    if (old != NULL && old->block.epoch > metrics->limbo->shared_epoch) {
+        return old;
+    }
+    size_t size = sizeof *old + SERIES_PER_PAGE * sizeof old->marks[0];
+    struct exemplar_set *fresh = mem_zalloc(1, size);
+    if (fresh == NULL) {
+        return NULL;
+    }
+    if (old != NULL) {
+        memcpy(fresh, old, size);
+        limbo_retire(metrics->limbo, &old->block);
+    }
+    fresh->block.epoch = metrics->limbo->epoch;
+    page->exemplars = fresh;
+    return fresh;
+}
+
+/* After a change, so the page is ours. An exemplar that finds no memory costs no count. */
+static void mark(struct metrics *metrics, const struct target *target, const struct metric *metric,
+                 double value)
+{
+    struct exemplar_mark mark = {.set = true,
+                                 .has_span_id = (metric->has & METRIC_HAS_SPAN_ID) != 0,
+                                 .value = value,
+                                 .wall_ns = (metric->has & METRIC_HAS_TIMESTAMP) != 0
+                                                ? metric->timestamp_wall_ns
+                                                : metrics->wall_ns};
+    struct series_page *page = target->set->pages[target->place / SERIES_PER_PAGE];
+    uint32_t slot = target->place % SERIES_PER_PAGE;
+    bool kept = true;
+    memcpy(mark.trace_id, metric->trace_id, sizeof mark.trace_id);
+    memcpy(mark.span_id, metric->span_id, sizeof mark.span_id);
+    if (metric->op == METRIC_OBSERVE) {
+        kept = buckets_mark(page->value[slot].buckets, target->set->family->shape.bounds, &mark,
+                            metrics->limbo) == 0;
+    } else if (metric->op == METRIC_COUNT) {
+        struct exemplar_set *exemplars = own_exemplars(metrics, page);
+        kept = exemplars != NULL;
+        if (kept) {
+            exemplars->marks[slot] = mark;
+        }
+    }
+    metrics->lost_exemplars += !kept;
+}
+
+static void keep_way(struct metrics *metrics, const struct target *target,
+                     const struct metric *metric, double scale)
+{
+    bool constant =
+        !target->overflow && target->set->family->shape.aggregation != AGGREGATION_PER_PID;
+    if (constant) {
+        struct way way = {.family = target->set->family->number,
+                          .place = target->place,
+                          .op = (uint8_t)metric->op,
+                          .scale = scale};
+        ways_keep(&metrics->ways, &metric->spelling, &way);
+    }
+}
+
+static int locate(struct metrics *metrics, const struct metric *metric,
+                  const struct process *process, struct target *ret_target, double *ret_scale)
+{
+    struct series_set *set;
+    int err = find_family(metrics, metric, &set, ret_scale);
+    return err != 0 ? err : find_series(metrics, set, metric, process, ret_target);
+}
+
+int metrics_record(struct metrics *metrics, const struct metric *metric, struct process *process)
+{
+    struct target target;
+    double scale;
+    int err = locate(metrics, metric, process, &target, &scale);
+    if (err != 0) {
+        return err;
+    }
+    double value = metric->value * scale;
+    err = change(metrics, &target, metric->op, value, metric->weight, process);
+    if (err != 0) {
+        metrics->overflowed -= target.overflow;
+        return err;
+    }
+    if ((metric->has & METRIC_HAS_TRACE_ID) != 0) {
+        mark(metrics, &target, metric, value);
+    }
+    if (metric->spelling.format != SPELLING_NONE) {
+        keep_way(metrics, &target, metric, scale);
+    }
+    return 0;
+}
+
+int metrics_start(struct metrics *metrics, const struct metric *metric)
+{
+    struct target target;
+    double scale;
+    return locate(metrics, metric, NULL, &target, &scale);
+}
+
+bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, double value,
+                     uint64_t weight, struct process *process)
+{
+    const struct way *way = ways_find(&metrics->ways, spelling);
+    if (way == NULL) {
+        return false;
+    }
+    struct target target = {&metrics->sets[way->family], way->place, false};
+    return change(metrics, &target, (enum metric_op)way->op, value * way->scale, weight, process) ==
+           0;
+}
+
+/* --- ends -------------------------------------------------------------------------------------- */
+
+/* Without memory the series stays; an idle one is tried again. */
+static void hide(struct metrics *metrics, struct series_set *set, uint32_t place)
+{
+    struct metrics_ending *ending = mem_alloc(sizeof *ending);
+    struct series_page *page = ending == NULL ? NULL : series_own(set, place, metrics->limbo);
+    if (page == NULL) {
+        mem_free(ending);
+        return;
+    }
+    series_show(page, place, false);
+    *ending = (struct metrics_ending){.due_seconds = metrics->now_seconds + METRICS_HIDDEN_SECONDS,
+                                      .serial = series_who(set, place)->serial,
+                                      .family = set->family->number,
+                                      .place = place};
+    *metrics->endings_tail = ending;
+    metrics->endings_tail = &ending->next;
+}
+
+void metrics_end_process(struct metrics *metrics, struct process *process)
+{
+    while (process->parts != NULL) {
+        drop_part(metrics, process->parts);
+    }
+}
+
+static bool is_overflow(const struct metrics *metrics, uint32_t family, uint32_t place)
+{
+    return metrics->overflow[family] == 1 + place;
+}
+
+/* Gives the place back, if the series is still the one that was hidden. */
+static void end(struct metrics *metrics, const struct metrics_ending *ending)
+{
+    struct series_set *set = &metrics->sets[ending->family];
+    const struct series_page *page = set->pages[ending->place / SERIES_PER_PAGE];
+    const struct series_id *id = series_who(set, ending->place);
+    if (id == NULL || id->serial != ending->serial || series_is_shown(page, ending->place)) {
+        return;
+    }
+    bool overflow = is_overflow(metrics, ending->family, ending->place);
+    uint32_t cell = overflow ? 0 : cell_of(metrics, id);
+    if (series_remove(set, ending->place, metrics->limbo) != 0) {
+        return; /* without memory it stays as it is: hidden, and found by a record */
+    }
+    if (overflow) {
+        metrics->overflow[ending->family] = 0;
+    } else {
+        close_cell(metrics, cell);
+    }
+    if (set->parts != NULL) {
+        part_drop_all(&metrics->parts, &set->parts[ending->place]);
+    }
+    ways_forget(&metrics->ways);
+}
+
+static void give_back(struct metrics *metrics)
+{
+    for (unsigned i = 0; i < METRICS_TICK_ENDS && metrics->endings != NULL &&
+                         metrics->endings->due_seconds <= metrics->now_seconds;
+         i++) {
+        struct metrics_ending *ending = metrics->endings;
+        metrics->endings = ending->next;
+        if (metrics->endings == NULL) {
+            metrics->endings_tail = &metrics->endings;
+        }
+        end(metrics, ending);
+        mem_free(ending);
+    }
+}
+
+static void hide_if_idle(struct metrics *metrics, struct series_set *set, uint32_t place)
+{
+    uint64_t idle = (uint32_t)metrics->now_seconds - set->touched[place];
+    const struct series_page *page = set->pages[place / SERIES_PER_PAGE];
+    if (series_is_shown(page, place) && idle >= set->family->shape.expire_seconds) {
+        hide(metrics, set, place);
+    }
+}
+
+static void look_for_idle(struct metrics *metrics)
+{
+    unsigned left = METRICS_TICK_PLACES;
+    for (uint32_t families = metrics->family_count; families > 0 && left > 0; families--) {
+        if (metrics->tick_family >= metrics->family_count) {
+            metrics->tick_family = 0;
+            metrics->tick_place = 0;
+        }
+        struct series_set *set = &metrics->sets[metrics->tick_family];
+        for (; set->touched != NULL && metrics->tick_place < set->used && left > 0; left--) {
+            hide_if_idle(metrics, set, metrics->tick_place++);
+        }
+        if (set->touched == NULL || metrics->tick_place >= set->used) {
+            metrics->tick_family++;
+            metrics->tick_place = 0;
+        }
+    }
+}
+
+void metrics_tick(struct metrics *metrics)
+{
+    look_for_idle(metrics);
+    give_back(metrics);
+}
+
+/* --- views ------------------------------------------------------------------------------------- */
+
+int metrics_freeze(const struct metrics *metrics, struct metrics_view *ret)
+{
+    size_t pages = 0;
+    for (uint32_t i = 0; i < metrics->family_count; i++) {
+        pages += metrics->sets[i].page_count;
+    }
+    struct family_view *families = mem_alloc(metrics->family_count * sizeof *families +
+                                             pages * sizeof(struct series_page *) + 1);
+    if (families == NULL) {
+        return ERR_NOMEM;
+    }
+    const struct series_page **at =
+        (const struct series_page **)(void *)(families + metrics->family_count);
+    for (uint32_t i = 0; i < metrics->family_count; i++) {
+        const struct series_set *set = &metrics->sets[i];
+        families[i] = (struct family_view){set->family, set->page_count, at};
+        for (uint32_t page = 0; page < set->page_count; page++) {
+            *at++ = set->pages[page];
+        }
+    }
+    *ret = (struct metrics_view){metrics->family_count, families};
+    return 0;
+}
+
+size_t metrics_bytes(const struct metrics *metrics)
+{
+    size_t bytes = metrics->family_room * (sizeof *metrics->sets + sizeof *metrics->overflow) +
+                   metrics->parts.count * sizeof(struct part);
+    for (uint32_t i = 0; i < metrics->family_count; i++) {
+        bytes += sizeof *metrics->sets[i].family + series_bytes(&metrics->sets[i]);
+    }
+    return bytes;
+}

@@ -1,0 +1,105 @@
+/*
+ * The clients' metrics: from records to families and series. Families are declared at the start or made
+ * by the first record of a name; series are made on first use, up to ceilings past which records go to
+ * one overflow series of their family, and end when their family or their process says so.
+ * It does not decode, render or watch processes. Loop thread only; readers get a view.
+ */
+#ifndef DWELL_CORE_METRICS_H
+#define DWELL_CORE_METRICS_H
+
+#include "core/metric_key.h"
+#include "core/names.h"
+#include "core/part.h"
+#include "core/series.h"
+#include "core/ways.h"
+
+enum {
+    METRICS_FAMILIES_MAX = 4096,
+    METRICS_HIDDEN_SECONDS = 60, /* between the two steps in which a series ends */
+    METRICS_TICK_PLACES = 8192,  /* places looked at in one tick */
+    METRICS_TICK_ENDS = 4096,    /* series given back in one tick */
+};
+
+struct metrics_options {
+    uint32_t max_series; /* in all, without the overflow series */
+    uint32_t max_series_per_family;
+    uint32_t max_label_bytes;
+    struct str name_space; /* of the daemon's own families, whose names are taken; borrowed */
+    uint64_t hash_seed;
+};
+
+struct metrics {
+    struct metrics_options options;
+    struct limbo *limbo;     /* shared with the models' registry: one epoch for all */
+    struct series_set *sets; /* by family */
+    uint32_t family_count;
+    uint32_t family_room;
+    uint32_t *overflow;         /* by family: 1 + place of the overflow series, 0 without one */
+    struct names names;         /* of families */
+    struct names samples;       /* of their samples */
+    struct metrics_cell *cells; /* the hash table of series, see metrics.c */
+    uint32_t cell_mask;
+    uint32_t series_count; /* in the table */
+    uint64_t next_serial;
+    struct ways ways;
+    struct part_pool parts;
+    struct metrics_ending *endings; /* oldest first: hidden series that will be given back */
+    struct metrics_ending **endings_tail;
+    uint32_t tick_family, tick_place; /* where the last look for idle series ended */
+    uint64_t now_seconds;             /* monotonic */
+    uint64_t wall_ns;
+    uint64_t overflowed;     /* records that went to overflow series */
+    uint64_t lost_exemplars; /* for want of memory */
+    struct metric_key key;   /* of the record at hand */
+};
+
+/* Returns 0 or ERR_NOMEM. The struct is large, and must be zero: static, or from mem_zalloc. */
+int metrics_init(struct metrics *metrics, const struct metrics_options *options,
+                 struct limbo *limbo);
+void metrics_fini(struct metrics *metrics);
+
+/* The present time. */
+void metrics_set_time(struct metrics *metrics, uint64_t mono_ns, uint64_t wall_ns);
+
+/* Makes a family. Returns 0; ERR_CONFLICT when the name, or one of a sample of it, is taken; ERR_LIMIT,
+ * ERR_NOMEM. */
+int metrics_declare(struct metrics *metrics, const struct family_shape *shape);
+
+/* Makes a series of a declared family, at 0, before anybody counts in it. Attributes as in a record.
+ * Returns 0 or an error as metrics_record does. */
+int metrics_start(struct metrics *metrics, const struct metric *metric);
+
+/* Applies a record of a process, or of nobody. Returns 0; ERR_NAME, ERR_CONFLICT, ERR_LABELS,
+ * ERR_DUPLICATE_KEY, ERR_LIMIT (families, parts), ERR_NOMEM. */
+int metrics_record(struct metrics *metrics, const struct metric *metric, struct process *process);
+
+/* The same for a spelling that came before; false when it is not known, or memory is missing: the
+ * record must then be read. */
+bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, double value,
+                     uint64_t weight, struct process *process);
+
+/* What belongs to a process ends with it. */
+void metrics_end_process(struct metrics *metrics, struct process *process);
+
+/* To be called about once a second: ends idle series, gives places back; a bounded piece of it. */
+void metrics_tick(struct metrics *metrics);
+
+/* What a snapshot holds: for each family its pages. */
+struct metrics_view {
+    uint32_t family_count;
+    struct family_view *families; /* owned: one piece of memory */
+};
+
+struct family_view {
+    const struct family *family;
+    uint32_t page_count;
+    const struct series_page *const *pages;
+};
+
+/* Takes the view; the limbo must have been frozen. Returns 0 or ERR_NOMEM. */
+int metrics_freeze(const struct metrics *metrics, struct metrics_view *ret);
+
+/* Heap bytes behind all of it. */
+size_t metrics_bytes(const struct metrics *metrics);
+
+#endif

@@ -1,0 +1,74 @@
+#include "core/ways.h"
+
+#define XXH_INLINE_ALL /* header only: nothing to link */
+#include <xxhash.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+_Static_assert((WAYS & (WAYS - 1)) == 0, "a power of two");
+
+int ways_init(struct ways *ways, uint64_t seed)
+{
+    *ways = (struct ways){.seed = seed, .generation = 1};
+    ways->places = mem_zalloc(WAYS, sizeof *ways->places);
+    return ways->places == NULL ? ERR_NOMEM : 0;
+}
+
+void ways_fini(struct ways *ways)
+{
+    mem_free(ways->places);
+    *ways = (struct ways){0};
+}
+
+static uint64_t hash_of(const struct ways *ways, const struct spelling *spelling)
+{
+    uint64_t head = XXH3_64bits_withSeed(spelling->head.ptr, spelling->head.len, ways->seed);
+    return XXH3_64bits_withSeed(spelling->tail.ptr, spelling->tail.len, head + spelling->format);
+}
+
+static struct way *place_of(const struct ways *ways, uint64_t hash)
+{
+    return &ways->places[hash & (WAYS - 1)];
+}
+
+static bool fits(const struct spelling *spelling)
+{
+    return spelling->format != SPELLING_NONE &&
+           spelling->head.len + spelling->tail.len <= WAY_BYTES && spelling->head.len <= WAY_BYTES;
+}
+
+const struct way *ways_find(const struct ways *ways, const struct spelling *spelling)
+{
+    if (!fits(spelling)) {
+        return NULL;
+    }
+    uint64_t hash = hash_of(ways, spelling);
+    const struct way *way = place_of(ways, hash);
+    bool same = way->hash == hash && way->generation == ways->generation &&
+                way->format == spelling->format && way->head_len == spelling->head.len &&
+                way->tail_len == spelling->tail.len &&
+                str_same(way->bytes, spelling->head.ptr, spelling->head.len) &&
+                str_same(way->bytes + way->head_len, spelling->tail.ptr, spelling->tail.len);
+    return same ? way : NULL;
+}
+
+void ways_keep(struct ways *ways, const struct spelling *spelling, const struct way *way)
+{
+    if (!fits(spelling)) {
+        return;
+    }
+    uint64_t hash = hash_of(ways, spelling);
+    struct way *place = place_of(ways, hash);
+    place->generation = ways->generation;
+    place->family = way->family;
+    place->place = way->place;
+    place->scale = way->scale;
+    place->op = way->op;
+    place->hash = hash;
+    place->format = spelling->format;
+    place->head_len = (uint16_t)spelling->head.len;
+    place->tail_len = (uint16_t)spelling->tail.len;
+    memcpy(place->bytes, spelling->head.ptr, spelling->head.len);
+    memcpy(place->bytes + spelling->head.len, spelling->tail.ptr, spelling->tail.len);
+}

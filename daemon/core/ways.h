@@ -1,0 +1,54 @@
+/*
+ * The short way from a spelling to a series: remembers where spellings that came lately led, so that
+ * names and attributes need not be read again. It owns no series and decides nothing: a way that is not
+ * remembered, or was true of an earlier generation, is found by core/metrics. Loop thread only.
+ *
+ * A spelling has one place, and spellings that clash push each other out. Longer ones than fit a place
+ * are not remembered. Nothing is allocated, and a place that is never used is never touched.
+ */
+#ifndef DWELL_CORE_WAYS_H
+#define DWELL_CORE_WAYS_H
+
+#include "core/record.h"
+
+enum {
+    WAYS = 8192,
+    WAY_BYTES = 208, /* of a spelling: with the rest a place is four cache lines */
+};
+
+struct way {
+    uint32_t generation;
+    uint32_t family;
+    uint32_t place;
+    uint16_t head_len;
+    uint16_t tail_len;
+    double scale; /* values times this */
+    uint64_t hash;
+    uint8_t format;
+    uint8_t op;
+    char bytes[WAY_BYTES]; /* head, tail */
+};
+
+struct ways {
+    uint64_t seed;
+    uint32_t generation; /* changes when a series ends; begins at 1 */
+    struct way *places;
+};
+
+/* Returns 0 or ERR_NOMEM. */
+int ways_init(struct ways *ways, uint64_t seed);
+void ways_fini(struct ways *ways);
+
+/* Nothing that was remembered is true any more. */
+static inline void ways_forget(struct ways *ways)
+{
+    ways->generation++;
+}
+
+/* The way of a spelling, or NULL. */
+const struct way *ways_find(const struct ways *ways, const struct spelling *spelling);
+
+/* Remembers one; `way` says where it leads, its spelling part is filled here. */
+void ways_keep(struct ways *ways, const struct spelling *spelling, const struct way *way);
+
+#endif

@@ -1,0 +1,142 @@
+/*
+ * Happy path
+ *   1. a hello brings a pid: pidfd_open on the process that the kernel saw at the other end
+ *   2. the descriptor becomes readable when the process is gone; what it sent before is still in its
+ *      connections, so it ends when those are read (core/process)
+ *   3. its parts of gauges end (core/metrics)
+ *
+ * What can fail: no pidfd_open (before Linux 5.3, or forbidden), no descriptor left, a process that the
+ * daemon cannot see (another PID namespace) or that is gone already. The process is then not watched,
+ * and ends with its last connection.
+ *
+ * Why not look into /proc for the pid now and then: numbers are used again, and a gauge would be wrong
+ * for the time between two looks. Why not the connection's end alone: a client may close one and open
+ * another, or send datagrams, and is still there.
+ */
+#include "io/watcher.h"
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { TICK_MS = 1000 };
+
+struct watch {
+    uv_poll_t poll;
+    struct watcher *watcher;
+    struct process *process;
+    int fd;
+};
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct watch *watch = handle->data;
+    (void)close(watch->fd);
+    mem_free(watch);
+}
+
+static void stop_watching(struct process *process)
+{
+    struct watch *watch = process->watch;
+    if (watch != NULL) {
+        process->watch = NULL;
+        watch->watcher->watched--;
+        uv_close((uv_handle_t *)&watch->poll, on_closed);
+    }
+}
+
+static void on_exit_of(uv_poll_t *poll, int status, int events)
+{
+    const struct watch *watch = poll->data;
+    struct process *process = watch->process;
+    (void)status; /* an error on a pidfd: nothing more will be told, so it is over too */
+    (void)events;
+    stop_watching(process);
+    process_exit(watch->watcher->intake->processes, process);
+}
+
+static int open_pidfd(int64_t pid)
+{
+#ifdef SYS_pidfd_open
+    return pid <= 0 ? -1
+                    : (int)syscall(SYS_pidfd_open, (pid_t)pid, 0U); /* close-on-exec by itself */
+#else
+    (void)pid;
+    return -1;
+#endif
+}
+
+static bool watch_process(void *ctx, struct process *process)
+{
+    struct watcher *watcher = ctx;
+    int fd = watcher->watched < watcher->max_watched ? open_pidfd(process->kernel_pid) : -1;
+    struct watch *watch = fd < 0 ? NULL : mem_zalloc(1, sizeof *watch);
+    if (watch == NULL || uv_poll_init(watcher->loop, &watch->poll, fd) != 0) {
+        mem_free(watch);
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return false;
+    }
+    *watch = (struct watch){.poll = watch->poll, .watcher = watcher, .process = process, .fd = fd};
+    watch->poll.data = watch;
+    process->watch = watch;
+    watcher->watched++;
+    (void)uv_poll_start(&watch->poll, UV_READABLE,
+                        on_exit_of); /* a descriptor that can be polled */
+    return true;
+}
+
+/* The loop may not have come to the descriptor yet. */
+static bool is_gone(void *ctx, struct process *process)
+{
+    const struct watch *watch = process->watch;
+    (void)ctx;
+    if (watch == NULL) {
+        return false;
+    }
+    struct pollfd look = {.fd = watch->fd, .events = POLLIN};
+    return poll(&look, 1, 0) == 1;
+}
+
+static void on_ended(void *ctx, struct process *process)
+{
+    const struct watcher *watcher = ctx;
+    stop_watching(process);
+    metrics_end_process(watcher->intake->metrics, process);
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    struct watcher *watcher = tick->data;
+    struct metrics *metrics = watcher->intake->metrics;
+    metrics_set_time(metrics, watcher->clock.mono_ns(watcher->clock.ctx),
+                     watcher->clock.wall_ns(watcher->clock.ctx));
+    metrics_tick(metrics);
+}
+
+void watcher_start(struct watcher *watcher, uv_loop_t *loop, struct intake *intake,
+                   unsigned max_watched, const struct clock *clock)
+{
+    *watcher = (struct watcher){
+        .loop = loop, .intake = intake, .clock = *clock, .max_watched = max_watched};
+    struct processes *processes = intake->processes;
+    processes->ctx = watcher;
+    processes->watch = watch_process;
+    processes->is_gone = is_gone;
+    processes->ended = on_ended;
+    (void)uv_timer_init(loop, &watcher->tick); /* cannot fail */
+    watcher->tick.data = watcher;
+    (void)uv_timer_start(&watcher->tick, on_tick, TICK_MS, TICK_MS); /* a callback is given */
+}
+
+void watcher_close(struct watcher *watcher)
+{
+    for (struct process *process = watcher->intake->processes->first; process != NULL;
+         process = process->next) {
+        stop_watching(process);
+    }
+    uv_close((uv_handle_t *)&watcher->tick, NULL);
+}

@@ -1,0 +1,30 @@
+/*
+ * Watches the processes that said who they are, and does what has to be done once a second: what
+ * belongs to a process ends when it does, idle series end. It does not know what that is.
+ * Loop thread only.
+ */
+#ifndef DWELL_IO_WATCHER_H
+#define DWELL_IO_WATCHER_H
+
+#include <uv.h>
+
+#include "base/clock.h"
+#include "core/intake.h"
+
+struct watcher {
+    uv_loop_t *loop;
+    struct intake *intake;
+    struct clock clock;
+    uv_timer_t tick;
+    unsigned watched;
+    unsigned max_watched; /* each takes a descriptor */
+};
+
+/* `intake` with its metrics and processes must outlive it. */
+void watcher_start(struct watcher *watcher, uv_loop_t *loop, struct intake *intake,
+                   unsigned max_watched, const struct clock *clock);
+
+/* Memory may go when the loop has run its close callbacks. */
+void watcher_close(struct watcher *watcher);
+
+#endif

@@ -1,0 +1,306 @@
+/*
+ * A page of series and its lines
+ *
+ *     core     stamp | shown 0110… | who | value
+ *     here     stamp | text: lines of 1 | lines of 2 | …        of what is shown
+ *                      shown[slot].end --^           serial, and number or stamp: what they say
+ *
+ *   1. a page whose stamp is the one that was rendered is copied
+ *   2. in any other the lines of series that say the same are copied, those of scalars that only have
+ *      another number get it behind their old labels, the rest is rendered
+ *   3. the new text takes the place of the old one
+ *
+ * What can fail: memory. A page is as it was, or wholly new.
+ */
+#include "render/families.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "render/family_text.h"
+
+enum {
+    PAGE_TEXT_MAX = 1 << 28,
+    LABELS_MAX = 1 << 17, /* METRIC_KEY_MAX with every byte escaped, and the hash */
+    HEAD_MAX = 1 << 14,
+    FIRST_BLOCKS = 32,
+    COPY_STEP = 1024, /* see append_steps in exposition.c */
+};
+
+/* What the lines of a series in the text say. */
+struct shown {
+    uint64_t serial; /* 0: it has no lines */
+    union {
+        double number;
+        uint64_t stamp; /* of a histogram */
+    } said;
+    uint32_t end;   /* of its lines in the text */
+    uint32_t value; /* where the number of a scalar begins, from the first of its lines */
+};
+
+struct lines {
+    uint64_t stamp; /* of the series' page; 0: nothing was rendered */
+    char *text;     /* owned */
+    size_t len;
+    size_t room;
+    struct shown shown[SERIES_PER_PAGE];
+};
+
+struct family_block {
+    struct buf head; /* HELP, TYPE, UNIT */
+    struct family_style style;
+    struct family_bound *bounds; /* owned; of a histogram */
+    struct lines **pages;        /* owned, each of them too */
+    uint32_t page_count;
+};
+
+struct families {
+    struct families_options options;
+    struct family_block *blocks; /* owned */
+    uint32_t count;
+    uint32_t room;
+    struct buf text;   /* of a page while it is made */
+    struct buf labels; /* of the series at hand */
+};
+
+struct families *families_new(const struct families_options *options)
+{
+    struct families *families = mem_zalloc(1, sizeof *families);
+    if (families != NULL) {
+        families->options = *options;
+        buf_init(&families->text, PAGE_TEXT_MAX);
+        buf_init(&families->labels, LABELS_MAX);
+    }
+    return families;
+}
+
+static void fini_block(struct family_block *block)
+{
+    for (uint32_t i = 0; i < block->page_count; i++) {
+        mem_free(block->pages[i]->text);
+        mem_free(block->pages[i]);
+    }
+    mem_free(block->pages);
+    mem_free(block->bounds);
+    buf_fini(&block->head);
+}
+
+void families_free(struct families *families)
+{
+    if (families == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < families->count; i++) {
+        fini_block(&families->blocks[i]);
+    }
+    mem_free(families->blocks);
+    buf_fini(&families->text);
+    buf_fini(&families->labels);
+    mem_free(families);
+}
+
+/* --- families and pages that are new ----------------------------------------------------------- */
+
+static int reserve_blocks(struct families *families)
+{
+    if (families->count < families->room) {
+        return 0;
+    }
+    uint32_t room = families->room == 0 ? FIRST_BLOCKS : families->room * 2;
+    struct family_block *blocks = mem_realloc(families->blocks, room * sizeof *blocks);
+    if (blocks == NULL) {
+        return ERR_NOMEM;
+    }
+    families->blocks = blocks;
+    families->room = room;
+    return 0;
+}
+
+static int add_block(struct families *families, const struct family_shape *shape)
+{
+    const struct families_options *options = &families->options;
+    struct family_block block = {
+        .style = {.shape = shape,
+                  .hash_label = options->hash_label,
+                  .open_metrics = options->format == EXPOSITION_OPENMETRICS,
+                  .created = options->created && options->format == EXPOSITION_OPENMETRICS}};
+    int err = reserve_blocks(families);
+    buf_init(&block.head, HEAD_MAX);
+    family_render_shape(options->format, shape, &block.head);
+    if (shape->type == FAMILY_HISTOGRAM) {
+        block.bounds = mem_zalloc(shape->bound_count + 1, sizeof *block.bounds);
+        block.style.bounds = block.bounds;
+    }
+    if (err != 0 || block.head.err != 0 ||
+        (shape->type == FAMILY_HISTOGRAM && block.bounds == NULL)) {
+        fini_block(&block);
+        return ERR_NOMEM;
+    }
+    if (block.bounds != NULL) {
+        family_text_bounds(shape, block.bounds);
+    }
+    families->blocks[families->count++] = block;
+    return 0;
+}
+
+/* Families and pages are never removed, and keep their numbers. */
+static int meet_pages(struct family_block *block, uint32_t count)
+{
+    if (count <= block->page_count) {
+        return 0;
+    }
+    struct lines **pages = mem_realloc(block->pages, count * sizeof *pages);
+    if (pages == NULL) {
+        return ERR_NOMEM;
+    }
+    block->pages = pages;
+    while (block->page_count < count) {
+        struct lines *lines = mem_zalloc(1, sizeof *lines);
+        if (lines == NULL) {
+            return ERR_NOMEM;
+        }
+        block->pages[block->page_count++] = lines;
+    }
+    return 0;
+}
+
+/* --- one page ---------------------------------------------------------------------------------- */
+
+/* Lines of a series in the old text. */
+static struct str old_lines(const struct lines *lines, uint32_t slot)
+{
+    size_t begin = slot == 0 ? 0 : lines->shown[slot - 1].end;
+    return (struct str){lines->text + begin, lines->shown[slot].end - begin};
+}
+
+/* Whether the lines can be told from the old ones: what stands behind a number may have changed with
+ * it, but for the plain end of the line. */
+static bool is_plain(const struct family_style *style, const struct series_page *page)
+{
+    return !style->created && !(style->open_metrics && page->exemplars != NULL);
+}
+
+static void append_renumbered(struct families *families, struct str old, const struct shown *shown)
+{
+    struct buf *out = &families->text;
+    char *at = buf_reserve(out, shown->value + NUM_DOUBLE_MAX + 1);
+    if (at != NULL) {
+        memcpy(at, old.ptr, shown->value);
+        out->len += shown->value + family_text_number(shown->said.number, at + shown->value);
+    }
+}
+
+/* Lines of one series that is shown, into families->text. */
+static void render_slot(struct families *families, const struct family_style *style,
+                        const struct series_page *page, uint32_t slot, const struct lines *old,
+                        struct shown *ret)
+{
+    bool scalar = style->shape->type != FAMILY_HISTOGRAM;
+    const struct shown *before = &old->shown[slot];
+    union series_value value = page->value[slot];
+    struct shown now = {.serial = page->who[slot]->serial, .value = before->value};
+    if (scalar) {
+        now.said.number = value.number;
+    } else {
+        now.said.stamp = value.buckets->stamp;
+    }
+    bool known = before->serial == now.serial;
+    bool plain = scalar && is_plain(style, page);
+    if (known && memcmp(&before->said, &now.said, sizeof now.said) == 0 && (plain || !scalar)) {
+        buf_str(&families->text, old_lines(old, slot));
+    } else if (known && plain) {
+        append_renumbered(families, old_lines(old, slot), &now);
+    } else {
+        struct family_subject subject = {
+            .id = page->who[slot],
+            .value = value,
+            .mark = page->exemplars == NULL ? NULL : &page->exemplars->marks[slot]};
+        family_text_render(style, &subject, &families->labels, &families->text, &now.value);
+    }
+    *ret = now;
+}
+
+/* Takes a copy that fits: pages are many, and room to grow in each would add up. */
+static int take_text(struct lines *lines, const struct buf *text)
+{
+    if (text->len > lines->room || text->len < lines->room / 2) {
+        char *fit = text->len == 0 ? NULL : mem_realloc(lines->text, text->len);
+        if (fit == NULL && text->len > 0) {
+            return ERR_NOMEM;
+        }
+        if (text->len == 0) {
+            mem_free(lines->text);
+        }
+        lines->text = fit;
+        lines->room = text->len;
+    }
+    if (text->len > 0) {
+        memcpy(lines->text, text->data, text->len);
+    }
+    lines->len = text->len;
+    return 0;
+}
+
+static int render_page(struct families *families, const struct family_style *style,
+                       const struct series_page *page, struct lines *lines)
+{
+    struct shown shown[SERIES_PER_PAGE];
+    struct buf *text = &families->text;
+    buf_clear(text);
+    for (uint32_t slot = 0; slot < SERIES_PER_PAGE; slot++) {
+        shown[slot] = (struct shown){0};
+        if ((page->shown >> slot & 1) != 0) {
+            render_slot(families, style, page, slot, lines, &shown[slot]);
+        }
+        shown[slot].end = (uint32_t)text->len;
+    }
+    int err = text->err != 0 ? text->err : take_text(lines, text);
+    if (err != 0) {
+        return err;
+    }
+    memcpy(lines->shown, shown, sizeof lines->shown);
+    lines->stamp = page->stamp;
+    return 0;
+}
+
+/* --- the whole --------------------------------------------------------------------------------- */
+
+static void append_steps(struct str text, struct buf *out)
+{
+    while (text.len > 0) {
+        size_t step = text.len < COPY_STEP ? text.len : COPY_STEP;
+        buf_append(out, text.ptr, step);
+        text.ptr += step;
+        text.len -= step;
+    }
+}
+
+static int render_block(struct families *families, struct family_block *block,
+                        const struct family_view *view, struct buf *out)
+{
+    int err = meet_pages(block, view->page_count);
+    buf_append(out, block->head.data, block->head.len);
+    for (uint32_t i = 0; err == 0 && i < view->page_count; i++) {
+        struct lines *lines = block->pages[i];
+        if (i + 1 < view->page_count) {
+            __builtin_prefetch(view->pages[i + 1]);
+        }
+        if (lines->stamp != view->pages[i]->stamp) {
+            err = render_page(families, &block->style, view->pages[i], lines);
+        }
+        append_steps((struct str){lines->text, lines->len}, out);
+    }
+    return err;
+}
+
+int families_render(struct families *families, const struct metrics_view *view, struct buf *out)
+{
+    int err = 0;
+    while (err == 0 && families->count < view->family_count) {
+        err = add_block(families, &view->families[families->count].family->shape);
+    }
+    for (uint32_t i = 0; err == 0 && i < view->family_count; i++) {
+        err = render_block(families, &families->blocks[i], &view->families[i], out);
+    }
+    return err != 0 ? err : out->err;
+}

@@ -1,0 +1,43 @@
+/*
+ * A core for the benches: everything behind the sink, with room for many models and series.
+ * One in each bench; it is never freed.
+ */
+#ifndef DWELL_TESTS_BENCH_CORE_H
+#define DWELL_TESTS_BENCH_CORE_H
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "core/intake.h"
+
+enum { BENCH_MODELS_MAX = 1000, BENCH_SERIES_MAX = 200000 };
+
+static struct registry registry;
+static struct metrics metrics;
+static struct processes processes;
+static struct ledger ledger;
+static struct counters counters;
+static struct intake intake = {.registry = &registry,
+                               .metrics = &metrics,
+                               .processes = &processes,
+                               .ledger = &ledger,
+                               .counters = &counters};
+
+static inline void bench_core_init(void)
+{
+    struct registry_options options = {
+        .window_ns = 300 * NS_PER_SECOND, .max_models = BENCH_MODELS_MAX, .hash_seed = 1};
+    struct metrics_options clients = {.max_series = BENCH_SERIES_MAX,
+                                      .max_series_per_family = BENCH_SERIES_MAX,
+                                      .max_label_bytes = 256,
+                                      .name_space = STR_LITERAL("acgs2"),
+                                      .hash_seed = 1};
+    hist_init_tables();
+    tally_init_tables();
+    if (registry_init(&registry, &options) != 0 ||
+        metrics_init(&metrics, &clients, &registry.limbo) != 0 || ledger_init(&ledger, 1) != 0) {
+        abort();
+    }
+}
+
+#endif
