@@ -157,7 +157,8 @@ static bool begins_with(struct str text, const char *start)
 
 static bool ends_with(struct str text, struct str end)
 {
-    return text.len >= end.len && memcmp(text.ptr + text.len - end.len, end.ptr, end.len) == 0;
+    return end.len == 0 || /* a missing text has no pointer */
+           (text.len >= end.len && memcmp(text.ptr + text.len - end.len, end.ptr, end.len) == 0);
 }
 
 /* Which of the words it is, from `first`; -1 when it is none. */

@@ -101,7 +101,8 @@ const struct conf_option conf_options[] = {
      .sentence = "What the names of the models' metrics begin with. Empty: nothing."},
     {"metrics.families_file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"",
      AT(metrics.families_file),
-     .sentence = "File that declares metric families. Empty: the built-in ones."},
+     .sentence = "File that declares metric families, besides the built-in ones or in their place. "
+                 "Empty: the built-in ones."},
     {"metrics.max_series", CONF_WHOLE, RANGE(1, 10000000), "100000", AT(metrics.max_series),
      .sentence = "Series of clients' metrics in all; more go to one overflow series."},
     {"metrics.max_series_per_family", CONF_WHOLE, RANGE(1, 10000000), "10000",

@@ -97,6 +97,26 @@ class TestDaemonConfiguration(StartCase):
         for path in (directory / "missing.json", directory, "/dev/zero"):
             self.must_fail(CONFIGURATION, "--config", path, says=[re.escape(str(path))])
 
+    def test_daemon_declared_families_are_checked_with_the_configuration(self):
+        path = self.directory() / "families.json"
+        path.write_text('{"families": [{"name": "a b", "type": "gauge", "help": "A."}, {"name": "up_total"}]}')
+        chosen = "--set", f"metrics.families_file={path}"
+        for action in (["--check-config"], ["--print-config"], []):
+            told = self.must_fail(CONFIGURATION, *action, *chosen, says=[
+                r"(?m)^families\[0\]\.name: expects .*, got \"a b\" \(.*families\.json\)$",
+                r"(?m)^families\[1\]\.type: expects .*, got nothing", r"(?m)^families\[1\]\.help: "])
+            self.assertEqual(len(told.splitlines()), 3)
+        path.write_text('{"families": [\n  {,}]}')
+        self.must_fail(CONFIGURATION, "--check-config", *chosen, says=[r"families\.json:2:\d+: is not JSON"])
+        path.write_text(" " * (1 << 20) + "{}")
+        self.must_fail(CONFIGURATION, "--check-config", *chosen, says=[r"families\.json: expects at most 1048576 bytes"])
+        for path in (self.directory() / "missing.json", self.directory(), "/dev/zero"):
+            self.must_fail(CONFIGURATION, "--set", f"metrics.families_file={path}", says=[re.escape(str(path))])
+
+    def test_daemon_shipped_families_are_the_built_in_ones(self):
+        path = ROOT / "config" / "families.json"
+        self.assertEqual(run("--check-config", "--set", f"metrics.families_file={path}").returncode, 0)
+
     def test_daemon_shipped_configuration_is_the_built_in_one(self):
         path = ROOT / "config" / "dwelld.json"
         self.assertEqual(run("--check-config", "--config", path).returncode, 0)
@@ -544,6 +564,23 @@ class TestDaemonReload(StartCase):
         self.reload(daemon, {"ingest": {"max_connections": 7}, "service": {"name": "other"}},
                     r"only with a restart: service\.name, ingest\.max_connections$")
         self.reload(daemon, {}, "configuration reloaded")
+
+    def test_daemon_reload_tells_of_changed_families(self):
+        families = self.directory() / "families.json"
+        declared = {"families": [{"name": "jobs_total", "type": "counter", "help": "Jobs."}]}
+        families.write_text(json.dumps(declared))
+        configuration = {"metrics": {"families_file": str(families)}}
+        self.write(configuration)
+        daemon = self.start("--config", self.path)
+        families.write_text(json.dumps(declared, indent=4))
+        self.reload(daemon, configuration, "configuration reloaded")
+        self.assertFalse([line for line in daemon.log if "restart" in line])
+        declared["families"][0]["help"] = "Jobs that ended."
+        families.write_text(json.dumps(declared))
+        self.reload(daemon, configuration, "only with a restart: the declared metric families$")
+        families.write_text("{")
+        self.reload(daemon, configuration, "refused as a whole")
+        daemon.wait_log(r"families\.json:1:\d+: is not JSON")
 
     def test_daemon_reload_loses_nothing(self):
         daemon = self.start("--config", self.path)

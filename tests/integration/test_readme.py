@@ -8,6 +8,7 @@ A fence says what a block is:
     ```sh make      targets of the makefile, of which this test is a part: asked for, not run
     ```python, ```c a file, named by the comment in its first line
 """
+import json
 import os
 import pathlib
 import re
@@ -181,6 +182,17 @@ class TestReadmeTables(DaemonCase):
         self.assertEqual(daemon.send(EVERYTHING), [])
         families = re.findall(r"^# TYPE (\S+) ", daemon.get("/metrics").text, re.M)
         self.assertEqual(sorted(named), sorted(families))
+
+    def test_readme_names_every_key_of_a_family(self):
+        named = [code(row[0])[0] for row in table(section("Declaring families"))]
+        gauge = {"name": "g_bytes", "type": "gauge", "help": "G.", "labels": ["l"], "unit": "bytes",
+                 "values": {"l": ["v"]}, "aggregation": "max", "expire_seconds": 60}
+        histogram = {"name": "h", "type": "histogram", "help": "H.", "buckets": [1], "native": True}
+        self.assertEqual(set(named), {*gauge, *histogram})
+        path = self.directory() / "families.json"
+        path.write_text(json.dumps({"families": [gauge, histogram]}))
+        done = run("--check-config", "--set", f"metrics.families_file={path}")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_readme_names_every_endpoint(self):
         daemon = self.start()
