@@ -22,7 +22,7 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -
             -Wimplicit-fallthrough
 WERROR   ?=
 HARDEN   := -fstack-protector-strong -fno-strict-aliasing -fvisibility=hidden
-BASE     := -std=c11 -D_GNU_SOURCE -DDWELL_VERSION='"$(VERSION)"' -fPIC $(WARNINGS) $(WERROR) $(HARDEN)
+BASE     := -std=c11 -D_GNU_SOURCE -DDWELL_VERSION='"$(VERSION)"' -fPIE $(WARNINGS) $(WERROR) $(HARDEN)
 
 PACKAGES      := libuv libmicrohttpd jansson libdeflate libxxhash
 TEST_PACKAGES := cmocka libprotobuf-c gsl
@@ -66,7 +66,7 @@ $(BUILD)/daemon/%.o: daemon/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -MMD -MP -c -o $@ $<
 
 $(BUILD)/client/%.o: client/%.c
-	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(CFLAGS) -pthread -Iclient -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) -fPIC $(CFLAGS) -pthread -Iclient -MMD -MP -c -o $@ $<
 
 # config/families.json as a C string, line by line. "?" is escaped as two of them may begin a trigraph;
 # the pragma is for strings longer than what every compiler has to take.
