@@ -44,9 +44,16 @@ double hist_lower_bound(int position)
     return ldexp(exp2((double)(index - octave * HIST_PER_OCTAVE) / HIST_PER_OCTAVE), octave);
 }
 
-static struct hist_chunk *chunk_of(uintptr_t word)
+/* How far below its chunk a word points. */
+static uintptr_t bytes_below(unsigned number)
 {
-    return (struct hist_chunk *)(word & ~HIST_WRITABLE);
+    return number * sizeof((struct hist_chunk *)NULL)->low;
+}
+
+static struct hist_chunk *chunk_at(const struct hist *hist, unsigned number)
+{
+    uintptr_t word = hist->chunks[number] & ~HIST_WRITABLE;
+    return word == 0 ? NULL : (struct hist_chunk *)(word + bytes_below(number));
 }
 
 static void retire_chunk(struct hist_chunk *chunk, struct limbo *limbo)
@@ -60,7 +67,7 @@ static void retire_chunk(struct hist_chunk *chunk, struct limbo *limbo)
 void hist_retire(const struct hist *hist, struct limbo *limbo)
 {
     for (unsigned number = 0; number < HIST_CHUNKS; number++) {
-        retire_chunk(chunk_of(hist->chunks[number]), limbo);
+        retire_chunk(chunk_at(hist, number), limbo);
     }
 }
 
@@ -93,14 +100,14 @@ static struct hist_chunk *copy_chunk(const struct hist_chunk *old)
 /* The chunk `number`, made or copied if need be so that it may be written. NULL without memory. */
 static struct hist_chunk *own_chunk(struct hist *hist, struct limbo *limbo, unsigned number)
 {
-    struct hist_chunk *old = chunk_of(hist->chunks[number]);
+    struct hist_chunk *old = chunk_at(hist, number);
     if ((hist->chunks[number] & HIST_WRITABLE) != 0) {
         return old;
     }
     struct hist_chunk *chunk = old == NULL ? mem_zalloc(1, sizeof *chunk) : copy_chunk(old);
     if (chunk != NULL) {
         chunk->block.epoch = limbo->epoch;
-        hist->chunks[number] = (uintptr_t)chunk | HIST_WRITABLE;
+        hist->chunks[number] = ((uintptr_t)chunk - bytes_below(number)) | HIST_WRITABLE;
         retire_chunk(old, limbo);
     }
     return chunk;
@@ -162,7 +169,7 @@ int hist_merge(struct hist *into, const struct hist *from, struct limbo *limbo)
 {
     /* First everything that can fail, then the counts. */
     for (unsigned number = 0; number < HIST_CHUNKS; number++) {
-        const struct hist_chunk *source = chunk_of(from->chunks[number]);
+        const struct hist_chunk *source = chunk_at(from, number);
         if (source == NULL) {
             continue;
         }
@@ -172,7 +179,7 @@ int hist_merge(struct hist *into, const struct hist *from, struct limbo *limbo)
         }
     }
     for (unsigned number = 0; number < HIST_CHUNKS; number++) {
-        const struct hist_chunk *source = chunk_of(from->chunks[number]);
+        const struct hist_chunk *source = chunk_at(from, number);
         if (source == NULL) {
             continue;
         }
@@ -187,15 +194,14 @@ int hist_merge(struct hist *into, const struct hist *from, struct limbo *limbo)
 
 uint64_t hist_count_at(const struct hist *hist, int position)
 {
-    const struct hist_chunk *chunk =
-        chunk_of(hist->chunks[(unsigned)position / HIST_CHUNK_BUCKETS]);
+    const struct hist_chunk *chunk = chunk_at(hist, (unsigned)position / HIST_CHUNK_BUCKETS);
     return chunk == NULL ? 0 : read_count(chunk, (unsigned)position % HIST_CHUNK_BUCKETS);
 }
 
 void hist_sum_into(const struct hist *hist, uint64_t counts[HIST_BUCKETS])
 {
     for (unsigned number = 0; number < HIST_CHUNKS; number++) {
-        const struct hist_chunk *chunk = chunk_of(hist->chunks[number]);
+        const struct hist_chunk *chunk = chunk_at(hist, number);
         uint64_t *target = counts + (size_t)number * HIST_CHUNK_BUCKETS;
         for (unsigned at = 0; chunk != NULL && at < HIST_CHUNK_BUCKETS; at++) {
             target[at] += read_count(chunk, at);
@@ -207,7 +213,7 @@ uint64_t hist_total(const struct hist *hist)
 {
     uint64_t total = hist->zero;
     for (unsigned number = 0; number < HIST_CHUNKS; number++) {
-        const struct hist_chunk *chunk = chunk_of(hist->chunks[number]);
+        const struct hist_chunk *chunk = chunk_at(hist, number);
         for (unsigned at = 0; chunk != NULL && at < HIST_CHUNK_BUCKETS; at++) {
             total += read_count(chunk, at);
         }
@@ -219,7 +225,7 @@ size_t hist_bytes(const struct hist *hist)
 {
     size_t bytes = 0;
     for (unsigned number = 0; number < HIST_CHUNKS; number++) {
-        const struct hist_chunk *chunk = chunk_of(hist->chunks[number]);
+        const struct hist_chunk *chunk = chunk_at(hist, number);
         if (chunk != NULL) {
             bytes += sizeof *chunk + (chunk->carry == NULL ? 0 : sizeof *chunk->carry);
         }

@@ -15,7 +15,9 @@
  *                        128 counters
  *
  * The lowest bit of a word says "ours to write"; it is 0 where the chunk is missing or a snapshot
- * sees it too. The hot path tests that one bit, and everything else is the long way's.
+ * sees it too. The hot path tests that one bit, and everything else is the long way's. The rest of
+ * a word is an address as far below its chunk as the counters of all doublings below would take, so
+ * that a position leads from there to its counter without being cut into chunk and rest.
  */
 #ifndef DWELL_CORE_HIST_H
 #define DWELL_CORE_HIST_H
@@ -58,8 +60,14 @@ struct hist_chunk {
 /* All zero is an empty histogram. */
 struct hist {
     uint64_t zero;
-    uintptr_t chunks[HIST_CHUNKS]; /* pointers to chunks, owned, with HIST_WRITABLE or without */
+    uintptr_t chunks[HIST_CHUNKS]; /* owned; the words drawn above */
 };
+
+/* Where a word without HIST_WRITABLE has the counter of a position: no counter when it is 0. */
+static inline uintptr_t hist_counter(uintptr_t word, size_t position)
+{
+    return word + offsetof(struct hist_chunk, low) + position * sizeof(uint32_t);
+}
 
 /*
  * From the bits of a double to its position with one table, one addition and one shift.
@@ -82,7 +90,7 @@ static inline int hist_position(double value)
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     uint64_t position = (bits + hist_shifts[(bits >> 44) & 0xFF]) >> 45;
-    if (position < HIST_BUCKETS) {
+    if (__builtin_expect(position < HIST_BUCKETS, 1)) {
         return (int)position;
     }
     /* Small values have wrapped around. Compared with their sign, the bits tell them, and -0, from
@@ -111,13 +119,9 @@ __attribute__((always_inline)) static inline void hist_prefetch_counter(const st
                                                                         int position)
 {
     if (position >= 0) {
-        /* Without a chunk this is no address of ours, which may be prefetched but not made by pointer
-         * arithmetic. */
-        uintptr_t chunk = hist->chunks[(unsigned)position / HIST_CHUNK_BUCKETS] & ~HIST_WRITABLE;
-        size_t counter = (unsigned)position % HIST_CHUNK_BUCKETS;
-        __builtin_prefetch((const void *)(chunk + offsetof(struct hist_chunk, low) +
-                                          counter * sizeof((struct hist_chunk *)NULL)->low[0]),
-                           1);
+        /* The lowest bit leads to the same cache line. */
+        uintptr_t word = hist->chunks[(size_t)position / HIST_CHUNK_BUCKETS];
+        __builtin_prefetch((const void *)hist_counter(word, (size_t)position), 1);
     }
 }
 
@@ -128,16 +132,15 @@ int hist_add_weighted(struct hist *hist, struct limbo *limbo, int position, uint
  * chunk is not ours to write, or a counter would carry. */
 static inline bool hist_add_quickly(struct hist *hist, int position)
 {
-    uintptr_t word = hist->chunks[(unsigned)position / HIST_CHUNK_BUCKETS];
-    if ((word & HIST_WRITABLE) == 0) {
+    uintptr_t word = hist->chunks[(size_t)position / HIST_CHUNK_BUCKETS];
+    if (__builtin_expect((word & HIST_WRITABLE) == 0, 0)) {
         return false;
     }
-    struct hist_chunk *chunk = (struct hist_chunk *)(word - HIST_WRITABLE);
-    uint32_t *low = &chunk->low[(unsigned)position % HIST_CHUNK_BUCKETS];
-    if (*low == UINT32_MAX) {
+    uint32_t *low = (uint32_t *)hist_counter(word - HIST_WRITABLE, (size_t)position);
+    if (__builtin_expect(++*low == 0, 0)) {
+        *low = UINT32_MAX;
         return false;
     }
-    ++*low;
     return true;
 }
 
