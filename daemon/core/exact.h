@@ -50,11 +50,10 @@ static inline void exact_add(exact_u128 *sum, uint64_t steps)
     uint64_t low;
     memcpy(&low, sum, sizeof low);
     low += steps;
-    if (__builtin_expect(low < steps, 0)) {
-        *sum += steps;
-        return;
-    }
     memcpy(sum, &low, sizeof low);
+    if (__builtin_expect(low < steps, 0)) {
+        *sum += (exact_u128)1 << 64;
+    }
 }
 
 enum { EXACT_SQUARE_WORDS = 3 };
@@ -68,13 +67,16 @@ struct exact_square {
 /* Adds steps * steps. */
 void exact_square_add_wide(struct exact_square *sum, exact_u128 steps);
 
+/* By words: gcc sends sums of 128 bits through the stack where registers are short. */
 static inline void exact_square_add(struct exact_square *sum, uint64_t steps)
 {
     exact_u128 square = (exact_u128)steps * steps;
-    exact_u128 low = ((exact_u128)sum->word[1] << 64 | sum->word[0]) + square;
-    sum->word[0] = (uint64_t)low;
-    sum->word[1] = (uint64_t)(low >> 64);
-    if (__builtin_expect(low < square, 0)) {
+    uint64_t low = sum->word[0] + (uint64_t)square;
+    /* The upper half of a square is at most 2^64 - 2: a carry does not overflow it. */
+    uint64_t middle = (uint64_t)(square >> 64) + (low < (uint64_t)square);
+    sum->word[0] = low;
+    sum->word[1] += middle;
+    if (__builtin_expect(sum->word[1] < middle, 0)) {
         sum->word[2]++;
     }
 }
