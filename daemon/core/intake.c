@@ -185,17 +185,19 @@ static int take_sample(void *ctx, const struct sample *sample)
     return err;
 }
 
-static void take_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
+static unsigned take_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
 {
     struct peer *peer = ctx;
     int err = govern(peer);
     if (err == 0) {
-        registry_record_briefs(peer->intake->registry, briefs, count, ret_errs);
+        unsigned refused = registry_record_briefs(peer->intake->registry, briefs, count, ret_errs);
+        peer->applied += count - refused;
+        return refused;
     }
     for (unsigned i = 0; i < count; i++) {
-        ret_errs[i] = err != 0 ? err : ret_errs[i];
-        peer->applied += ret_errs[i] == 0;
+        ret_errs[i] = err;
     }
+    return count;
 }
 
 /* Who speaks now may be another than before: a child that goes on with its parent's connection. A hello

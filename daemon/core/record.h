@@ -240,9 +240,10 @@ struct record_sink {
     void *ctx;
     void (*batch)(void *ctx, const struct batch *batch); /* before the records of a binary batch */
     int (*sample)(void *ctx, const struct sample *sample);
-    /* As `sample`, for at most RECORD_BRIEFS_MAX samples in their order; one code for each goes into
-     * ret_errs. May be NULL: then they come by `sample`. */
-    void (*briefs)(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs);
+    /* As `sample`, for at most RECORD_BRIEFS_MAX samples in their order. Returns how many are refused:
+     * only when that is any, ret_errs has one code for each sample. May be NULL: then they come by
+     * `sample`. */
+    unsigned (*briefs)(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs);
     int (*metric)(void *ctx, const struct metric *metric);
     /* Does what `metric` did for the last record of this spelling, with another value and weight.
      * Returns true when it did; false when the spelling is not remembered, or this is not to be done in

@@ -605,11 +605,12 @@ __attribute__((cold, noinline)) static int record_brief_slowly(struct registry *
 
 /* Three passes, so that the waits for memory of all samples overlap: find where each one is counted,
  * ask for its counter, count. */
-void registry_record_briefs(struct registry *registry, const struct brief *briefs, unsigned count,
-                            int *ret_errs)
+unsigned registry_record_briefs(struct registry *registry, const struct brief *briefs,
+                                unsigned count, int *ret_errs)
 {
     struct tally *tallies[RECORD_BRIEFS_MAX];
     int positions[RECORD_BRIEFS_MAX];
+    unsigned refused = 0;
     for (unsigned i = 0; i < count; i++) {
         const struct recall_way *way = find_way(registry, &briefs[i]);
         positions[i] = tally_position(briefs[i].execution_time_ms);
@@ -624,11 +625,18 @@ void registry_record_briefs(struct registry *registry, const struct brief *brief
         }
     }
     for (unsigned i = 0; i < count; i++) {
-        ret_errs[i] = 0;
-        if (tallies[i] == NULL || !tally_add_quickly(tallies[i], &briefs[i], positions[i])) {
-            ret_errs[i] = record_brief_slowly(registry, &briefs[i]);
+        if (tallies[i] != NULL && tally_add_quickly(tallies[i], &briefs[i], positions[i])) {
+            continue;
+        }
+        int err = record_brief_slowly(registry, &briefs[i]);
+        if (err != 0) {
+            if (refused++ == 0) {
+                memset(ret_errs, 0, count * sizeof *ret_errs);
+            }
+            ret_errs[i] = err;
         }
     }
+    return refused;
 }
 
 /* --- reset ------------------------------------------------------------------------------------- */

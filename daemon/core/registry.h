@@ -132,9 +132,10 @@ void registry_begin_batch(struct registry *registry);
  * label or device, ERR_NOMEM. */
 int registry_record(struct registry *registry, const struct sample *sample);
 
-/* The same for at most RECORD_BRIEFS_MAX samples in their order, one outcome for each. */
-void registry_record_briefs(struct registry *registry, const struct brief *briefs, unsigned count,
-                            int *ret_errs);
+/* The same for at most RECORD_BRIEFS_MAX samples in their order. Returns how many are refused: only
+ * when that is any, ret_errs has one outcome for each sample. */
+unsigned registry_record_briefs(struct registry *registry, const struct brief *briefs,
+                                unsigned count, int *ret_errs);
 
 /* Forgets window, exemplars and what was counted since the last reset of one name, or of all with
  * NULL. Returns how many models had something to forget, or ERR_NOMEM after some of them. */

@@ -531,8 +531,8 @@ static void deliver_briefs(struct batch_decoder *decoder, unsigned count,
                            const struct record_sink *sink)
 {
     int errs[RECORD_BRIEFS_MAX];
-    if (sink->briefs != NULL) {
-        sink->briefs(sink->ctx, decoder->briefs, count, errs);
+    if (sink->briefs != NULL && sink->briefs(sink->ctx, decoder->briefs, count, errs) == 0) {
+        return;
     }
     for (unsigned i = 0; i < count; i++) {
         if (sink->briefs == NULL) {
@@ -551,22 +551,21 @@ static void deliver_briefs(struct batch_decoder *decoder, unsigned count,
 static const uint8_t *take_usual_samples(struct batch_decoder *decoder, const uint8_t *at,
                                          const uint8_t *end, const struct record_sink *sink)
 {
-    unsigned count = 0;
+    struct brief *brief = decoder->briefs;
     while (end - at > 2 + 2 + FIGURE_BYTES && at[0] == TAG(8, KIND_BYTES) && at[1] < 0x80 &&
            at[1] >= 2 + FIGURE_BYTES && at[1] <= end - at - 2) {
-        struct brief *brief = &decoder->briefs[count];
         const uint8_t *stop = at + 2 + at[1];
         const uint8_t *figures = take_name(decoder, at + 2, at[1], brief);
         if (figures == NULL || !take_figures(figures, (size_t)(stop - figures), brief)) {
             break;
         }
         at = stop;
-        if (++count == RECORD_BRIEFS_MAX) {
-            deliver_briefs(decoder, count, sink);
-            count = 0;
+        if (++brief == decoder->briefs + RECORD_BRIEFS_MAX) {
+            deliver_briefs(decoder, RECORD_BRIEFS_MAX, sink);
+            brief = decoder->briefs;
         }
     }
-    deliver_briefs(decoder, count, sink);
+    deliver_briefs(decoder, (unsigned)(brief - decoder->briefs), sink);
     return at;
 }
 

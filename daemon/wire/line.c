@@ -854,8 +854,8 @@ void line_flush(struct line_batch *batch, const struct record_sink *sink)
     if (batch == NULL || batch->count == 0) {
         return;
     }
-    sink->briefs(sink->ctx, batch->briefs, batch->count, errs);
-    for (unsigned i = 0; i < batch->count; i++) {
+    unsigned refused = sink->briefs(sink->ctx, batch->briefs, batch->count, errs);
+    for (unsigned i = 0; refused > 0 && i < batch->count; i++) {
         if (errs[i] != 0) {
             reject_line((struct rejection){.err = errs[i]}, batch->lines[i], sink);
         }

@@ -286,17 +286,20 @@ static void on_unknown_key(void *ctx, struct str key)
     recorder_print(recorder, "\n");
 }
 
-static void on_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
+static unsigned on_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
 {
     struct recorder *recorder = ctx;
     unsigned owed = 0;
+    unsigned refused = 0;
     for (unsigned i = 0; i < count; i++) {
         struct sample sample = record_sample(&briefs[i]);
         ret_errs[i] = on_sample(ctx, &sample);
+        refused += ret_errs[i] != 0;
         owed += recorder->owed;
         recorder->owed = 0;
     }
     recorder->owed = owed;
+    return refused;
 }
 
 void recorder_init(struct recorder *recorder)
