@@ -105,40 +105,36 @@ double hist_lower_bound(int position);
  * else may use it after. */
 void hist_retire(const struct hist *hist, struct limbo *limbo);
 
-/* Ask for the memory that hist_add_quickly will touch: first where the chunk is, then the counter.
- * Inlined always: gcc takes a function that does nothing but prefetch for one without effect. */
+/* Asks for the memory that hist_find_counter will read. Inlined always: gcc takes a function that does
+ * nothing but prefetch for one without effect. */
 __attribute__((always_inline)) static inline void hist_prefetch_chunk(const struct hist *hist,
                                                                       int position)
 {
     if (position >= 0) {
-        __builtin_prefetch(&hist->chunks[(unsigned)position / HIST_CHUNK_BUCKETS]);
-    }
-}
-
-__attribute__((always_inline)) static inline void hist_prefetch_counter(const struct hist *hist,
-                                                                        int position)
-{
-    if (position >= 0) {
-        /* The lowest bit leads to the same cache line. */
-        uintptr_t word = hist->chunks[(size_t)position / HIST_CHUNK_BUCKETS];
-        __builtin_prefetch((const void *)hist_counter(word, (size_t)position), 1);
+        __builtin_prefetch(&hist->chunks[(size_t)position / HIST_CHUNK_BUCKETS]);
     }
 }
 
 /* Counts `weight` values at a position; what hist_add does when its short cut does not apply. */
 int hist_add_weighted(struct hist *hist, struct limbo *limbo, int position, uint64_t weight);
 
-/* Counts one value at a position >= 0, if that takes no memory: false with nothing counted where the
- * chunk is not ours to write, or a counter would carry. */
-static inline bool hist_add_quickly(struct hist *hist, int position)
+/* Finds the counter of a position >= 0; false where the chunk is not ours to write. It is good for
+ * hist_count as long as nobody unshares or retires the histogram. */
+static inline bool hist_find_counter(const struct hist *hist, int position, uint32_t **ret_counter)
 {
     uintptr_t word = hist->chunks[(size_t)position / HIST_CHUNK_BUCKETS];
     if (__builtin_expect((word & HIST_WRITABLE) == 0, 0)) {
         return false;
     }
-    uint32_t *low = (uint32_t *)hist_counter(word - HIST_WRITABLE, (size_t)position);
-    if (__builtin_expect(++*low == 0, 0)) {
-        *low = UINT32_MAX;
+    *ret_counter = (uint32_t *)hist_counter(word - HIST_WRITABLE, (size_t)position);
+    return true;
+}
+
+/* Counts one value, unless the counter would carry: false, and hist_add_weighted must do it. */
+static inline bool hist_count(uint32_t *counter)
+{
+    if (__builtin_expect(++*counter == 0, 0)) {
+        *counter = UINT32_MAX;
         return false;
     }
     return true;
@@ -148,7 +144,8 @@ static inline bool hist_add_quickly(struct hist *hist, int position)
  * outcome of hist_unshare. Returns 0, or ERR_NOMEM with nothing counted. */
 static inline int hist_add(struct hist *hist, struct limbo *limbo, int position)
 {
-    return position >= 0 && hist_add_quickly(hist, position)
+    uint32_t *counter;
+    return position >= 0 && hist_find_counter(hist, position, &counter) && hist_count(counter)
                ? 0
                : hist_add_weighted(hist, limbo, position, 1);
 }

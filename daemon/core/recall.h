@@ -82,7 +82,7 @@ _Static_assert(RECALL_NAMES == 1 << (64 - 52), "the shift leaves a place");
 __attribute__((always_inline)) static inline const struct recall_way *recall_by_name(
     struct recall *recall, struct str name, uint64_t ready)
 {
-    if (name.len > RECALL_NAME_MAX) {
+    if (__builtin_expect(name.len > RECALL_NAME_MAX, 0)) {
         return NULL;
     }
     const struct recall_name *entry = recall_place(recall, name);

@@ -603,29 +603,52 @@ __attribute__((cold, noinline)) static int record_brief_slowly(struct registry *
     return record_slowly(registry, &sample);
 }
 
-/* Three passes, so that the waits for memory of all samples overlap: find where each one is counted,
- * ask for its counter, count. */
+/* Where a brief sample is counted. */
+struct spot {
+    struct tally *tally; /* NULL: not known */
+    uint32_t *counter;   /* NULL: the sample goes the long way */
+    int position;        /* of the latency */
+    unsigned bucket;     /* the classic one: its address waits for nothing when it is counted */
+};
+
+/* The first two passes over samples: find where each one is counted, and ask for that memory. The
+ * waits for it overlap. */
+__attribute__((noinline)) static void find_spots(struct registry *registry,
+                                                 const struct brief *briefs, unsigned count,
+                                                 struct spot *spots)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct recall_way *way = find_way(registry, &briefs[i]);
+        spots[i].position = tally_position(briefs[i].execution_time_ms);
+        if (__builtin_expect(way == NULL, 0)) {
+            spots[i].tally = NULL;
+            continue;
+        }
+        spots[i].tally = way->tally;
+        tally_prefetch(way->tally, spots[i].position);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct spot *spot = &spots[i];
+        if (__builtin_expect(spot->tally == NULL, 0)) {
+            spot->counter = NULL;
+            continue;
+        }
+        spot->counter = tally_find_counter(spot->tally, spot->position);
+        spot->bucket = bounds_find(&bounds_ms, briefs[i].execution_time_ms, spot->position);
+        __builtin_prefetch(spot->counter, 1);
+    }
+}
+
+/* Samples that go the long way spoil no spot: a tally that is recalled is the present's and its
+ * model's already, and its chunks that may be written stay where they are. */
 unsigned registry_record_briefs(struct registry *registry, const struct brief *briefs,
                                 unsigned count, int *ret_errs)
 {
-    struct tally *tallies[RECORD_BRIEFS_MAX];
-    int positions[RECORD_BRIEFS_MAX];
+    struct spot spots[RECORD_BRIEFS_MAX];
     unsigned refused = 0;
+    find_spots(registry, briefs, count, spots);
     for (unsigned i = 0; i < count; i++) {
-        const struct recall_way *way = find_way(registry, &briefs[i]);
-        positions[i] = tally_position(briefs[i].execution_time_ms);
-        tallies[i] = way == NULL ? NULL : way->tally;
-        if (way != NULL) {
-            tally_prefetch(way->tally, positions[i]);
-        }
-    }
-    for (unsigned i = 0; i < count; i++) {
-        if (tallies[i] != NULL) {
-            hist_prefetch_counter(&tallies[i]->latency, positions[i]);
-        }
-    }
-    for (unsigned i = 0; i < count; i++) {
-        if (tallies[i] != NULL && tally_add_quickly(tallies[i], &briefs[i], positions[i])) {
+        if (tally_add_at(spots[i].tally, &briefs[i], spots[i].bucket, spots[i].counter)) {
             continue;
         }
         int err = record_brief_slowly(registry, &briefs[i]);

@@ -18,6 +18,9 @@ _Static_assert(sizeof time_state_names / sizeof time_state_names[0] == STATE_COU
 static void fill_bounds(struct bounds *bounds, double to_hist)
 {
     bounds->to_hist = to_hist;
+    for (unsigned i = bounds->count; i <= BOUNDS_MAX; i++) {
+        bounds->bound[i] = INFINITY;
+    }
     unsigned below = 0;
     for (int position = HIST_ZERO; position < HIST_BUCKETS; position++) {
         while (below < bounds->count && hist_position(bounds->bound[below] * to_hist) < position) {
@@ -173,7 +176,7 @@ int tally_add(struct tally *tally, const struct sample *sample, struct limbo *li
     tally->sums.latency_sum += steps;
     exact_square_add_wide(&tally->sums.latency_squares, steps);
     struct brief brief = record_brief(sample);
-    sums_add(&tally->sums, &brief, position);
+    sums_add(&tally->sums, brief, bounds_find(&bounds_ms, brief.execution_time_ms, position));
     tally->sums.errors += sample->error;
     if (wants_extra) {
         extra_add(tally->extra, sample);

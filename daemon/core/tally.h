@@ -17,7 +17,7 @@ enum { BOUNDS_MAX = 12 };
  * exponential bucket holds one bound at most, so its position tells the answer but for one compare. */
 struct bounds {
     unsigned count;
-    double bound[BOUNDS_MAX];        /* in the unit of the figures */
+    double bound[BOUNDS_MAX + 1];    /* in the unit of the figures; infinite from `count` on */
     double to_hist;                  /* figure times this is what hist_position takes */
     uint8_t first[HIST_BUCKETS + 1]; /* by position + 1: bounds in exponential buckets below it */
 };
@@ -29,8 +29,8 @@ extern struct bounds bounds_batch;
 /* Number of the classic bucket of a figure; `count` is the one above all bounds. */
 static inline unsigned bounds_find(const struct bounds *bounds, double figure, int position)
 {
-    unsigned at = bounds->first[position + 1];
-    return at + (at < bounds->count && figure > bounds->bound[at] ? 1 : 0);
+    unsigned at = bounds->first[(size_t)position + 1];
+    return at + (figure > bounds->bound[at] ? 1 : 0);
 }
 
 /* A figure that some samples have: its exact sum, and the largest. */
@@ -121,24 +121,25 @@ static inline void gauge_add(struct gauge_sum *gauge, double figure, double step
     }
 }
 
-/* Everything but latency's exact sums, errors, the histogram and `extra`. */
-static inline void sums_add(struct sums *sums, const struct brief *brief, int position)
+/* Everything but latency's exact sums, errors, the histogram and `extra`. `bucket` is the classic one
+ * of the latency. The sample is a copy, so that nothing of it is read again after each store. */
+static inline void sums_add(struct sums *sums, struct brief brief, unsigned bucket)
 {
-    double ms = brief->execution_time_ms;
+    double ms = brief.execution_time_ms;
     sums->count++;
-    sums->latency_bucket[bounds_find(&bounds_ms, ms, position)]++;
+    sums->latency_bucket[bucket]++;
     if (TALLY_RARELY(ms < sums->latency_min_ms)) {
         sums->latency_min_ms = ms;
     }
     if (TALLY_RARELY(ms > sums->latency_max_ms)) {
         sums->latency_max_ms = ms;
     }
-    if (SAMPLE_HAS(brief, CPU_DURING)) {
-        gauge_add(&sums->cpu_percent, brief->cpu_percent_during, EXACT_STEPS_PER_PERCENT);
-        sums->last_cpu_percent = brief->cpu_percent_during;
+    if (SAMPLE_HAS(&brief, CPU_DURING)) {
+        gauge_add(&sums->cpu_percent, brief.cpu_percent_during, EXACT_STEPS_PER_PERCENT);
+        sums->last_cpu_percent = brief.cpu_percent_during;
     }
-    if (SAMPLE_HAS(brief, MEMORY_AFTER)) {
-        gauge_add(&sums->memory_mb, brief->memory_mb_after, EXACT_STEPS_PER_MB);
+    if (SAMPLE_HAS(&brief, MEMORY_AFTER)) {
+        gauge_add(&sums->memory_mb, brief.memory_mb_after, EXACT_STEPS_PER_MB);
     }
 }
 
@@ -148,31 +149,51 @@ static inline int tally_position(double ms)
     return hist_position(ms * 1e-3);
 }
 
-/* Counts a sample whose latency has this position, if that takes no memory and no carry: in one
- * straight run without a call. Returns false with nothing changed otherwise. */
-__attribute__((always_inline)) static inline bool tally_add_quickly(struct tally *tally,
-                                                                    const struct brief *brief,
-                                                                    int position)
+/* Latencies up to 2^23 seconds, which are 8.4e18 steps: below EXACT_FAST_MAX. */
+enum { TALLY_QUICK_POSITIONS = (23 - HIST_EXPONENT_MIN) * HIST_PER_OCTAVE };
+
+/* The counter of a latency's position, or NULL when the sample must be counted by tally_add. */
+static inline uint32_t *tally_find_counter(const struct tally *tally, int position)
 {
-    double steps = brief->execution_time_ms * EXACT_STEPS_PER_MS;
-    if (position < 0 || steps >= EXACT_FAST_MAX || !hist_add_quickly(&tally->latency, position)) {
+    uint32_t *counter;
+    return (unsigned)position < TALLY_QUICK_POSITIONS &&
+                   hist_find_counter(&tally->latency, position, &counter)
+               ? counter
+               : NULL;
+}
+
+/* Counts a sample whose latency has this classic bucket and this counter, which may be NULL, if that
+ * takes no memory and no carry: in one straight run without a call. Returns false with nothing
+ * changed otherwise. */
+__attribute__((always_inline)) static inline bool tally_add_at(struct tally *tally,
+                                                               const struct brief *brief,
+                                                               unsigned bucket, uint32_t *counter)
+{
+    if (__builtin_expect(counter == NULL || !hist_count(counter), 0)) {
         return false;
     }
-    uint64_t whole = (uint64_t)(int64_t)(steps + EXACT_HALF);
-    exact_add(&tally->sums.latency_sum, whole);
-    exact_square_add(&tally->sums.latency_squares, whole);
-    sums_add(&tally->sums, brief, position);
+    uint64_t steps = exact_few_steps(brief->execution_time_ms, EXACT_STEPS_PER_MS);
+    exact_add(&tally->sums.latency_sum, steps);
+    exact_square_add(&tally->sums.latency_squares, steps);
+    sums_add(&tally->sums, *brief, bucket);
     return true;
 }
 
-/* Asks for the memory that counting will touch. Inlined always: gcc takes a function that does nothing
- * but prefetch for one without effect, and drops its calls. */
+/* The same for one that was not looked up ahead. */
+static inline bool tally_add_quickly(struct tally *tally, const struct brief *brief, int position)
+{
+    unsigned bucket = bounds_find(&bounds_ms, brief->execution_time_ms, position);
+    return tally_add_at(tally, brief, bucket, tally_find_counter(tally, position));
+}
+
+/* Asks for the memory that counting will touch but for the counter. Inlined always: gcc takes a
+ * function that does nothing but prefetch for one without effect, and drops its calls. */
 __attribute__((always_inline)) static inline void tally_prefetch(const struct tally *tally,
                                                                  int position)
 {
     __builtin_prefetch(&tally->sums, 1);
     __builtin_prefetch(&tally->sums.cpu_percent, 1);
-    __builtin_prefetch(&tally->sums.latency_bucket[bounds_ms.first[position + 1]], 1);
+    __builtin_prefetch(&tally->sums.latency_bucket, 1);
     hist_prefetch_chunk(&tally->latency, position);
 }
 
