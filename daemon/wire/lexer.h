@@ -30,10 +30,11 @@ static inline void lexer_start(struct lexer *lexer, const char *at, const char *
     *lexer = (struct lexer){at, end, scratch, NULL, false};
 }
 
+/* One comparison where there is none, as nearly everywhere. */
 static inline void lexer_skip_blanks(struct lexer *lexer)
 {
     const char *at = lexer->at;
-    while (*at == ' ' || *at == '\t' || *at == '\r') {
+    while (__builtin_expect((uint8_t)*at <= ' ', 0) && (*at == ' ' || *at == '\t' || *at == '\r')) {
         at++;
     }
     lexer->at = at;

@@ -179,15 +179,16 @@ static const struct key {
 #undef X
 };
 
-static const struct key *find_key(struct str text)
+/* The row of a key, or KEY_COUNT. */
+static unsigned find_key(struct str text)
 {
 #define X(name, kind, types, part, place, max)                                                     \
     if (text.len == sizeof #name - 1 && memcmp(text.ptr, #name, sizeof #name - 1) == 0) {          \
-        return &keys[KEY_##name];                                                                  \
+        return KEY_##name;                                                                         \
     }
     KEY_TABLE(X)
 #undef X
-    return NULL;
+    return KEY_COUNT;
 }
 
 /* Where a row's value goes; the offset is that of a member of the right type. */
@@ -699,19 +700,20 @@ static int read_unknown(struct reader *reader)
 }
 
 /* Peers write the keys of their lines in the same order, so the key that last came after this one is
- * tried before a search. */
-static inline const struct key *guess_key(struct reader *reader)
+ * tried before a search. Returns its row, or KEY_COUNT. */
+static inline unsigned guess_key(struct reader *reader)
 {
-    const struct key *key = &keys[reader->memory->follows[reader->last]];
+    unsigned row = reader->memory->follows[reader->last];
+    const struct key *key = &keys[row];
     size_t len = key->name.len;
     if ((size_t)(reader->in.end - reader->in.at) <= len ||
         !str_same(reader->in.at, key->name.ptr, len) || reader->in.at[len] != '"') {
-        return NULL;
+        return KEY_COUNT;
     }
     reader->in.at += len + 1;
     reader->key = key->name;
     reader->in.zero = false;
-    return key;
+    return row;
 }
 
 static inline int read_member(struct reader *reader)
@@ -721,28 +723,27 @@ static inline int read_member(struct reader *reader)
     }
     reader->in.at++;
     int err = 0;
-    const struct key *key = guess_key(reader);
-    if (key == NULL) {
+    unsigned row = guess_key(reader);
+    if (row == KEY_COUNT) {
         err = read_text(reader, &reader->key);
         if (err != 0) {
             return err;
         }
-        key = find_key(reader->key);
-        if (key != NULL) {
-            reader->memory->follows[reader->last] = (uint8_t)(key - keys);
+        row = find_key(reader->key);
+        if (row != KEY_COUNT) {
+            reader->memory->follows[reader->last] = (uint8_t)row;
         }
     }
-    if (key == NULL || (key->types & 1U << reader->type) == 0) {
+    if (row == KEY_COUNT || (keys[row].types & 1U << reader->type) == 0) {
         return read_unknown(reader);
     }
-    reader->last = (uint8_t)(key - keys) + 1;
-    uint64_t row = UINT64_C(1) << (key - keys);
-    if ((reader->seen & row) != 0) {
+    reader->last = (uint8_t)(row + 1);
+    if ((reader->seen & UINT64_C(1) << row) != 0) {
         return fail(reader, ERR_DUPLICATE_KEY, reader->key);
     }
-    reader->seen |= row;
+    reader->seen |= UINT64_C(1) << row;
     err = skip_colon(reader);
-    return err != 0 ? err : read_value(reader, key);
+    return err != 0 ? err : read_value(reader, &keys[row]);
 }
 
 static void reset(struct reader *reader, const char *at, const char *newline)
