@@ -110,7 +110,8 @@ static inline const char *num_scan_usual(const char *at, const char *end, double
     if (at < end && ((unsigned char)(*at - '0') < 10 || *at == '.' || *at == 'e' || *at == 'E')) {
         return NULL;
     }
-    *ret_number = (double)mantissa / powers[fraction];
+    /* Signed: an unsigned one is converted in two ways, and a branch chooses. */
+    *ret_number = (double)(int64_t)mantissa / powers[fraction];
     return at;
 }
 

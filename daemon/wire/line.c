@@ -197,15 +197,18 @@ static void *place_of(struct reader *reader, const struct key *key)
     return (char *)reader + key->offset;
 }
 
+/* What good lines do not need is kept apart from what they do: the common way stays short. */
+#define RARE __attribute__((cold, noinline))
+
 /* Ends the reading of the line. */
-static int fail(struct reader *reader, int err, struct str key)
+RARE static int fail(struct reader *reader, int err, struct str key)
 {
     reader->rejection = (struct rejection){.err = err, .key = key};
     return err;
 }
 
 /* Notes a wrong value; the first one is the one that is told. */
-static void note(struct reader *reader, int err)
+RARE static void note(struct reader *reader, int err)
 {
     if (reader->rejection.err == 0) {
         (void)fail(reader, err, reader->key); /* the code is known here */
@@ -355,7 +358,7 @@ static int skip_value(struct reader *reader, unsigned depth)
 
 /* Values of known keys */
 
-static int skip_wrong_type(struct reader *reader, unsigned depth)
+RARE static int skip_wrong_type(struct reader *reader, unsigned depth)
 {
     note(reader, ERR_WRONG_TYPE);
     return skip_value(reader, depth);
