@@ -37,6 +37,7 @@ struct connection {
     struct connection *next, **link; /* in ingest->connections */
     struct ingest *ingest;
     uv_poll_t poll;
+    int events; /* that `poll` waits for; 0 while it is stopped */
     uv_timer_t timer;
     unsigned open_handles;
     int fd;
@@ -180,9 +181,14 @@ static void settle(struct connection *connection)
     compact_replies(connection);
     int events =
         (connection->state == STATE_READING ? UV_READABLE : 0) | (unsent ? UV_WRITABLE : 0);
+    if (events == connection->events) {
+        return; /* asking again for the same costs two system calls */
+    }
     if (uv_poll_start(&connection->poll, events, on_event) != 0) {
         close_now(connection);
+        return;
     }
+    connection->events = events;
 }
 
 /* --- time -------------------------------------------------------------------------------------- */
@@ -372,6 +378,9 @@ static bool read_once(struct connection *connection)
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     struct connection *connection = poll->data;
+    if (status != 0) {
+        connection->events = 0; /* libuv has stopped */
+    }
     if (connection->state == STATE_READING && (status != 0 || (events & UV_READABLE) != 0)) {
         (void)read_once(connection); /* one read a turn; the loop says when there is more */
     }
