@@ -25,7 +25,10 @@
 #include "wire/reply.h"
 #include "wire/sniff.h"
 
-enum { DRAIN_READS = 16 }; /* of 64 kB: more than a socket holds, whatever goes on writing */
+enum {
+    DRAIN_READS = 16, /* of 64 kB: more than a socket holds, whatever goes on writing */
+    KEPT_SHARE = 4, /* of a read may be a kept part of a frame: copied in no time against a read */
+};
 
 enum connection_state {
     STATE_READING,
@@ -353,11 +356,21 @@ static void end_input(struct connection *connection)
     end_with(connection, err);
 }
 
+/* How many kept bytes go in front of the next read. More than `max` are continued where they are: a
+ * peer that sends a byte at a time must not make us copy them to and fro. */
+static size_t bytes_in_front(const struct connection *connection, size_t max)
+{
+    size_t kept = connection->format == WIRE_FRAMES ? frames_kept(&connection->decoder.frames) : 0;
+    return kept <= max ? kept : 0;
+}
+
 /* Returns false when there is nothing more to read for now. */
 static bool read_once(struct connection *connection)
 {
     struct ingest *ingest = connection->ingest;
-    ssize_t got = recv(connection->fd, ingest->read_buffer, ingest_read_size(ingest), MSG_DONTWAIT);
+    size_t room = ingest_read_size(ingest);
+    size_t kept = bytes_in_front(connection, room / KEPT_SHARE);
+    ssize_t got = recv(connection->fd, ingest->read_buffer + kept, room - kept, MSG_DONTWAIT);
     if (got < 0) {
         if (errno != EAGAIN && errno != EINTR) {
             end_input(connection);
@@ -371,7 +384,10 @@ static bool read_once(struct connection *connection)
     }
     connection->last_read_ns = ingest->clock.mono_ns(ingest->clock.ctx);
     ingest->intake->counters->value[COUNTER_RECEIVED_BYTES] += (uint64_t)got;
-    feed(connection, (struct str){ingest->read_buffer, (size_t)got});
+    if (kept > 0) {
+        frames_steal_kept(&connection->decoder.frames, ingest->read_buffer);
+    }
+    feed(connection, (struct str){ingest->read_buffer, kept + (size_t)got});
     return connection->state == STATE_READING;
 }
 

@@ -3,7 +3,8 @@
  *   1. frames_feed is given what a read brought;
  *   2. every frame that lies in it as a whole is decoded where it lies;
  *   3. a part of a frame at the end is copied to `partial`;
- *   4. the next feed adds what is missing there, decodes it from there, and goes on with 2.
+ *   4. the next feed adds what is missing there, decodes it from there, and goes on with 2; or the
+ *      caller steals the part before, and it comes again in front of what follows.
  *
  * What can fail: a length above the ceiling (ERR_TOO_LONG, told from the length alone, before
  * anything is kept), a frame that is no Batch (ERR_FRAME), no memory for the copy (ERR_NOMEM). Each
@@ -104,6 +105,19 @@ int frames_feed(struct frames *frames, struct batch_decoder *decoder, struct str
         bytes.len -= LENGTH_BYTES + len;
     }
     return err != 0 ? err : keep(frames, &bytes, bytes.len);
+}
+
+size_t frames_kept(const struct frames *frames)
+{
+    return frames->partial.len;
+}
+
+void frames_steal_kept(struct frames *frames, char *out)
+{
+    if (frames->partial.len > 0) {
+        memcpy(out, frames->partial.data, frames->partial.len);
+        forget(frames);
+    }
 }
 
 int frames_end(const struct frames *frames)

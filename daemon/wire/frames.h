@@ -22,6 +22,11 @@ void frames_fini(struct frames *frames);
 int frames_feed(struct frames *frames, struct batch_decoder *decoder, struct str bytes,
                 const struct record_sink *sink);
 
+/* How many bytes are kept. A caller that has room for them in front of what it reads next moves them
+ * there and feeds both as one: then the whole frame need not be copied behind its beginning. */
+size_t frames_kept(const struct frames *frames);
+void frames_steal_kept(struct frames *frames, char *out);
+
 /* End of input: 0, or ERR_FRAME when a frame was cut off. */
 int frames_end(const struct frames *frames);
 

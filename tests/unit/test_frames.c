@@ -30,9 +30,24 @@ static int feed(struct frames *frames, struct recorder *recorder, struct str byt
     return err;
 }
 
+/* The same with what is kept in front of the bytes, as connections do. */
+static int feed_behind_kept(struct frames *frames, struct recorder *recorder, struct str bytes)
+{
+    size_t kept = frames_kept(frames);
+    char *both = malloc(kept + bytes.len);
+    assert_non_null(both);
+    frames_steal_kept(frames, both);
+    assert_int_equal(frames_kept(frames), 0);
+    memcpy(both + kept, bytes.ptr, bytes.len);
+    int err = feed(frames, recorder, (struct str){both, kept + bytes.len});
+    free(both);
+    return err;
+}
+
 /* Feeds the input in pieces whose first one ends at `split` and the others are `step` long, and
  * writes down the end. */
-static void run(struct recorder *recorder, struct str input, size_t split, size_t step)
+static void run_by(int (*feed_piece)(struct frames *, struct recorder *, struct str),
+                   struct recorder *recorder, struct str input, size_t split, size_t step)
 {
     struct frames frames;
     frames_init(&frames, MAX_FRAME_BYTES);
@@ -41,7 +56,7 @@ static void run(struct recorder *recorder, struct str input, size_t split, size_
     size_t len = split;
     while (err == 0 && input.len > 0) {
         len = len < input.len ? len : input.len;
-        err = feed(&frames, recorder, (struct str){input.ptr, len});
+        err = feed_piece(&frames, recorder, (struct str){input.ptr, len});
         input.ptr += len;
         input.len -= len;
         len = step;
@@ -49,6 +64,11 @@ static void run(struct recorder *recorder, struct str input, size_t split, size_
     err = err != 0 ? err : frames_end(&frames);
     recorder_print(recorder, "end %s\n", err == 0 ? "ok" : err_label(err));
     frames_fini(&frames);
+}
+
+static void run(struct recorder *recorder, struct str input, size_t split, size_t step)
+{
+    run_by(feed, recorder, input, split, step);
 }
 
 /* What follows the magic. */
@@ -75,8 +95,12 @@ static void check_every_split(const struct wire_case *wire_case)
     must_say(&recorder, wire_case);
     run(&recorder, input, 1, 1);
     must_say(&recorder, wire_case);
+    run_by(feed_behind_kept, &recorder, input, 1, 1);
+    must_say(&recorder, wire_case);
     for (size_t split = 1; split < input.len; split++) {
         run(&recorder, input, split, input.len);
+        must_say(&recorder, wire_case);
+        run_by(feed_behind_kept, &recorder, input, split, input.len);
         must_say(&recorder, wire_case);
     }
     recorder_fini(&recorder);
