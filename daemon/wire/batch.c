@@ -1,6 +1,5 @@
 /*
- * One pass over a Batch. In the binary form of Protocol Buffers (their "Encoding" page) a message is
- * a run of fields, each a tag and a value; a tag is a varint, number << 3 | kind:
+ * One pass over a Batch: a run of fields (wire/field), each a tag and a value:
  *
  *      42 29  0a 08 72 65 73 6e 65 74 35 30  19 00 00 00 00 00 00 29 40  …
  *      |  |   |  |  r  e  s  n  e  t  5  0   |  12.5
@@ -23,30 +22,21 @@
  */
 #include "wire/batch.h"
 
-#include <endian.h>
-
 #include "base/err.h"
-#include "base/num.h"
-
-enum kind { KIND_VARINT = 0, KIND_FIXED64 = 1, KIND_BYTES = 2, KIND_FIXED32 = 5 };
+#include "wire/field.h"
 
 enum {
-    SHORT_VARINT_MAX = 5, /* bytes of a tag or a length */
-    FIGURE_BYTES = 9,     /* a tag below 128 and a double */
-    VARINT_MAX = 10,      /* bytes of any other number */
+    FIGURE_BYTES = 9, /* a tag below 128 and a double */
     HELLO_TEXT_MAX = RECORD_NAME_MAX,
 };
 
-#define TAG(number, kind) ((uint32_t)(number) << 3 | (uint32_t)(kind))
-
 /* Sets of known field numbers. */
-#define FIELDS(first, last) ((UINT32_C(2) << (last)) - (UINT32_C(1) << (first)))
-#define BATCH_HEAD_FIELDS   FIELDS(1, 6) /* 6 is reserved, and its place is before the records */
-#define BATCH_FIELDS        (FIELDS(1, 5) | FIELDS(8, 11))
-#define SAMPLE_FIELDS       FIELDS(1, 25)
-#define LABEL_FIELDS        FIELDS(1, 2)
-#define HELLO_FIELDS        FIELDS(1, 5)
-#define GOODBYE_FIELDS      FIELDS(1, 1)
+#define BATCH_HEAD_FIELDS FIELDS(1, 6) /* 6 is reserved, and its place is before the records */
+#define BATCH_FIELDS      (FIELDS(1, 5) | FIELDS(8, 11))
+#define SAMPLE_FIELDS     FIELDS(1, 25)
+#define LABEL_FIELDS      FIELDS(1, 2)
+#define HELLO_FIELDS      FIELDS(1, 5)
+#define GOODBYE_FIELDS    FIELDS(1, 1)
 
 /* Figures of a sample that may be left out: field number, member, part, largest value. */
 #define SAMPLE_FIGURES(X)                                                                          \
@@ -83,138 +73,6 @@ static const struct str part_keys[] = {[SAMPLE_TIMESTAMP] = {"timestamp_unix_nan
 };
 _Static_assert(sizeof part_keys / sizeof part_keys[0] == PART_COUNT, "a key for each part");
 
-/* What is left of a message. Readers return where to go on, or NULL for damage. */
-struct piece {
-    const uint8_t *at;
-    const uint8_t *end;
-};
-
-static const uint8_t *read_varint(const uint8_t *at, const uint8_t *end, unsigned max_bytes,
-                                  uint64_t *ret_number)
-{
-    uint64_t number = 0;
-    for (unsigned i = 0; i < max_bytes && at < end; i++) {
-        uint8_t byte = *at++;
-        number |= (uint64_t)(byte & 0x7F) << 7 * i;
-        if (byte < 0x80) {
-            *ret_number = number;
-            return at;
-        }
-    }
-    return NULL;
-}
-
-static inline const uint8_t *read_number(const uint8_t *at, const uint8_t *end,
-                                         uint64_t *ret_number)
-{
-    if (at < end && *at < 0x80) {
-        *ret_number = *at;
-        return at + 1;
-    }
-    return read_varint(at, end, VARINT_MAX, ret_number);
-}
-
-/* A tag: 32 bits at most. The caller has seen that there is a byte. */
-static inline const uint8_t *read_tag(const uint8_t *at, const uint8_t *end, uint32_t *ret_tag)
-{
-    if (*at < 0x80) {
-        *ret_tag = *at;
-        return at + 1;
-    }
-    uint64_t number = 0;
-    at = read_varint(at, end, SHORT_VARINT_MAX, &number);
-    if (at == NULL || number > UINT32_MAX) {
-        return NULL;
-    }
-    *ret_tag = (uint32_t)number;
-    return at;
-}
-
-/* A length and the bytes it speaks of. */
-static inline const uint8_t *read_bytes(const uint8_t *at, const uint8_t *end,
-                                        struct piece *ret_piece)
-{
-    uint64_t len = 0;
-    if (at < end && *at < 0x80) {
-        len = *at++;
-    } else {
-        at = read_varint(at, end, SHORT_VARINT_MAX, &len);
-        if (at == NULL) {
-            return NULL;
-        }
-    }
-    if (len > (uint64_t)(end - at)) {
-        return NULL;
-    }
-    *ret_piece = (struct piece){at, at + len};
-    return at + len;
-}
-
-static inline const uint8_t *read_text(const uint8_t *at, const uint8_t *end, struct str *ret_text)
-{
-    struct piece piece;
-    at = read_bytes(at, end, &piece);
-    if (at != NULL) {
-        *ret_text = (struct str){(const char *)piece.at, (size_t)(piece.end - piece.at)};
-    }
-    return at;
-}
-
-static inline const uint8_t *read_fixed64(const uint8_t *at, const uint8_t *end,
-                                          uint64_t *ret_number)
-{
-    if (end - at < 8) {
-        return NULL;
-    }
-    memcpy(ret_number, at, 8);
-    *ret_number = le64toh(*ret_number);
-    return at + 8;
-}
-
-static void tell_unknown(const struct record_sink *sink, const char *message, uint32_t number)
-{
-    char key[sizeof "Goodbye." + NUM_U64_MAX];
-    size_t len = strlen(message);
-    memcpy(key, message, len);
-    key[len++] = '.';
-    len += num_write_u64(key + len, number);
-    sink->unknown_key(sink->ctx, (struct str){key, len});
-}
-
-/* Skips a field that no case of the message's reader took. NULL when it is damage: a known number
- * with another kind, number 0, a group, a value past the end. */
-static const uint8_t *skip_unknown(const uint8_t *at, const uint8_t *end, uint32_t tag,
-                                   const char *message, uint32_t known,
-                                   const struct record_sink *sink)
-{
-    uint32_t number = tag >> 3;
-    if (number == 0 || (number < 32 && (known & UINT32_C(1) << number) != 0)) {
-        return NULL;
-    }
-    uint64_t skipped = 0;
-    struct piece piece;
-    switch (tag & 7) {
-    case KIND_VARINT:
-        at = read_number(at, end, &skipped);
-        break;
-    case KIND_FIXED64:
-        at = read_fixed64(at, end, &skipped);
-        break;
-    case KIND_BYTES:
-        at = read_bytes(at, end, &piece);
-        break;
-    case KIND_FIXED32:
-        at = end - at < 4 ? NULL : at + 4;
-        break;
-    default:
-        return NULL;
-    }
-    if (at != NULL) {
-        tell_unknown(sink, message, number);
-    }
-    return at;
-}
-
 static void reject(const struct record_sink *sink, int err, struct str key, bool control)
 {
     struct rejection rejection = {.err = err, .key = key, .control = control};
@@ -242,27 +100,11 @@ static inline uint32_t judge(uint32_t out_of_range, uint32_t bit, bool good)
 static inline const uint8_t *read_figure(const uint8_t *at, const uint8_t *end, double max,
                                          bool *ret_good, double *ret_figure)
 {
-    uint64_t bits = 0;
-    at = read_fixed64(at, end, &bits);
+    double figure = 0;
+    at = field_read_double(at, end, &figure);
     if (at != NULL) {
-        double figure;
-        memcpy(&figure, &bits, sizeof figure);
         *ret_good = figure >= 0 && figure <= max;
         *ret_figure = figure + 0.0; /* makes -0 a 0: its sign bit would mislead the histogram */
-    }
-    return at;
-}
-
-static const uint8_t *read_id(const uint8_t *at, const uint8_t *end, size_t len, bool *ret_good,
-                              uint8_t *ret_id)
-{
-    struct piece piece;
-    at = read_bytes(at, end, &piece);
-    if (at != NULL) {
-        *ret_good = (size_t)(piece.end - piece.at) == len;
-        if (*ret_good) {
-            memcpy(ret_id, piece.at, len);
-        }
     }
     return at;
 }
@@ -285,7 +127,7 @@ static const uint8_t *read_label(struct batch_decoder *decoder, const uint8_t *a
                                  const struct record_sink *sink)
 {
     struct piece piece;
-    at = read_bytes(at, end, &piece);
+    at = field_read_bytes(at, end, &piece);
     if (at == NULL) {
         return NULL;
     }
@@ -294,21 +136,21 @@ static const uint8_t *read_label(struct batch_decoder *decoder, const uint8_t *a
     bool has_value = false;
     while (piece.at < piece.end) {
         uint32_t tag = 0;
-        piece.at = read_tag(piece.at, piece.end, &tag);
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
         if (piece.at == NULL) {
             return NULL;
         }
         switch (tag) {
         case TAG(1, KIND_BYTES):
-            piece.at = read_text(piece.at, piece.end, &label.key);
+            piece.at = field_read_text(piece.at, piece.end, &label.key);
             has_key = true;
             break;
         case TAG(2, KIND_BYTES):
-            piece.at = read_text(piece.at, piece.end, &label.value);
+            piece.at = field_read_text(piece.at, piece.end, &label.value);
             has_value = true;
             break;
         default:
-            piece.at = skip_unknown(piece.at, piece.end, tag, "Label", LABEL_FIELDS, sink);
+            piece.at = field_skip_unknown(piece.at, piece.end, tag, "Label", LABEL_FIELDS, sink);
         }
         if (piece.at == NULL) {
             return NULL;
@@ -342,17 +184,17 @@ static inline int read_sample(struct batch_decoder *decoder, struct piece piece,
         uint32_t tag = 0;
         uint64_t number = 0;
         bool good = true;
-        at = read_tag(at, end, &tag);
+        at = field_read_tag(at, end, &tag);
         if (at == NULL) {
             return ERR_FRAME;
         }
         switch (tag) {
         case TAG(1, KIND_BYTES):
-            at = read_text(at, end, &sample->model_name);
+            at = field_read_text(at, end, &sample->model_name);
             findings->has_name = true;
             break;
         case TAG(2, KIND_VARINT):
-            at = read_number(at, end, &number);
+            at = field_read_number(at, end, &number);
             findings->ref = (uint32_t)number;
             findings->has_ref = true;
             break;
@@ -370,36 +212,36 @@ static inline int read_sample(struct batch_decoder *decoder, struct piece piece,
             SAMPLE_FIGURES(X)
 #undef X
         case TAG(8, KIND_VARINT):
-            at = read_number(at, end, &number);
+            at = field_read_number(at, end, &number);
             sample->error = number != 0;
             break;
         case TAG(11, KIND_BYTES):
-            at = read_text(at, end, &sample->device);
+            at = field_read_text(at, end, &sample->device);
             has |= BIT(SAMPLE_DEVICE);
             break;
         case TAG(12, KIND_BYTES):
-            at = read_id(at, end, sizeof sample->trace_id, &good, sample->trace_id);
+            at = field_read_id(at, end, sizeof sample->trace_id, &good, sample->trace_id);
             has |= BIT(SAMPLE_TRACE_ID);
             out_of_range = judge(out_of_range, BIT(SAMPLE_TRACE_ID), good);
             break;
         case TAG(13, KIND_BYTES):
-            at = read_id(at, end, sizeof sample->span_id, &good, sample->span_id);
+            at = field_read_id(at, end, sizeof sample->span_id, &good, sample->span_id);
             has |= BIT(SAMPLE_SPAN_ID);
             out_of_range = judge(out_of_range, BIT(SAMPLE_SPAN_ID), good);
             break;
         case TAG(14, KIND_FIXED64):
-            at = read_fixed64(at, end, &sample->timestamp_wall_ns);
+            at = field_read_fixed64(at, end, &sample->timestamp_wall_ns);
             has |= BIT(SAMPLE_TIMESTAMP);
             break;
         case TAG(15, KIND_BYTES):
             at = read_label(decoder, at, end, findings, sink);
             break;
         case TAG(16, KIND_BYTES):
-            at = read_text(at, end, &sample->error_text);
+            at = field_read_text(at, end, &sample->error_text);
             findings->has_error_text = true;
             break;
         default:
-            at = skip_unknown(at, end, tag, "Sample", SAMPLE_FIELDS, sink);
+            at = field_skip_unknown(at, end, tag, "Sample", SAMPLE_FIELDS, sink);
         }
         if (at == NULL) {
             return ERR_FRAME;
@@ -575,28 +417,28 @@ static int read_hello(struct piece piece, struct hello *hello, const struct reco
 {
     while (piece.at < piece.end) {
         uint32_t tag = 0;
-        piece.at = read_tag(piece.at, piece.end, &tag);
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
         if (piece.at == NULL) {
             return ERR_FRAME;
         }
         switch (tag) {
         case TAG(1, KIND_BYTES):
-            piece.at = read_text(piece.at, piece.end, &hello->service_name);
+            piece.at = field_read_text(piece.at, piece.end, &hello->service_name);
             break;
         case TAG(2, KIND_BYTES):
-            piece.at = read_text(piece.at, piece.end, &hello->service_version);
+            piece.at = field_read_text(piece.at, piece.end, &hello->service_version);
             break;
         case TAG(3, KIND_VARINT):
-            piece.at = read_number(piece.at, piece.end, &hello->pid);
+            piece.at = field_read_number(piece.at, piece.end, &hello->pid);
             break;
         case TAG(4, KIND_BYTES):
-            piece.at = read_text(piece.at, piece.end, &hello->constitutional_hash);
+            piece.at = field_read_text(piece.at, piece.end, &hello->constitutional_hash);
             break;
         case TAG(5, KIND_BYTES):
-            piece.at = read_text(piece.at, piece.end, &hello->client);
+            piece.at = field_read_text(piece.at, piece.end, &hello->client);
             break;
         default:
-            piece.at = skip_unknown(piece.at, piece.end, tag, "Hello", HELLO_FIELDS, sink);
+            piece.at = field_skip_unknown(piece.at, piece.end, tag, "Hello", HELLO_FIELDS, sink);
         }
         if (piece.at == NULL) {
             return ERR_FRAME;
@@ -642,15 +484,15 @@ static int decode_mark(struct piece piece, const char *message, uint32_t known,
     struct mark mark = {.has_sequence = false};
     while (piece.at < piece.end) {
         uint32_t tag = 0;
-        piece.at = read_tag(piece.at, piece.end, &tag);
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
         if (piece.at == NULL) {
             return ERR_FRAME;
         }
         if (tag == TAG(1, KIND_VARINT) && known == GOODBYE_FIELDS) {
-            piece.at = read_number(piece.at, piece.end, &mark.sequence);
+            piece.at = field_read_number(piece.at, piece.end, &mark.sequence);
             mark.has_sequence = true;
         } else {
-            piece.at = skip_unknown(piece.at, piece.end, tag, message, known, sink);
+            piece.at = field_skip_unknown(piece.at, piece.end, tag, message, known, sink);
         }
         if (piece.at == NULL) {
             return ERR_FRAME;
@@ -687,7 +529,7 @@ static bool is_record(uint32_t tag)
 static const uint8_t *read_client_id(const uint8_t *at, const uint8_t *end, struct batch *head)
 {
     struct piece piece;
-    at = read_bytes(at, end, &piece);
+    at = field_read_bytes(at, end, &piece);
     if (at == NULL || piece.end - piece.at != sizeof head->client_id) {
         return NULL;
     }
@@ -702,7 +544,7 @@ static const uint8_t *read_string(struct batch_decoder *decoder, const uint8_t *
     if (decoder->string_count == BATCH_STRINGS_MAX) {
         return NULL;
     }
-    return read_text(at, end, &decoder->strings[decoder->string_count++]);
+    return field_read_text(at, end, &decoder->strings[decoder->string_count++]);
 }
 
 /* Reads one field that is no record. */
@@ -715,16 +557,16 @@ static const uint8_t *read_head(struct batch_decoder *decoder, const uint8_t *at
         return read_client_id(at, end, head);
     case TAG(2, KIND_VARINT):
         head->mark.has_sequence = true;
-        return read_number(at, end, &head->mark.sequence);
+        return field_read_number(at, end, &head->mark.sequence);
     case TAG(3, KIND_VARINT):
         head->mark.has_dropped = true;
-        return read_number(at, end, &head->mark.dropped);
+        return field_read_number(at, end, &head->mark.dropped);
     case TAG(4, KIND_BYTES):
         return read_string(decoder, at, end);
     case TAG(5, KIND_BYTES):
-        return read_text(at, end, &head->constitutional_hash);
+        return field_read_text(at, end, &head->constitutional_hash);
     default:
-        return skip_unknown(at, end, tag, "Batch", BATCH_FIELDS, sink);
+        return field_skip_unknown(at, end, tag, "Batch", BATCH_FIELDS, sink);
     }
 }
 
@@ -742,7 +584,7 @@ int batch_decode(struct batch_decoder *decoder, struct str bytes, const struct r
     decoder->string_count = 0;
     while (at < end) {
         uint32_t tag = 0;
-        at = read_tag(at, end, &tag);
+        at = field_read_tag(at, end, &tag);
         if (at == NULL || (told && belongs_to_head(tag))) {
             return ERR_FRAME;
         }
@@ -752,7 +594,7 @@ int batch_decode(struct batch_decoder *decoder, struct str bytes, const struct r
                 told = true;
             }
             struct piece piece;
-            at = read_bytes(at, end, &piece);
+            at = field_read_bytes(at, end, &piece);
             if (at == NULL || decode_record(decoder, tag, piece, sink) != 0) {
                 return ERR_FRAME;
             }
