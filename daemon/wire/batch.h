@@ -16,6 +16,7 @@ struct batch_decoder {
     struct str strings[BATCH_STRINGS_MAX];
     uint32_t string_count;
     struct sample sample;
+    struct metric metric;
     struct brief briefs[RECORD_BRIEFS_MAX];
 };
 

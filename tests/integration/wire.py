@@ -37,6 +37,22 @@ SAMPLE_FIELDS = {
 }
 LABEL_FIELD = 15
 
+METRIC_FIELDS = {
+    "name": (1, "text"),
+    "name_ref": (2, "varint"),
+    "op": (3, "varint"),
+    "value": (4, "double"),
+    "unit": (6, "text"),
+    "aggregation": (7, "varint"),
+    "trace_id": (8, "hex"),
+    "span_id": (9, "hex"),
+    "timestamp_unix_nano": (10, "fixed64"),
+    "weight": (11, "varint"),
+}
+ATTRIBUTE_FIELD = 5
+COUNT, SET, ADD, OBSERVE, INFO = range(1, 6)
+LAST, SUM, MAX, MIN, PER_PID = range(1, 6)
+
 HELLO_FIELDS = {
     "service_name": (1, "text"),
     "service_version": (2, "text"),
@@ -45,7 +61,7 @@ HELLO_FIELDS = {
     "client": (5, "text"),
 }
 
-STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE = 4, 8, 9, 10, 11
+STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE, METRIC = 4, 8, 9, 10, 11, 14
 
 
 def varint(number):
@@ -89,13 +105,24 @@ def sample(labels=None, **fields):
     return content
 
 
+def metric(attributes=None, **fields):
+    """The content of a Metric message: fields in their order here, then attributes. A key or value that is a number
+    is a reference to the string table."""
+    content = b"".join(_write(*METRIC_FIELDS[name], value) for name, value in fields.items())
+    for key, value in (attributes or {}).items():
+        content += field_bytes(ATTRIBUTE_FIELD, b"".join(
+            field_varint(number + 1, text) if isinstance(text, int) else field_bytes(number, text.encode())
+            for number, text in ((1, key), (3, value))))
+    return content
+
+
 def hello(**fields):
     return b"".join(_write(*HELLO_FIELDS[name], value) for name, value in fields.items())
 
 
 def batch(samples=(), client_id=None, first_sequence=None, dropped=None, strings=(), constitutional_hash=None,
-          hello_message=None, flush=False, goodbye=None):
-    """The content of a Batch message: head, hello, samples, flush, goodbye."""
+          hello_message=None, flush=False, goodbye=None, metrics=()):
+    """The content of a Batch message: head, hello, samples, metrics, flush, goodbye."""
     out = b""
     if client_id is not None:
         out += field_bytes(1, client_id)
@@ -110,6 +137,7 @@ def batch(samples=(), client_id=None, first_sequence=None, dropped=None, strings
     if hello_message is not None:
         out += field_bytes(HELLO, hello_message)
     out += b"".join(field_bytes(SAMPLE, content) for content in samples)
+    out += b"".join(field_bytes(METRIC, content) for content in metrics)
     if flush:
         out += field_bytes(FLUSH, b"")
     if goodbye is not None:

@@ -15,10 +15,12 @@
 #include <cmocka.h>
 
 #include <dwell.pb-c.h>
+#include <math.h>
 
 #include "base/err.h"
 #include "wire/batch.h"
 #include "wire_data.h"
+#include "wire_memory.h"
 #include "wire_random.h"
 #include "wire_recorder.h"
 
@@ -197,6 +199,189 @@ static void test_batch_asks_nothing_of_the_decoders_memory(void **state)
     recorder_fini(&recorder);
 }
 
+/* Spellings. */
+
+struct spelled_case {
+    const char *what;
+    void (*put)(struct writer *metric);
+    bool has_spelling;
+};
+
+static void put_least_metric(struct writer *metric)
+{
+    put_text(metric, 1, "requests");
+    put_number(metric, 3, 1);
+    put_double(metric, 4, 2.5);
+}
+
+static void put_attribute(struct writer *metric, unsigned key_field, unsigned value_field)
+{
+    struct writer attribute = {label_bytes, 0};
+    if (key_field == 1) {
+        put_text(&attribute, 1, "code");
+    } else {
+        put_number(&attribute, key_field, 1);
+    }
+    if (value_field == 3) {
+        put_text(&attribute, 3, "200");
+    } else {
+        put_number(&attribute, value_field, 1);
+    }
+    put_bytes(metric, 5, attribute.bytes, attribute.len);
+}
+
+static void put_usual(struct writer *metric)
+{
+    put_least_metric(metric);
+    put_attribute(metric, 1, 3);
+    put_text(metric, 6, "bytes");
+    put_number(metric, 7, 9); /* not of a counter, and not looked at */
+    put_attribute(metric, 1, 3);
+}
+
+static void put_other_order(struct writer *metric)
+{
+    put_number(metric, 3, 1);
+    put_text(metric, 1, "requests");
+    put_double(metric, 4, 2.5);
+}
+
+static void put_long_op(struct writer *metric)
+{
+    put_text(metric, 1, "requests");
+    put_tag(metric, 3, 0);
+    put_byte(metric, 0x81);
+    put_byte(metric, 0x00);
+    put_double(metric, 4, 2.5);
+}
+
+static void put_info(struct writer *metric)
+{
+    put_text(metric, 1, "build");
+    put_number(metric, 3, 5);
+    put_double(metric, 4, 1);
+    put_attribute(metric, 1, 3);
+}
+
+static void put_refs(struct writer *metric)
+{
+    put_number(metric, 2, 1);
+    put_number(metric, 3, 1);
+    put_double(metric, 4, 2.5);
+}
+
+#define LEAST_AND(name, rest)                                                                      \
+    static void name(struct writer *metric)                                                        \
+    {                                                                                              \
+        put_least_metric(metric);                                                                  \
+        rest;                                                                                      \
+    }
+
+LEAST_AND(put_second_name, put_text(metric, 1, "again"))
+LEAST_AND(put_ref_behind, put_number(metric, 2, 1))
+LEAST_AND(put_second_op, put_number(metric, 3, 4))
+LEAST_AND(put_second_value, put_double(metric, 4, 7))
+LEAST_AND(put_key_ref, put_attribute(metric, 2, 3))
+LEAST_AND(put_value_ref, put_attribute(metric, 1, 4))
+LEAST_AND(put_trace_id, put_bytes(metric, 8, "0123456789abcdef", 16))
+LEAST_AND(put_span_id, put_bytes(metric, 9, "01234567", 8))
+LEAST_AND(put_timestamp, put_fixed64(metric, 10, 1))
+LEAST_AND(put_weight, put_number(metric, 11, 1))
+LEAST_AND(put_unknown_field, put_number(metric, 12, 1))
+LEAST_AND(put_unknown_above_31, put_number(metric, 37, 1))
+
+static const struct spelled_case spelled_cases[] = {
+    {"least", put_least_metric, true},
+    {"usual", put_usual, true},
+    {"another order", put_other_order, false},
+    {"an op of two bytes", put_long_op, false},
+    {"an info", put_info, false},
+    {"a reference", put_refs, false},
+    {"a second name", put_second_name, false},
+    {"a reference behind", put_ref_behind, false},
+    {"a second op", put_second_op, false},
+    {"a second value", put_second_value, false},
+    {"a reference to a key", put_key_ref, false},
+    {"a reference to a value", put_value_ref, false},
+    {"a trace id", put_trace_id, false},
+    {"a span id", put_span_id, false},
+    {"a timestamp", put_timestamp, false},
+    {"a weight", put_weight, false},
+    {"an unknown field", put_unknown_field, false},
+    {"an unknown field above 31", put_unknown_above_31, false},
+};
+
+/* What is in the bytes around the value is remembered only when it always means the same and is all
+ * that the record says. The second record is the same with another value. */
+static void test_batch_spells_only_what_says_all(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof spelled_cases / sizeof spelled_cases[0]; i++) {
+        struct recorder recorder;
+        static struct memory memory;
+        recorder_init(&recorder);
+        memory_init(&memory);
+        struct writer metric = {sample_bytes, 0};
+        spelled_cases[i].put(&metric);
+        struct writer batch = {batch_bytes, 0};
+        put_text(&batch, 4, "text");
+        put_bytes(&batch, 14, metric.bytes, metric.len);
+        put_bytes(&batch, 14, metric.bytes, metric.len);
+        assert_int_equal(decode(&recorder, written(&batch)), 0);
+        assert_int_equal(decode(&memory.recorder, written(&batch)), 0);
+        if (memory.recalled != spelled_cases[i].has_spelling) {
+            print_error("%s\n", spelled_cases[i].what);
+        }
+        assert_int_equal(recorder.accepted, 2);
+        assert_int_equal(memory.recalled, spelled_cases[i].has_spelling);
+        assert_int_equal(memory.remembered, spelled_cases[i].has_spelling);
+        assert_string_equal(memory.recorder.text, recorder.text);
+        memory_fini(&memory);
+        recorder_fini(&recorder);
+    }
+}
+
+/* The sink is asked about sound values only, by the op that the head has. */
+static void test_batch_rejects_bad_values_of_what_is_remembered(void **state)
+{
+    (void)state;
+    static struct memory memory;
+    memory_init(&memory);
+    static const double values[] = {1, 2, -1, NAN, 1.1e300, 3};
+    struct writer batch = {batch_bytes, 0};
+    for (unsigned op = 1; op <= 4; op++) {
+        for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+            struct writer metric = {sample_bytes, 0};
+            put_text(&metric, 1, "m");
+            put_number(&metric, 3, op);
+            put_double(&metric, 4, values[i]);
+            put_bytes(&batch, 14, metric.bytes, metric.len);
+        }
+    }
+    assert_int_equal(decode(&memory.recorder, written(&batch)), 0);
+    static const char bad[] = "reject out_of_range key=\"value\"\n";
+    char expect[1024] = "batch\n";
+    for (unsigned op = 1; op <= 4; op++) {
+        const char *word = (const char *const[]){"count", "set", "add", "observe"}[op - 1];
+        size_t len = strlen(expect);
+        (void)snprintf(expect + len, sizeof expect - len, /* fits */
+                       "%s \"m\" value=1\n%s \"m\" value=2\n", word, word);
+        len = strlen(expect);
+        char negative[64];
+        (void)snprintf(negative, sizeof negative, "%s \"m\" value=-1\n", word); /* fits */
+        char large[128];
+        (void)snprintf(large, sizeof large, /* fits */
+                       "%s \"m\" value=NaN\n%s \"m\" value=1.1e+300\n", word, word);
+        char both[128];
+        (void)snprintf(both, sizeof both, "%s%s", bad, bad);                        /* fits */
+        (void)snprintf(expect + len, sizeof expect - len, "%s%s%s \"m\" value=3\n", /* fits */
+                       op == 1 ? bad : negative, op == 2 ? large : both, word);
+    }
+    assert_string_equal(memory.recorder.text, expect);
+    assert_int_equal(memory.remembered, 4);
+    memory_fini(&memory);
+}
+
 /* What the library says. */
 
 struct scanner {
@@ -248,6 +433,13 @@ static bool scan_field(struct scanner *scanner, struct field *ret_field)
     return true;
 }
 
+/* The messages that a message holds. `number` is that of its field in Batch; 0 for the Batch. */
+static bool is_message(int depth, uint64_t number, uint64_t field)
+{
+    return (depth == 0 && ((field >= 8 && field <= 11) || field == 14)) ||
+           (depth == 1 && ((number == 8 && field == 15) || (number == 14 && field == 5)));
+}
+
 /* True when every field of a message can be walked, and of the messages in it. The number is that of
  * the message's field in Batch; 0 for the Batch. */
 static bool is_sound(struct scanner message, int depth, uint64_t message_number)
@@ -260,9 +452,7 @@ static bool is_sound(struct scanner message, int depth, uint64_t message_number)
         if (depth == 1 && message_number == 8 && field.number == 8 && field.kind != 0) {
             return false;
         }
-        bool nested =
-            field.kind == 2 && ((depth == 0 && field.number >= 8 && field.number <= 11) ||
-                                (depth == 1 && message_number == 8 && field.number == 15));
+        bool nested = field.kind == 2 && is_message(depth, message_number, field.number);
         if (nested && !is_sound(field.body, depth + 1, field.number)) {
             return false;
         }
@@ -287,7 +477,7 @@ static bool is_strict(struct str bytes)
         if (field.number == 1 && field.body.end - field.body.at != RECORD_CLIENT_ID_BYTES) {
             return false;
         }
-        records |= field.number >= 8 && field.number <= 11;
+        records |= is_message(0, 0, field.number);
         strings += field.number == 4;
     }
     return strings <= BATCH_STRINGS_MAX;
@@ -432,6 +622,125 @@ static void expect_sample(struct recorder *expected, const Dwell__Batch *batch,
     (void)expected->sink.sample(expected, &sample); /* it refuses nothing */
 }
 
+/* A text that may come as a reference; returns 0, or why there is none. */
+static int resolve(const Dwell__Batch *batch, bool has_ref, uint32_t ref, const char *text,
+                   struct str *ret_text)
+{
+    if (has_ref) {
+        if (ref == 0 || ref > batch->n_strings) {
+            return ERR_REFERENCE;
+        }
+        text = batch->strings[ref - 1];
+    }
+    *ret_text = text_of(text);
+    return text != NULL ? 0 : ERR_MISSING_KEY;
+}
+
+/* Returns 0, or why the first bad attribute is one. */
+static int convert_attributes(const Dwell__Batch *batch, const Dwell__Metric *from,
+                              struct metric *metric, const char **ret_key)
+{
+    for (size_t i = 0; i < from->n_attribute; i++) {
+        const Dwell__Attribute *attribute = from->attribute[i];
+        struct label converted = {{NULL, 0}, {NULL, 0}};
+        *ret_key = attribute->has_key_ref ? "attribute.key_ref" : "attribute.key";
+        int err = resolve(batch, attribute->has_key_ref, attribute->key_ref, attribute->key,
+                          &converted.key);
+        if (err == 0) {
+            *ret_key = attribute->has_value_ref ? "attribute.value_ref" : "attribute.value";
+            err = resolve(batch, attribute->has_value_ref, attribute->value_ref, attribute->value,
+                          &converted.value);
+        }
+        if (err != 0) {
+            return err;
+        }
+        *ret_key = "attribute";
+        if (converted.key.len == 0 || converted.key.len > RECORD_NAME_MAX ||
+            converted.value.len > RECORD_VALUE_MAX || i == RECORD_ATTRIBUTES_MAX) {
+            return ERR_RANGE;
+        }
+        metric->attributes[metric->attribute_count++] = converted;
+    }
+    *ret_key = "attribute";
+    return metric->op == METRIC_INFO && from->n_attribute == 0 ? ERR_MISSING_KEY : 0;
+}
+
+/* What counters, gauges and histograms have, each some of it. Returns the key of a bad one. */
+static const char *convert_amount(const Dwell__Metric *from, struct metric *metric)
+{
+    bool is_gauge = metric->op == METRIC_SET || metric->op == METRIC_ADD;
+    double value = from->value;
+    double lowest = metric->op == METRIC_COUNT ? 0 : -RECORD_AMOUNT_MAX;
+    if (metric->op != METRIC_SET && !(value >= lowest && value <= RECORD_AMOUNT_MAX)) {
+        return "value";
+    }
+    metric->value = value == 0 ? 0 : value;
+    metric->unit = text_of(from->unit);
+    if (metric->unit.len > RECORD_UNIT_MAX) {
+        return "unit";
+    }
+    if (is_gauge && from->has_aggregation) {
+        metric->aggregation = (enum aggregation)from->aggregation;
+        if ((int)from->aggregation < 1 || (int)from->aggregation > 5) {
+            return "aggregation";
+        }
+    }
+    if (!is_gauge && from->has_trace_id) {
+        metric->has |= METRIC_HAS_TRACE_ID;
+        if (from->trace_id.len != sizeof metric->trace_id) {
+            return "trace_id";
+        }
+        memcpy(metric->trace_id, from->trace_id.data, sizeof metric->trace_id);
+    }
+    if (!is_gauge && from->has_span_id) {
+        metric->has |= METRIC_HAS_SPAN_ID;
+        if (from->span_id.len != sizeof metric->span_id) {
+            return "span_id";
+        }
+        memcpy(metric->span_id, from->span_id.data, sizeof metric->span_id);
+    }
+    if (from->has_timestamp_unix_nano) {
+        metric->has |= METRIC_HAS_TIMESTAMP;
+        metric->timestamp_wall_ns = from->timestamp_unix_nano;
+    }
+    return NULL;
+}
+
+static void expect_metric(struct recorder *expected, const Dwell__Batch *batch,
+                          const Dwell__Metric *from)
+{
+    struct metric metric = {.weight = from->has_weight ? from->weight : 1};
+    const char *key = from->has_name_ref ? "name_ref" : "name";
+    int err = resolve(batch, from->has_name_ref, from->name_ref, from->name, &metric.name);
+    if (err == 0 && (metric.name.len == 0 || metric.name.len > RECORD_NAME_MAX)) {
+        err = ERR_NAME;
+    }
+    if (err == 0) {
+        key = "op";
+        err = !from->has_op                            ? ERR_MISSING_KEY
+              : (int)from->op < 1 || (int)from->op > 5 ? ERR_RANGE
+                                                       : 0;
+        metric.op = (enum metric_op)((int)from->op - 1);
+    }
+    if (err == 0 && metric.op != METRIC_INFO) {
+        key = from->has_value ? convert_amount(from, &metric) : "value";
+        err = !from->has_value ? ERR_MISSING_KEY : key != NULL ? ERR_RANGE : 0;
+    }
+    if (err == 0) {
+        key = "weight";
+        uint64_t max = metric.op == METRIC_OBSERVE ? RECORD_WEIGHT_MAX : 1;
+        err = metric.weight < 1 || metric.weight > max ? ERR_RANGE : 0;
+    }
+    if (err == 0) {
+        err = convert_attributes(batch, from, &metric, &key);
+    }
+    if (err != 0) {
+        expect_reject(expected, err, key, false);
+        return;
+    }
+    (void)expected->sink.metric(expected, &metric); /* it refuses nothing */
+}
+
 static void expect_hello(struct recorder *expected, const Dwell__Hello *from)
 {
     struct hello hello = {
@@ -480,6 +789,9 @@ static void expect_batch(struct recorder *expected, const Dwell__Batch *from)
                             .sequence = from->goodbye[i]->sequence};
         (void)expected->sink.goodbye(expected, &mark); /* it refuses nothing */
     }
+    for (size_t i = 0; i < from->n_metric; i++) {
+        expect_metric(expected, from, from->metric[i]);
+    }
 }
 
 static size_t count_unknown(const ProtobufCMessage *message)
@@ -494,6 +806,12 @@ static size_t count_unknown_fields(const Dwell__Batch *batch)
         count += count_unknown(&batch->sample[i]->base);
         for (size_t j = 0; j < batch->sample[i]->n_label; j++) {
             count += count_unknown(&batch->sample[i]->label[j]->base);
+        }
+    }
+    for (size_t i = 0; i < batch->n_metric; i++) {
+        count += count_unknown(&batch->metric[i]->base);
+        for (size_t j = 0; j < batch->metric[i]->n_attribute; j++) {
+            count += count_unknown(&batch->metric[i]->attribute[j]->base);
         }
     }
     for (size_t i = 0; i < batch->n_hello; i++) {
@@ -513,49 +831,107 @@ static bool begins(const char *line, const char *word)
     return strncmp(line, word, strlen(word)) == 0;
 }
 
-/* 0 batch, 1 sample, 2 hello, 3 flush, 4 goodbye; -1: not compared. */
+/* 0 batch, 1 sample, 2 hello, 3 flush, 4 goodbye, 5 metric, 6 rejected record; -1: not compared. */
 static int rank(const char *line, const char *end)
 {
     static const char control[] = " control";
     if (begins(line, "reject")) {
         size_t len = sizeof control - 1;
         bool is_control = (size_t)(end - line) > len && memcmp(end - len, control, len) == 0;
-        return is_control ? 2 : 1;
+        return is_control ? 2 : 6;
     }
-    static const char *const words[] = {"batch", "sample", "hello", "flush", "goodbye"};
-    for (int i = 0; i < 5; i++) {
-        if (begins(line, words[i])) {
-            return i;
+    static const struct {
+        const char *word;
+        int rank;
+    } words[] = {{"batch", 0}, {"sample", 1}, {"hello", 2}, {"flush", 3},   {"goodbye", 4},
+                 {"count", 5}, {"set", 5},    {"add", 5},   {"observe", 5}, {"info", 5}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (begins(line, words[i].word)) {
+            return words[i].rank;
         }
     }
     return -1;
 }
 
-/* Orders what a decoder said as expect_batch does. */
+struct line {
+    int rank;
+    const char *start;
+    const char *end;
+};
+
+/* Lines of one rank stay in their order; rejected samples and metrics are not told apart, and go by
+ * what was said. */
+static int compare_lines(const void *left, const void *right)
+{
+    const struct line *a = left;
+    const struct line *b = right;
+    if (a->rank != b->rank) {
+        return a->rank < b->rank ? -1 : 1;
+    }
+    int order = a->rank != 6 ? 0
+                             : str_compare((struct str){a->start, (size_t)(a->end - a->start)},
+                                           (struct str){b->start, (size_t)(b->end - b->start)});
+    return order != 0 ? order : a->start < b->start ? -1 : a->start > b->start;
+}
+
+/* Orders what a decoder said by kind, since the library does not keep the order of kinds. */
 static void sort_text(struct recorder *recorder)
 {
+    struct line *lines = calloc(recorder->len + 1, sizeof *lines);
+    size_t count = 0;
+    for (const char *at = recorder->text; *at != '\0'; count++) {
+        const char *end = strchr(at, '\n');
+        lines[count] = (struct line){rank(at, end), at, end + 1};
+        at = end + 1;
+    }
+    qsort(lines, count, sizeof *lines, compare_lines);
     char *sorted = malloc(recorder->len + 1);
     size_t len = 0;
-    for (int wanted = 0; wanted < 5; wanted++) {
-        for (const char *line = recorder->text; *line != '\0';) {
-            const char *end = strchr(line, '\n');
-            if (rank(line, end) == wanted) {
-                memcpy(sorted + len, line, (size_t)(end + 1 - line));
-                len += (size_t)(end + 1 - line);
-            }
-            line = end + 1;
+    for (size_t i = 0; i < count; i++) {
+        if (lines[i].rank >= 0) {
+            memcpy(sorted + len, lines[i].start, (size_t)(lines[i].end - lines[i].start));
+            len += (size_t)(lines[i].end - lines[i].start);
         }
     }
     memcpy(recorder->text, sorted, len);
     recorder->text[len] = '\0';
     recorder->len = len;
     free(sorted);
+    free(lines);
+}
+
+/* Fields with texts whose length decides something. The number is that of the message's field. */
+static bool is_measured_text(int depth, uint64_t number, uint64_t field)
+{
+    return (depth == 0 && field == 4) ||
+           (depth == 1 && number == 14 && (field == 1 || field == 6)) ||
+           (depth == 2 && number == 5 && (field == 1 || field == 3)) ||
+           (depth == 2 && number == 15 && (field == 1 || field == 2));
+}
+
+static bool holds_zero(struct scanner message, int depth, uint64_t number)
+{
+    struct field field;
+    while (message.at < message.end && scan_field(&message, &field)) {
+        size_t len = (size_t)(field.body.end - field.body.at);
+        if (field.kind == 2 && is_measured_text(depth, number, field.number) &&
+            memchr(field.body.at, 0, len) != NULL) {
+            return true;
+        }
+        if (field.kind == 2 && is_message(depth, number, field.number) &&
+            holds_zero(field.body, depth + 1, field.number)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The library's strings end at a zero byte, ours do not: such batches are left out. */
-static bool holds_zero_in_text(const struct recorder *recorder)
+static bool holds_zero_in_text(const struct recorder *recorder, struct str bytes)
 {
-    return strstr(recorder->text, "\\x00") != NULL;
+    const uint8_t *start = (const uint8_t *)bytes.ptr;
+    return strstr(recorder->text, "\\x00") != NULL ||
+           holds_zero((struct scanner){start, start + bytes.len}, 0, 0);
 }
 
 static void print_bytes(struct str bytes)
@@ -565,22 +941,34 @@ static void print_bytes(struct str bytes)
     }
 }
 
+/* Once more to a sink that remembers spellings: it says the same. */
+static void must_agree_with_memory(struct memory *memory, const struct recorder *ours, int err,
+                                   struct str bytes)
+{
+    assert_int_equal(decode(&memory->recorder, bytes), err);
+    assert_string_equal(memory->recorder.text, ours->text);
+}
+
 /* Returns whether the batch was sound. */
-static bool must_agree(struct recorder *ours, struct recorder *theirs, struct str bytes)
+static bool must_agree(struct recorder *ours, struct recorder *theirs, struct memory *memory,
+                       struct str bytes)
 {
     int err = decode(ours, bytes);
+    must_agree_with_memory(memory, ours, err, bytes);
     Dwell__Batch *batch = dwell__batch__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
     bool sound = batch != NULL && is_strict(bytes);
     if (err != (sound ? 0 : ERR_FRAME)) {
         print_bytes(bytes);
     }
     assert_int_equal(err, sound ? 0 : ERR_FRAME);
-    if (sound && !holds_zero_in_text(ours)) {
+    if (sound && !holds_zero_in_text(ours, bytes)) {
         expect_batch(theirs, batch);
         assert_int_equal(ours->unknown, count_unknown_fields(batch));
         assert_int_equal(ours->accepted + ours->controls + ours->rejected,
-                         batch->n_sample + batch->n_hello + batch->n_flush + batch->n_goodbye);
+                         batch->n_sample + batch->n_hello + batch->n_flush + batch->n_goodbye +
+                             batch->n_metric);
         sort_text(ours);
+        sort_text(theirs);
         assert_string_equal(ours->text, theirs->text);
     }
     if (batch != NULL) {
@@ -745,6 +1133,116 @@ static void put_usual_sample(struct writer *batch)
     put_bytes(batch, 8, sample.bytes, sample.len);
 }
 
+static double random_amount(void)
+{
+    static const double odd[] = {-1, -12.5, 1e300, -1e300, 1.1e300, NAN, INFINITY, -INFINITY};
+    return once_in(10) ? odd[wire_random_below(&dice, sizeof odd / sizeof odd[0])]
+                       : random_figure();
+}
+
+/* A text or, more seldom, a reference; `number` is that of the text's field, the other is the next. */
+static void put_text_or_ref(struct writer *writer, unsigned number)
+{
+    if (!once_in(20)) {
+        put_random_text(writer, number);
+    }
+    if (once_in(8)) {
+        put_number(writer, number + 1,
+                   once_in(9) ? random_number() : 1 + wire_random_below(&dice, 3));
+    }
+}
+
+static void put_random_attribute(struct writer *metric)
+{
+    struct writer attribute = {label_bytes, 0};
+    put_text_or_ref(&attribute, 1);
+    put_text_or_ref(&attribute, 3);
+    if (once_in(20)) {
+        put_unknown(&attribute);
+    }
+    put_bytes(metric, 5, attribute.bytes, attribute.len);
+}
+
+static void put_random_metric_field(struct writer *metric)
+{
+    unsigned number = 1 + (unsigned)wire_random_below(&dice, 11);
+    switch (number) {
+    case 1:
+        put_random_text(metric, number);
+        break;
+    case 2:
+        put_number(metric, number, once_in(9) ? random_number() : 1 + wire_random_below(&dice, 3));
+        break;
+    case 3:
+    case 7:
+        put_number(metric, number, once_in(9) ? random_number() : wire_random_below(&dice, 7));
+        break;
+    case 4:
+        put_double(metric, number, random_amount());
+        break;
+    case 5:
+        for (size_t i = wire_random_below(&dice, once_in(30) ? 36 : 3); i > 0; i--) {
+            put_random_attribute(metric);
+        }
+        break;
+    case 6:
+        put_text(metric, number, once_in(9) ? "a unit with its thirty-three bytes" : "ms");
+        break;
+    case 8:
+        put_random_id(metric, number, RECORD_TRACE_ID_BYTES);
+        break;
+    case 9:
+        put_random_id(metric, number, RECORD_SPAN_ID_BYTES);
+        break;
+    case 10:
+        put_fixed64(metric, number, random_number());
+        break;
+    default:
+        put_number(metric, number, once_in(3) ? random_number() : 1 + wire_random_below(&dice, 3));
+    }
+}
+
+static void put_random_metric(struct writer *batch)
+{
+    struct writer metric = {sample_bytes, 0};
+    if (!once_in(20)) {
+        put_random_text(&metric, 1);
+    }
+    if (!once_in(20)) {
+        put_number(&metric, 3, 1 + wire_random_below(&dice, 5));
+    }
+    if (!once_in(20)) {
+        put_double(&metric, 4, random_amount());
+    }
+    for (size_t i = wire_random_below(&dice, 6); i > 0; i--) {
+        put_random_metric_field(&metric);
+    }
+    if (once_in(20)) {
+        put_unknown(&metric);
+    }
+    put_bytes(batch, 14, metric.bytes, metric.len);
+}
+
+/* One of a few series, so that spellings come again. */
+static void put_usual_metric(struct writer *batch)
+{
+    struct writer metric = {sample_bytes, 0};
+    struct writer attribute = {label_bytes, 0};
+    put_text(&metric, 1, once_in(2) ? "requests" : "errors");
+    put_number(&metric, 3, 1 + wire_random_below(&dice, 5));
+    put_double(&metric, 4, random_amount());
+    for (size_t i = wire_random_below(&dice, 3); i > 0; i--) {
+        attribute.len = 0;
+        put_text(&attribute, 1, "code");
+        put_text(&attribute, 3, once_in(2) ? "200" : "500");
+        put_bytes(&metric, 5, attribute.bytes, attribute.len);
+    }
+    if (once_in(4)) {
+        put_random_metric_field(&metric);
+    }
+    put_bytes(batch, 14, metric.bytes, metric.len);
+}
+
 static void put_random_control(struct writer *batch)
 {
     struct writer record = {sample_bytes, 0};
@@ -791,6 +1289,10 @@ static void put_random_batch(struct writer *batch)
     for (size_t i = wire_random_below(&dice, 6); i > 0; i--) {
         if (once_in(6)) {
             put_random_control(batch);
+        } else if (once_in(3)) {
+            put_usual_metric(batch);
+        } else if (once_in(3)) {
+            put_random_metric(batch);
         } else if (once_in(2)) {
             put_usual_sample(batch);
         } else {
@@ -835,21 +1337,26 @@ static void test_batch_agrees_with_protobuf_c(void **state)
     (void)state;
     struct recorder ours;
     struct recorder theirs;
+    static struct memory memory;
     recorder_init(&ours);
     recorder_init(&theirs);
+    memory_init(&memory);
     dice = wire_random_start("test_batch");
     size_t sound = 0;
     size_t damaged = 0;
     for (size_t i = 0; i < BATCHES; i++) {
         struct writer batch = {batch_bytes, 0};
         put_random_batch(&batch);
-        sound += must_agree(&ours, &theirs, written(&batch));
+        sound += must_agree(&ours, &theirs, &memory, written(&batch));
         damage(&batch);
-        damaged += must_agree(&ours, &theirs, written(&batch));
+        damaged += must_agree(&ours, &theirs, &memory, written(&batch));
     }
-    print_message("         sound: %zu of %d, after damage %zu\n", sound, BATCHES, damaged);
+    print_message("         sound: %zu of %d, after damage %zu; metrics by spelling: %zu\n", sound,
+                  BATCHES, damaged, memory.recalled);
+    assert_true(memory.recalled > BATCHES / 10);
     assert_true(sound > BATCHES / 2);
     assert_in_range(damaged, BATCHES / 20, BATCHES);
+    memory_fini(&memory);
     recorder_fini(&theirs);
     recorder_fini(&ours);
 }
@@ -862,6 +1369,8 @@ int main(void)
         cmocka_unit_test(test_batch_with_one_string_too_many_is_damaged),
         cmocka_unit_test(test_batch_passes_on_what_the_sink_refuses),
         cmocka_unit_test(test_batch_asks_nothing_of_the_decoders_memory),
+        cmocka_unit_test(test_batch_spells_only_what_says_all),
+        cmocka_unit_test(test_batch_rejects_bad_values_of_what_is_remembered),
         cmocka_unit_test(test_batch_agrees_with_protobuf_c),
     };
     return cmocka_run_group_tests_name("batch", tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include "wire/frames.h"
 #include "wire/sniff.h"
 #include "wire_data.h"
+#include "wire_memory.h"
 #include "wire_random.h"
 #include "wire_recorder.h"
 
@@ -104,6 +105,26 @@ static void check_every_split(const struct wire_case *wire_case)
         must_say(&recorder, wire_case);
     }
     recorder_fini(&recorder);
+}
+
+/* A sink that remembers spellings says the same; the second time it has met them all. */
+static void check_remembered(const struct wire_case *wire_case)
+{
+    struct str input = skip_magic(wire_case->input);
+    static struct memory memory;
+    memory_init(&memory);
+    for (int i = 0; i < 2; i++) {
+        run(&memory.recorder, input, input.len + 1, 1);
+        must_say(&memory.recorder, wire_case);
+    }
+    memory_fini(&memory);
+}
+
+static void test_frames_may_be_remembered(void **state)
+{
+    (void)state;
+    (void)wire_for_each_case("frames/valid", check_remembered); /* counted above */
+    (void)wire_for_each_case("frames/invalid", check_remembered);
 }
 
 static void test_frames_take_valid_input_in_every_split(void **state)
@@ -297,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames_take_valid_input_in_every_split),
         cmocka_unit_test(test_frames_refuse_invalid_input_in_every_split),
+        cmocka_unit_test(test_frames_may_be_remembered),
         cmocka_unit_test(test_frames_cut_anywhere_say_no_more_than_what_came),
         cmocka_unit_test(test_frames_with_flipped_bits_do_no_harm),
         cmocka_unit_test(test_frames_take_the_ceiling_and_not_one_byte_more),

@@ -249,20 +249,27 @@ static void test_wire_md_lists_every_reason_once(void **state)
     free(page);
 }
 
-static void test_wire_md_shows_the_tag_of_every_field(void **state)
+static unsigned kind_of(ProtobufCType type)
 {
-    (void)state;
-    char *page = must_read(WIRE_MD);
-    const ProtobufCMessageDescriptor *sample = &dwell__sample__descriptor;
-    for (unsigned i = 0; i < sample->n_fields; i++) {
-        const ProtobufCFieldDescriptor *field = &sample->fields[i];
-        unsigned type = 2;
-        if (field->type == PROTOBUF_C_TYPE_DOUBLE || field->type == PROTOBUF_C_TYPE_FIXED64) {
-            type = 1;
-        } else if (field->type == PROTOBUF_C_TYPE_BOOL || field->type == PROTOBUF_C_TYPE_UINT32) {
-            type = 0;
-        }
-        unsigned tag = field->id << 3 | type;
+    switch (type) {
+    case PROTOBUF_C_TYPE_DOUBLE:
+    case PROTOBUF_C_TYPE_FIXED64:
+        return 1;
+    case PROTOBUF_C_TYPE_BOOL:
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_ENUM:
+        return 0;
+    default:
+        return 2;
+    }
+}
+
+static void must_show_tags(const char *page, const ProtobufCMessageDescriptor *message)
+{
+    for (unsigned i = 0; i < message->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &message->fields[i];
+        unsigned tag = field->id << 3 | kind_of(field->type);
         char cells[96];
         if (tag < 0x80) {
             snprintf(cells, sizeof cells, "| `%s` | `%02x` |", field->name, tag);
@@ -274,6 +281,35 @@ static void test_wire_md_shows_the_tag_of_every_field(void **state)
             fail_msg("%s is missing", cells);
         }
     }
+}
+
+static void test_wire_md_shows_the_tag_of_every_field(void **state)
+{
+    (void)state;
+    char *page = must_read(WIRE_MD);
+    must_show_tags(page, &dwell__sample__descriptor);
+    must_show_tags(page, &dwell__metric__descriptor);
+    must_show_tags(page, &dwell__attribute__descriptor);
+    free(page);
+}
+
+static void must_show_numbers(const char *page, const ProtobufCEnumDescriptor *list)
+{
+    for (unsigned i = 0; i < list->n_values; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%d `%s`", list->values[i].value, list->values[i].name);
+        if (strstr(page, text) == NULL) {
+            fail_msg("%s is missing", text);
+        }
+    }
+}
+
+static void test_wire_md_shows_the_numbers_of_words(void **state)
+{
+    (void)state;
+    char *page = must_read(WIRE_MD);
+    must_show_numbers(page, &dwell__metric__op__descriptor);
+    must_show_numbers(page, &dwell__metric__aggregation__descriptor);
     free(page);
 }
 
@@ -288,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_wire_md_error_line_is_that_of_the_daemon),
         cmocka_unit_test(test_wire_md_lists_every_reason_once),
         cmocka_unit_test(test_wire_md_shows_the_tag_of_every_field),
+        cmocka_unit_test(test_wire_md_shows_the_numbers_of_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
