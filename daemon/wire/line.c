@@ -16,43 +16,16 @@
  */
 #include "wire/line.h"
 
-#include <stddef.h>
-
 #include "base/err.h"
 #include "base/num.h"
-#include "wire/iso8601.h"
-#include "wire/lexer.h"
+#include "wire/line_reader.h"
+#include "wire/line_skip.h"
+#include "wire/line_value.h"
 
 enum {
     KEEP_BYTES = 4096, /* scratch above it is given back after the line */
     NEAR_DISTANCE = 3, /* edits between a key and what may be meant by it */
     NEAR_KEYS = 16,    /* unknown keys of a line that are tried, so that a bad line stays cheap */
-    HELLO_TEXT_MAX = RECORD_NAME_MAX,
-};
-
-/* Types of records; those of the second list are known but not taken. */
-#define TAKEN_TYPES(X)                                                                             \
-    X(SAMPLE, "sample")                                                                            \
-    X(HELLO, "hello")                                                                              \
-    X(FLUSH, "flush")                                                                              \
-    X(GOODBYE, "goodbye")
-
-#define OTHER_TYPES(X)                                                                             \
-    X(COUNTER, "counter")                                                                          \
-    X(GAUGE, "gauge")                                                                              \
-    X(HISTOGRAM, "histogram")                                                                      \
-    X(INFO, "info")                                                                                \
-    X(SPAN, "span")                                                                                \
-    X(SPAN_START, "span_start")                                                                    \
-    X(SPAN_END, "span_end")                                                                        \
-    X(BUDGET, "budget")
-
-enum type {
-#define X(type, name) TYPE_##type,
-    TAKEN_TYPES(X) TYPE_TAKEN_COUNT,
-    TYPE_BEFORE_OTHERS = TYPE_TAKEN_COUNT - 1, /* so that the numbers go on */
-    OTHER_TYPES(X) TYPE_COUNT
-#undef X
 };
 
 static const struct str type_names[] = {
@@ -62,59 +35,10 @@ static const struct str type_names[] = {
 };
 _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name for each type");
 
-/* Which types a key belongs to. */
-enum { OF_SAMPLE = 1 << TYPE_SAMPLE, OF_HELLO = 1 << TYPE_HELLO };
-enum { OF_CONTROL = OF_HELLO | 1 << TYPE_FLUSH | 1 << TYPE_GOODBYE };
-enum { OF_ALL = OF_SAMPLE | OF_CONTROL };
-
-/* How a value is read. */
-enum kind {
-    KIND_FIGURE,    /* number from 0 to a maximum */
-    KIND_NAME,      /* text of 1 to RECORD_NAME_MAX bytes */
-    KIND_TEXT,      /* text up to HELLO_TEXT_MAX bytes */
-    KIND_INTEGER,   /* 64-bit integer, or its decimal digits as text */
-    KIND_ID,        /* two hex digits for each byte */
-    KIND_TIMESTAMP, /* ISO 8601 */
-    KIND_ERROR,     /* true, false or text */
-    KIND_LABELS,    /* object of texts */
-    KIND_TYPE,
-};
-
-/* What a record has, beside the parts of struct sample. */
-enum {
-    PART_MODEL_NAME = SAMPLE_PART_COUNT,
-    PART_EXECUTION_TIME,
-    PART_CLIENT_ID,
-    PART_SEQUENCE,
-    PART_DROPPED,
-    PART_ANY, /* nobody asks */
-    PART_COUNT
-};
-_Static_assert(PART_COUNT <= 32, "parts are bits of a uint32_t");
-
-#define BIT(part)    (UINT32_C(1) << (part))
-#define SAMPLE_PARTS (BIT(SAMPLE_PART_COUNT) - 1)
-
-/* A line while it is read. Large, so only what reset() touches is set for each. */
-struct reader {
-    struct lexer in;
-    struct line_memory *memory;
-    enum type type;
-    uint8_t last;               /* 1 + row of the last known key, 0 at the beginning */
-    uint64_t seen;              /* rows of the key table */
-    uint32_t has;               /* parts that hold a good value */
-    struct str key;             /* of the value being read */
-    struct rejection rejection; /* the first thing that was wrong */
-    size_t unknown_count;
-    struct str unknown[LINE_UNKNOWN_MAX]; /* below: keys of the line; above: of open objects */
-    struct sample sample;
-    struct hello hello;
-    struct mark mark;
-};
-
 /*
- * The keys: name, kind, types, part, place in struct reader, and the largest figure or the bytes of
- * an id. The ones that most lines have stand first, since the search begins there.
+ * The keys: name, kind, types, part, place in struct reader, and a ceiling: the largest figure, the
+ * bytes of an id, or the most bytes of a text. The ones that most lines have stand first, since the
+ * search begins there.
  */
 #define KEY_TABLE(X)                                                                               \
     X(model_name, NAME, OF_SAMPLE, PART_MODEL_NAME, sample.model_name, 0)                          \
@@ -128,9 +52,9 @@ struct reader {
     X(error, ERROR, OF_SAMPLE, PART_ANY, sample.error, 0)                                          \
     X(labels, LABELS, OF_SAMPLE, PART_ANY, sample.labels, 0)                                       \
     X(device, NAME, OF_SAMPLE, SAMPLE_DEVICE, sample.device, 0)                                    \
-    X(timestamp, TIMESTAMP, OF_SAMPLE, SAMPLE_TIMESTAMP, sample.timestamp_wall_ns, 0)              \
-    X(trace_id, ID, OF_SAMPLE, SAMPLE_TRACE_ID, sample.trace_id, RECORD_TRACE_ID_BYTES)            \
-    X(span_id, ID, OF_SAMPLE, SAMPLE_SPAN_ID, sample.span_id, RECORD_SPAN_ID_BYTES)                \
+    X(timestamp, TIMESTAMP, OF_SAMPLE | OF_AMOUNT, SAMPLE_TIMESTAMP, sample.timestamp_wall_ns, 0)  \
+    X(trace_id, ID, OF_TRACED, SAMPLE_TRACE_ID, sample.trace_id, RECORD_TRACE_ID_BYTES)            \
+    X(span_id, ID, OF_TRACED, SAMPLE_SPAN_ID, sample.span_id, RECORD_SPAN_ID_BYTES)                \
     X(cpu_percent_before, FIGURE, OF_SAMPLE, SAMPLE_CPU_BEFORE, sample.cpu_percent_before,         \
       RECORD_PERCENT_MAX)                                                                          \
     X(memory_mb_before, FIGURE, OF_SAMPLE, SAMPLE_MEMORY_BEFORE, sample.memory_mb_before,          \
@@ -147,11 +71,17 @@ struct reader {
     X(bytes_moved, FIGURE, OF_SAMPLE, SAMPLE_BYTES_MOVED, sample.bytes_moved, RECORD_COUNT_MAX)    \
     X(flops, FIGURE, OF_SAMPLE, SAMPLE_FLOPS, sample.flops, RECORD_COUNT_MAX)                      \
     X(threads, FIGURE, OF_SAMPLE, SAMPLE_THREADS, sample.threads, RECORD_COUNT_MAX)                \
-    X(service_name, TEXT, OF_HELLO, PART_ANY, hello.service_name, 0)                               \
-    X(service_version, TEXT, OF_HELLO, PART_ANY, hello.service_version, 0)                         \
+    X(name, NAME, OF_METRIC, PART_NAME, metric.name, 0)                                            \
+    X(value, VALUE, OF_AMOUNT, PART_VALUE, metric.value, RECORD_AMOUNT_MAX)                        \
+    X(delta, DELTA, OF_GAUGE, PART_DELTA, metric.value, RECORD_AMOUNT_MAX)                         \
+    X(attributes, ATTRIBUTES, OF_METRIC, PART_ANY, metric.attributes, 0)                           \
+    X(unit, TEXT, OF_AMOUNT, PART_ANY, metric.unit, RECORD_UNIT_MAX)                               \
+    X(aggregation, AGGREGATION, OF_GAUGE, PART_ANY, metric.aggregation, 0)                         \
+    X(service_name, TEXT, OF_HELLO, PART_ANY, hello.service_name, RECORD_NAME_MAX)                 \
+    X(service_version, TEXT, OF_HELLO, PART_ANY, hello.service_version, RECORD_NAME_MAX)           \
     X(pid, INTEGER, OF_HELLO, PART_ANY, hello.pid, 0)                                              \
-    X(constitutional_hash, TEXT, OF_HELLO, PART_ANY, hello.constitutional_hash, 0)                 \
-    X(client, TEXT, OF_HELLO, PART_ANY, hello.client, 0)                                           \
+    X(constitutional_hash, TEXT, OF_HELLO, PART_ANY, hello.constitutional_hash, RECORD_NAME_MAX)   \
+    X(client, TEXT, OF_HELLO, PART_ANY, hello.client, RECORD_NAME_MAX)                             \
     X(client_id, ID, OF_HELLO, PART_CLIENT_ID, hello.client_id, RECORD_CLIENT_ID_BYTES)            \
     X(sequence, INTEGER, OF_CONTROL, PART_SEQUENCE, mark.sequence, 0)                              \
     X(dropped, INTEGER, OF_CONTROL, PART_DROPPED, mark.dropped, 0)
@@ -165,14 +95,7 @@ _Static_assert(KEY_COUNT <= 64, "rows are bits of a uint64_t");
 _Static_assert((int)KEY_COUNT < (int)LINE_KEYS_MAX,
                "a guess for each row and one for the beginning");
 
-static const struct key {
-    struct str name;
-    enum kind kind;
-    unsigned types;
-    uint32_t bit;
-    size_t offset;
-    double max;
-} keys[] = {
+static const struct key keys[] = {
 #define X(name, kind, types, part, place, max)                                                     \
     {{#name, sizeof #name - 1}, KIND_##kind, types, BIT(part), offsetof(struct reader, place), max},
     KEY_TABLE(X)
@@ -191,188 +114,12 @@ static unsigned find_key(struct str text)
     return KEY_COUNT;
 }
 
-/* Where a row's value goes; the offset is that of a member of the right type. */
-static void *place_of(struct reader *reader, const struct key *key)
-{
-    return (char *)reader + key->offset;
-}
-
-/* What good lines do not need is kept apart from what they do: the common way stays short. */
-#define RARE __attribute__((cold, noinline))
-
-/* Ends the reading of the line. */
-RARE static int fail(struct reader *reader, int err, struct str key)
-{
-    reader->rejection = (struct rejection){.err = err, .key = key};
-    return err;
-}
-
-/* Notes a wrong value; the first one is the one that is told. */
-RARE static void note(struct reader *reader, int err)
-{
-    if (reader->rejection.err == 0) {
-        (void)fail(reader, err, reader->key); /* the code is known here */
-    }
-}
-
-/* A text where a key or value is; reader->in.at is past its first quote. */
-static inline int read_text(struct reader *reader, struct str *ret_text)
-{
-    int err = lexer_read_text(&reader->in, ret_text);
-    return err == 0 ? 0 : fail(reader, err, reader->key);
-}
-
-/* Values that nobody wants */
-
-/* Remembers an unknown key of the object whose keys begin at `first`. */
-static int add_unknown(struct reader *reader, size_t first, struct str key)
-{
-    for (size_t i = first; i < reader->unknown_count; i++) {
-        if (str_equal(reader->unknown[i], key)) {
-            return fail(reader, ERR_DUPLICATE_KEY, key);
-        }
-    }
-    if (reader->unknown_count == LINE_UNKNOWN_MAX) {
-        return fail(reader, ERR_LIMIT, key);
-    }
-    reader->unknown[reader->unknown_count++] = key;
-    return 0;
-}
-
-static int skip_value(struct reader *reader, unsigned depth);
-
-/* A colon between blanks. */
-static inline int skip_colon(struct reader *reader)
-{
-    lexer_skip_blanks(&reader->in);
-    if (*reader->in.at != ':') {
-        return fail(reader, ERR_SYNTAX, reader->key);
-    }
-    reader->in.at++;
-    lexer_skip_blanks(&reader->in);
-    return 0;
-}
-
-/* A text where only its being one matters. */
-static int skip_text(struct reader *reader, struct str *ret_text)
-{
-    if (*reader->in.at != '"') {
-        return fail(reader, ERR_SYNTAX, reader->key);
-    }
-    reader->in.at++;
-    int err = read_text(reader, ret_text);
-    if (err == 0 && reader->in.zero) {
-        note(reader, ERR_RANGE);
-    }
-    return err;
-}
-
-/* After a member or element: true at `close`, which is skipped; false at a comma, which is too. */
-static inline int skip_separator(struct reader *reader, char close, bool *ret_closed)
-{
-    lexer_skip_blanks(&reader->in);
-    if (*reader->in.at != ',' && *reader->in.at != close) {
-        return fail(reader, ERR_SYNTAX, reader->key);
-    }
-    *ret_closed = *reader->in.at == close;
-    reader->in.at++;
-    lexer_skip_blanks(&reader->in);
-    return 0;
-}
-
-static int skip_member(struct reader *reader, size_t first, unsigned depth)
-{
-    struct str key;
-    int err = skip_text(reader, &key);
-    if (err == 0) {
-        err = add_unknown(reader, first, key);
-    }
-    if (err == 0) {
-        err = skip_colon(reader);
-    }
-    return err != 0 ? err : skip_value(reader, depth);
-}
-
-/* An array or object; reader->in.at is past its bracket. */
-static int skip_nested(struct reader *reader, char close, unsigned depth)
-{
-    if (depth == LINE_DEPTH_MAX) {
-        return fail(reader, ERR_TOO_DEEP, reader->key);
-    }
-    size_t first = reader->unknown_count;
-    lexer_skip_blanks(&reader->in);
-    bool closed = *reader->in.at == close;
-    if (closed) {
-        reader->in.at++;
-    }
-    while (!closed) {
-        int err =
-            close == '}' ? skip_member(reader, first, depth + 1) : skip_value(reader, depth + 1);
-        if (err == 0) {
-            err = skip_separator(reader, close, &closed);
-        }
-        if (err != 0) {
-            return err;
-        }
-    }
-    reader->unknown_count = first;
-    return 0;
-}
-
-static int skip_number(struct reader *reader)
-{
-    double number;
-    int err = num_scan_double(&reader->in.at, reader->in.end, &number);
-    if (err == ERR_RANGE) {
-        note(reader, err);
-        return 0;
-    }
-    return err == 0 ? 0 : fail(reader, ERR_SYNTAX, reader->key);
-}
-
-/* Any value; `depth` arrays and objects are open around it. Recursion ends at LINE_DEPTH_MAX. */
-static int skip_value(struct reader *reader, unsigned depth)
-{
-    struct str text;
-    switch (*reader->in.at) {
-    case '"':
-        return skip_text(reader, &text);
-    case '{':
-        reader->in.at++;
-        return skip_nested(reader, '}', depth);
-    case '[':
-        reader->in.at++;
-        return skip_nested(reader, ']', depth);
-    case 't':
-    case 'f':
-    case 'n':
-        return lexer_take_word(&reader->in, STR_LITERAL("true")) ||
-                       lexer_take_word(&reader->in, STR_LITERAL("false")) ||
-                       lexer_take_word(&reader->in, STR_LITERAL("null"))
-                   ? 0
-                   : fail(reader, ERR_SYNTAX, reader->key);
-    default:
-        return skip_number(reader);
-    }
-}
-
 /* Values of known keys */
-
-RARE static int skip_wrong_type(struct reader *reader, unsigned depth)
-{
-    note(reader, ERR_WRONG_TYPE);
-    return skip_value(reader, depth);
-}
-
-static inline bool begins_number(const struct reader *reader)
-{
-    return *reader->in.at == '-' || (*reader->in.at >= '0' && *reader->in.at <= '9');
-}
 
 static inline int read_figure(struct reader *reader, const struct key *key)
 {
-    if (!begins_number(reader)) {
-        return skip_wrong_type(reader, 0);
+    if (!reader_at_number(reader)) {
+        return line_skip_wrong_type(reader, 0);
     }
     double figure = 0;
     int err = 0;
@@ -383,246 +130,37 @@ static inline int read_figure(struct reader *reader, const struct key *key)
         err = num_scan_double(&reader->in.at, reader->in.end, &figure);
     }
     if (err == ERR_SYNTAX) {
-        return fail(reader, err, reader->key);
+        return reader_fail(reader, err, reader->key);
     }
     if (err != 0 || !(figure >= 0 && figure <= key->max)) {
-        note(reader, ERR_RANGE);
+        reader_note(reader, ERR_RANGE);
         return 0;
     }
     /* Adding 0 makes -0 a 0: its sign bit would mislead the histogram. */
-    *(double *)place_of(reader, key) = figure + 0.0;
+    *(double *)reader_place(reader, key) = figure + 0.0;
     reader->has |= key->bit;
     return 0;
 }
 
-/* A text for a known key. Not one: noted and skipped, and `ret_is_text` is false. */
-static int read_known_text(struct reader *reader, struct str *ret_text, bool *ret_is_text)
-{
-    *ret_is_text = *reader->in.at == '"';
-    if (!*ret_is_text) {
-        return skip_wrong_type(reader, 0);
-    }
-    reader->in.at++;
-    return read_text(reader, ret_text);
-}
-
-/* Not by read_known_text: a text that a call returns through memory, in halves, is slow to read back as
+/* Not by line_read_text: a text that a call returns through memory, in halves, is slow to read back as
  * a whole. */
 static int read_name(struct reader *reader, const struct key *key)
 {
     if (*reader->in.at != '"') {
-        return skip_wrong_type(reader, 0);
+        return line_skip_wrong_type(reader, 0);
     }
     struct str text = {NULL, 0};
     reader->in.at++;
-    int err = read_text(reader, &text);
+    int err = reader_read_text(reader, &text);
     if (err != 0) {
         return err;
     }
     if (text.len == 0 || text.len > RECORD_NAME_MAX || reader->in.zero) {
-        note(reader, ERR_NAME);
+        reader_note(reader, ERR_NAME);
         return 0;
     }
-    *(struct str *)place_of(reader, key) = text;
+    *(struct str *)reader_place(reader, key) = text;
     reader->has |= key->bit;
-    return 0;
-}
-
-static int read_hello_text(struct reader *reader, const struct key *key)
-{
-    struct str text = {NULL, 0};
-    bool is_text = false;
-    int err = read_known_text(reader, &text, &is_text);
-    if (err != 0 || !is_text) {
-        return err;
-    }
-    if (text.len > HELLO_TEXT_MAX || reader->in.zero) {
-        note(reader, ERR_RANGE);
-        return 0;
-    }
-    *(struct str *)place_of(reader, key) = text;
-    return 0;
-}
-
-/* Digits are a count; a fraction or an exponent make it another type, a sign leads out of range
- * (but -0 is 0). */
-static int read_count_number(struct reader *reader, uint64_t *ret_count)
-{
-    struct str digits = {reader->in.at, 0};
-    double number = 0;
-    int err = num_scan_double(&reader->in.at, reader->in.end, &number);
-    if (err == ERR_SYNTAX) {
-        return fail(reader, err, reader->key);
-    }
-    digits.len = (size_t)(reader->in.at - digits.ptr);
-    if (str_is(digits, "-0")) {
-        *ret_count = 0;
-        return 0;
-    }
-    int read = num_read_u64(digits, ret_count);
-    if (err == ERR_RANGE || read == ERR_RANGE || digits.ptr[0] == '-') {
-        note(reader, ERR_RANGE);
-    } else if (read != 0) {
-        note(reader, ERR_WRONG_TYPE);
-    }
-    return 0;
-}
-
-static int read_count(struct reader *reader, const struct key *key)
-{
-    uint64_t count = 0;
-    int err = 0;
-    if (begins_number(reader)) {
-        err = read_count_number(reader, &count);
-    } else {
-        struct str text = {NULL, 0};
-        bool is_text = false;
-        err = read_known_text(reader, &text, &is_text);
-        int read = err == 0 && is_text ? num_read_u64(text, &count) : 0;
-        if (read != 0) {
-            note(reader, read == ERR_RANGE ? ERR_RANGE : ERR_WRONG_TYPE);
-        }
-    }
-    if (err == 0) {
-        /* What was noted rejects the record: a 0 does no harm. */
-        *(uint64_t *)place_of(reader, key) = count;
-        reader->has |= key->bit;
-    }
-    return err;
-}
-
-static bool read_hex(struct str text, uint8_t *out, size_t bytes)
-{
-    if (text.len != 2 * bytes) {
-        return false;
-    }
-    for (size_t i = 0; i < bytes; i++) {
-        int high = lexer_hex_digit(text.ptr[2 * i]);
-        int low = lexer_hex_digit(text.ptr[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return false;
-        }
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
-static int read_id(struct reader *reader, const struct key *key)
-{
-    struct str text = {NULL, 0};
-    bool is_text = false;
-    int err = read_known_text(reader, &text, &is_text);
-    if (err != 0 || !is_text) {
-        return err;
-    }
-    if (!read_hex(text, place_of(reader, key), (size_t)key->max)) {
-        note(reader, ERR_RANGE);
-        return 0;
-    }
-    reader->has |= key->bit;
-    return 0;
-}
-
-static int read_timestamp(struct reader *reader, const struct key *key)
-{
-    struct str text = {NULL, 0};
-    bool is_text = false;
-    int err = read_known_text(reader, &text, &is_text);
-    if (err != 0 || !is_text) {
-        return err;
-    }
-    if (iso8601_read(text, place_of(reader, key)) != 0) {
-        note(reader, ERR_RANGE);
-        return 0;
-    }
-    reader->has |= key->bit;
-    return 0;
-}
-
-static int read_error(struct reader *reader)
-{
-    if (lexer_take_word(&reader->in, STR_LITERAL("true"))) {
-        reader->sample.error = true;
-        return 0;
-    }
-    if (lexer_take_word(&reader->in, STR_LITERAL("false"))) {
-        return 0;
-    }
-    struct str text = {NULL, 0};
-    bool is_text = false;
-    int err = read_known_text(reader, &text, &is_text);
-    if (err != 0 || !is_text) {
-        return err;
-    }
-    if (reader->in.zero) {
-        note(reader, ERR_RANGE);
-    }
-    reader->sample.error = true;
-    reader->sample.error_text = text;
-    return 0;
-}
-
-/* One label. Its key is remembered as an unknown one is, until all labels are read. */
-static int read_label(struct reader *reader, size_t first)
-{
-    struct label label;
-    if (*reader->in.at != '"') {
-        return fail(reader, ERR_SYNTAX, reader->key);
-    }
-    reader->in.at++;
-    int err = read_text(reader, &label.key);
-    bool zero = reader->in.zero;
-    if (err == 0) {
-        err = add_unknown(reader, first, label.key);
-    }
-    if (err == 0) {
-        err = skip_colon(reader);
-    }
-    if (err != 0 || lexer_take_word(&reader->in, STR_LITERAL("null"))) {
-        return err;
-    }
-    if (*reader->in.at != '"') {
-        return skip_wrong_type(reader, 1);
-    }
-    reader->in.at++;
-    err = read_text(reader, &label.value);
-    if (err != 0) {
-        return err;
-    }
-    struct sample *sample = &reader->sample;
-    if (zero || reader->in.zero) {
-        note(reader, ERR_NAME);
-    } else if (label.key.len == 0 || label.key.len > RECORD_NAME_MAX ||
-               label.value.len > RECORD_NAME_MAX || sample->label_count == RECORD_LABELS_MAX) {
-        note(reader, ERR_RANGE);
-    } else {
-        sample->labels[sample->label_count++] = label;
-    }
-    return 0;
-}
-
-static int read_labels(struct reader *reader)
-{
-    if (*reader->in.at != '{') {
-        return skip_wrong_type(reader, 0);
-    }
-    size_t first = reader->unknown_count;
-    reader->in.at++;
-    lexer_skip_blanks(&reader->in);
-    bool closed = *reader->in.at == '}';
-    if (closed) {
-        reader->in.at++;
-    }
-    while (!closed) {
-        int err = read_label(reader, first);
-        if (err == 0) {
-            err = skip_separator(reader, '}', &closed);
-        }
-        if (err != 0) {
-            return err;
-        }
-    }
-    reader->unknown_count = first;
     return 0;
 }
 
@@ -647,17 +185,17 @@ static int read_type(struct reader *reader)
 {
     struct str text = {NULL, 0};
     bool is_text = false;
-    int err = read_known_text(reader, &text, &is_text);
+    int err = line_read_text(reader, &text, &is_text);
     if (err != 0 || !is_text || str_equal(text, type_names[reader->type])) {
         return err;
     }
     for (size_t i = 0; i < TYPE_COUNT; i++) {
         if (str_equal(text, type_names[i])) {
             reader->type = (enum type)i;
-            return i < TYPE_TAKEN_COUNT ? READ_AGAIN : fail(reader, ERR_UNSUPPORTED, text);
+            return i < TYPE_TAKEN_COUNT ? READ_AGAIN : reader_fail(reader, ERR_UNSUPPORTED, text);
         }
     }
-    (void)fail(reader, ERR_UNKNOWN_TYPE, text); /* the code is known here */
+    (void)reader_fail(reader, ERR_UNKNOWN_TYPE, text); /* the code is known here */
     reader->rejection.near = find_near(text, type_names, TYPE_COUNT);
     return ERR_UNKNOWN_TYPE;
 }
@@ -666,45 +204,28 @@ static int read_type(struct reader *reader)
 
 static inline int read_value(struct reader *reader, const struct key *key)
 {
-    if (key->kind == KIND_FIGURE && begins_number(reader)) {
+    if (key->kind == KIND_FIGURE && reader_at_number(reader)) {
         return read_figure(reader, key);
     }
     if (lexer_take_word(&reader->in, STR_LITERAL("null"))) {
         return 0;
     }
-    switch (key->kind) {
-    case KIND_FIGURE:
-        return skip_wrong_type(reader, 0);
-    case KIND_NAME:
+    if (key->kind == KIND_NAME) {
         return read_name(reader, key);
-    case KIND_TEXT:
-        return read_hello_text(reader, key);
-    case KIND_INTEGER:
-        return read_count(reader, key);
-    case KIND_ID:
-        return read_id(reader, key);
-    case KIND_TIMESTAMP:
-        return read_timestamp(reader, key);
-    case KIND_ERROR:
-        return read_error(reader);
-    case KIND_LABELS:
-        return read_labels(reader);
-    case KIND_TYPE:
-        return read_type(reader);
     }
-    return 0;
+    return key->kind == KIND_TYPE ? read_type(reader) : line_read_value(reader, key);
 }
 
 static int read_unknown(struct reader *reader)
 {
     if (reader->in.zero) {
-        note(reader, ERR_RANGE);
+        reader_note(reader, ERR_RANGE);
     }
-    int err = add_unknown(reader, 0, reader->key);
+    int err = line_add_unknown(reader, 0, reader->key);
     if (err == 0) {
-        err = skip_colon(reader);
+        err = reader_skip_colon(reader);
     }
-    return err != 0 ? err : skip_value(reader, 0);
+    return err != 0 ? err : line_skip_value(reader, 0);
 }
 
 /* Peers write the keys of their lines in the same order, so the key that last came after this one is
@@ -727,13 +248,13 @@ static inline unsigned guess_key(struct reader *reader)
 static inline int read_member(struct reader *reader)
 {
     if (*reader->in.at != '"') {
-        return fail(reader, ERR_SYNTAX, (struct str){NULL, 0});
+        return reader_fail(reader, ERR_SYNTAX, (struct str){NULL, 0});
     }
     reader->in.at++;
     int err = 0;
     unsigned row = guess_key(reader);
     if (row == KEY_COUNT) {
-        err = read_text(reader, &reader->key);
+        err = reader_read_text(reader, &reader->key);
         if (err != 0) {
             return err;
         }
@@ -747,10 +268,10 @@ static inline int read_member(struct reader *reader)
     }
     reader->last = (uint8_t)(row + 1);
     if ((reader->seen & UINT64_C(1) << row) != 0) {
-        return fail(reader, ERR_DUPLICATE_KEY, reader->key);
+        return reader_fail(reader, ERR_DUPLICATE_KEY, reader->key);
     }
     reader->seen |= UINT64_C(1) << row;
-    err = skip_colon(reader);
+    err = reader_skip_colon(reader);
     return err != 0 ? err : read_value(reader, &keys[row]);
 }
 
@@ -766,7 +287,11 @@ static void reset(struct reader *reader, const char *at, const char *newline)
     reader->sample.error = false;
     reader->sample.error_text = (struct str){NULL, 0};
     reader->sample.label_count = 0;
-    if (reader->type != TYPE_SAMPLE) {
+    if ((OF_METRIC & 1U << reader->type) != 0) {
+        reader->metric.unit = (struct str){NULL, 0};
+        reader->metric.aggregation = AGGREGATION_UNSAID;
+        reader->metric.attribute_count = 0;
+    } else if (reader->type != TYPE_SAMPLE) {
         reader->hello = (struct hello){.pid = 0};
         reader->mark = (struct mark){.sequence = 0};
     }
@@ -776,7 +301,7 @@ static void reset(struct reader *reader, const char *at, const char *newline)
 static int read_object(struct reader *reader)
 {
     if (*reader->in.at != '{') {
-        return fail(reader, ERR_SYNTAX, (struct str){NULL, 0});
+        return reader_fail(reader, ERR_SYNTAX, (struct str){NULL, 0});
     }
     reader->in.at++;
     lexer_skip_blanks(&reader->in);
@@ -788,13 +313,14 @@ static int read_object(struct reader *reader)
     while (!closed) {
         int err = read_member(reader);
         if (err == 0) {
-            err = skip_separator(reader, '}', &closed);
+            err = reader_skip_separator(reader, '}', &closed);
         }
         if (err != 0) {
             return err;
         }
     }
-    return reader->in.at == reader->in.end ? 0 : fail(reader, ERR_SYNTAX, (struct str){NULL, 0});
+    return reader->in.at == reader->in.end ? 0
+                                           : reader_fail(reader, ERR_SYNTAX, (struct str){NULL, 0});
 }
 
 /* Records */
@@ -802,7 +328,7 @@ static int read_object(struct reader *reader)
 static int miss(struct reader *reader, int row)
 {
     struct str name = keys[row].name;
-    (void)fail(reader, ERR_MISSING_KEY, name); /* the code is known here */
+    (void)reader_fail(reader, ERR_MISSING_KEY, name); /* the code is known here */
     size_t count = reader->unknown_count < NEAR_KEYS ? reader->unknown_count : NEAR_KEYS;
     reader->rejection.near = find_near(name, reader->unknown, count);
     return ERR_MISSING_KEY;
@@ -831,11 +357,79 @@ static int deliver_sample(struct reader *reader, const struct record_sink *sink)
     return sink->sample(sink->ctx, &reader->sample);
 }
 
+/* The key that a metric must have and has not, or the one that stands for the other; 0 when it has
+ * all. */
+static int check_metric(struct reader *reader)
+{
+    if ((reader->has & BIT(PART_NAME)) == 0) {
+        return miss(reader, KEY_name);
+    }
+    if (reader->type == TYPE_INFO) {
+        return reader->metric.attribute_count > 0 ? 0 : miss(reader, KEY_attributes);
+    }
+    uint32_t amounts = reader->has & (BIT(PART_VALUE) | BIT(PART_DELTA));
+    if (amounts == (BIT(PART_VALUE) | BIT(PART_DELTA))) {
+        return reader_fail(reader, ERR_DUPLICATE_KEY, keys[KEY_delta].name);
+    }
+    return amounts != 0 ? 0 : miss(reader, KEY_value);
+}
+
+static enum metric_op op_of(const struct reader *reader)
+{
+    switch (reader->type) {
+    case TYPE_COUNTER:
+        return METRIC_COUNT;
+    case TYPE_HISTOGRAM:
+        return METRIC_OBSERVE;
+    case TYPE_INFO:
+        return METRIC_INFO;
+    default:
+        return (reader->has & BIT(PART_DELTA)) != 0 ? METRIC_ADD : METRIC_SET;
+    }
+}
+
+/* Timestamp and ids, which were read as those of a sample. */
+static void take_shared_parts(struct reader *reader)
+{
+    struct metric *metric = &reader->metric;
+    const struct sample *sample = &reader->sample;
+    metric->has = 0;
+    if ((reader->has & BIT(SAMPLE_TIMESTAMP)) != 0) {
+        metric->has |= METRIC_HAS_TIMESTAMP;
+        metric->timestamp_wall_ns = sample->timestamp_wall_ns;
+    }
+    if ((reader->has & BIT(SAMPLE_TRACE_ID)) != 0) {
+        metric->has |= METRIC_HAS_TRACE_ID;
+        memcpy(metric->trace_id, sample->trace_id, sizeof metric->trace_id);
+    }
+    if ((reader->has & BIT(SAMPLE_SPAN_ID)) != 0) {
+        metric->has |= METRIC_HAS_SPAN_ID;
+        memcpy(metric->span_id, sample->span_id, sizeof metric->span_id);
+    }
+}
+
+static int deliver_metric(struct reader *reader, const struct record_sink *sink)
+{
+    int err = check_metric(reader);
+    if (err != 0) {
+        return err;
+    }
+    struct metric *metric = &reader->metric;
+    metric->op = op_of(reader);
+    metric->weight = 1;
+    metric->spelling = (struct spelling){.format = SPELLING_NONE};
+    take_shared_parts(reader);
+    return sink->metric(sink->ctx, metric);
+}
+
 /* Hands over what was read; 0 or why it was refused. */
 static int deliver(struct reader *reader, const struct record_sink *sink)
 {
     if (reader->type == TYPE_SAMPLE) {
         return deliver_sample(reader, sink);
+    }
+    if ((OF_METRIC & 1U << reader->type) != 0) {
+        return deliver_metric(reader, sink);
     }
     reader->mark.has_sequence = (reader->has & BIT(PART_SEQUENCE)) != 0;
     reader->mark.has_dropped = (reader->has & BIT(PART_DROPPED)) != 0;

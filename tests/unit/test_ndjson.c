@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <jansson.h>
+#include <math.h>
 #include <regex.h>
 #include <time.h>
 
@@ -455,6 +456,10 @@ static const char *const control_keys[] = {"type", "sequence", "dropped"};
 static const char *const hello_keys[] = {"service_name",        "service_version", "pid",
                                          "constitutional_hash", "client",          "client_id"};
 
+static const char *const metric_types[] = {"counter", "gauge", "histogram", "info"};
+static const char *const amount_keys[] = {"value", "unit", "timestamp"};
+static const char *const gauge_keys[] = {"delta", "aggregation"};
+
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static bool is_one_of(const char *key, const char *const *keys, size_t count)
@@ -467,8 +472,31 @@ static bool is_one_of(const char *key, const char *const *keys, size_t count)
     return false;
 }
 
+static bool is_metric(const char *type)
+{
+    return is_one_of(type, metric_types, COUNT_OF(metric_types));
+}
+
+static bool is_known_of_metric(const char *key, const char *type)
+{
+    static const char *const of_all[] = {"type", "name", "attributes"};
+    if (is_one_of(key, of_all, COUNT_OF(of_all))) {
+        return true;
+    }
+    if (strcmp(type, "info") == 0) {
+        return false;
+    }
+    bool is_gauge = strcmp(type, "gauge") == 0;
+    bool is_id = strcmp(key, "trace_id") == 0 || strcmp(key, "span_id") == 0;
+    return is_one_of(key, amount_keys, COUNT_OF(amount_keys)) ||
+           (is_gauge ? is_one_of(key, gauge_keys, COUNT_OF(gauge_keys)) : is_id);
+}
+
 static bool is_known(const char *key, const char *type)
 {
+    if (is_metric(type)) {
+        return is_known_of_metric(key, type);
+    }
     if (strcmp(type, "sample") != 0) {
         return is_one_of(key, control_keys, COUNT_OF(control_keys)) ||
                (strcmp(type, "hello") == 0 && is_one_of(key, hello_keys, COUNT_OF(hello_keys)));
@@ -574,7 +602,7 @@ static int number_at(struct str text, size_t at)
     return (int)strtol(text.ptr + at, NULL, 10);
 }
 
-static bool take_timestamp(const json_t *object, struct sample *sample)
+static bool take_timestamp(const json_t *object, uint64_t *ret_ns, bool *ret_has)
 {
     const json_t *value = get(object, "timestamp");
     if (value == NULL) {
@@ -617,8 +645,8 @@ static bool take_timestamp(const json_t *object, struct sample *sample)
     if (seconds < 0 || (uint64_t)seconds > (UINT64_MAX - ns) / 1000000000) {
         return false;
     }
-    sample->has |= 1U << SAMPLE_TIMESTAMP;
-    sample->timestamp_wall_ns = (uint64_t)seconds * 1000000000 + ns;
+    *ret_has = true;
+    *ret_ns = (uint64_t)seconds * 1000000000 + ns;
     return true;
 }
 
@@ -661,6 +689,7 @@ static bool expect_sample(struct recorder *expected, const json_t *object)
     struct sample sample = {.model_ref = 0};
     bool has_trace_id = false;
     bool has_span_id = false;
+    bool has_timestamp = false;
     bool good =
         take_figures(object, &sample) &&
         take_text(object, "model_name", 1, RECORD_NAME_MAX, &sample.model_name) &&
@@ -668,15 +697,122 @@ static bool expect_sample(struct recorder *expected, const json_t *object)
         take_text(object, "device", 1, RECORD_NAME_MAX, &sample.device) &&
         take_id(object, "trace_id", sample.trace_id, RECORD_TRACE_ID_BYTES, &has_trace_id) &&
         take_id(object, "span_id", sample.span_id, RECORD_SPAN_ID_BYTES, &has_span_id) &&
-        take_timestamp(object, &sample) && take_error(object, &sample) &&
-        take_labels(object, &sample);
+        take_timestamp(object, &sample.timestamp_wall_ns, &has_timestamp) &&
+        take_error(object, &sample) && take_labels(object, &sample);
     if (!good) {
         return false;
     }
     sample.has |= sample.device.len > 0 ? 1U << SAMPLE_DEVICE : 0;
+    sample.has |= has_timestamp ? 1U << SAMPLE_TIMESTAMP : 0;
     sample.has |= has_trace_id ? 1U << SAMPLE_TRACE_ID : 0;
     sample.has |= has_span_id ? 1U << SAMPLE_SPAN_ID : 0;
     return expected->sink.sample(expected, &sample) == 0;
+}
+
+/* Digits of the whole numbers among the attributes. */
+static char digits[RECORD_ATTRIBUTES_MAX][32];
+
+static bool take_attributes(const json_t *object, struct metric *metric)
+{
+    const json_t *attributes = get(object, "attributes");
+    if (attributes == NULL) {
+        return true;
+    }
+    const char *key;
+    size_t key_len;
+    json_t *value;
+    json_object_keylen_foreach((json_t *)(uintptr_t)attributes, key, key_len, value)
+    {
+        if (json_is_null(value)) {
+            continue;
+        }
+        uint32_t at = metric->attribute_count;
+        if (at == RECORD_ATTRIBUTES_MAX || key_len < 1 || key_len > RECORD_NAME_MAX) {
+            return false;
+        }
+        struct label attribute = {{key, key_len}, text_of(value)};
+        if (json_is_boolean(value)) {
+            attribute.value = str_of(json_is_true(value) ? "true" : "false");
+        } else if (json_is_integer(value)) {
+            (void)snprintf(digits[at], sizeof digits[at], "%lld", /* fits */
+                           (long long)json_integer_value(value));
+            attribute.value = str_of(digits[at]);
+        } else if (!json_is_string(value) || attribute.value.len > RECORD_VALUE_MAX) {
+            return false;
+        }
+        metric->attributes[metric->attribute_count++] = attribute;
+    }
+    return json_is_object(attributes);
+}
+
+/* A number within bounds; or, where all numbers are in them, the texts of those that JSON has not. */
+static bool take_amount(const json_t *value, double lowest, double highest, double *ret_amount)
+{
+    if (isinf(highest) && json_is_string(value)) {
+        struct str text = text_of(value);
+        *ret_amount = str_is(text, "NaN") ? (double)NAN : str_is(text, "-Inf") ? -highest : highest;
+        return str_is(text, "NaN") || str_is(text, "-Inf") || str_is(text, "+Inf");
+    }
+    double amount = json_number_value(value);
+    *ret_amount = amount == 0 ? 0 : amount;
+    return json_is_number(value) && amount >= lowest && amount <= highest;
+}
+
+static bool take_aggregation(const json_t *object, enum aggregation *ret_aggregation)
+{
+    const json_t *value = get(object, "aggregation");
+    for (int i = AGGREGATION_LAST; i < AGGREGATION_COUNT && json_is_string(value); i++) {
+        if (str_is(text_of(value), aggregation_names[i])) {
+            *ret_aggregation = (enum aggregation)i;
+            return true;
+        }
+    }
+    return value == NULL;
+}
+
+/* What only some of the metrics have: `type` says which. */
+static bool take_amounts(const json_t *object, const char *type, struct metric *metric)
+{
+    const json_t *value = get(object, "value");
+    const json_t *delta = get(object, "delta");
+    bool has_timestamp = false;
+    bool has_trace_id = false;
+    bool has_span_id = false;
+    if (!take_text(object, "unit", 0, RECORD_UNIT_MAX, &metric->unit) ||
+        !take_timestamp(object, &metric->timestamp_wall_ns, &has_timestamp)) {
+        return false;
+    }
+    if (strcmp(type, "gauge") == 0) {
+        metric->op = value != NULL ? METRIC_SET : METRIC_ADD;
+        metric->has = has_timestamp ? METRIC_HAS_TIMESTAMP : 0;
+        return (value != NULL) != (delta != NULL) &&
+               (value != NULL
+                    ? take_amount(value, -INFINITY, INFINITY, &metric->value)
+                    : take_amount(delta, -RECORD_AMOUNT_MAX, RECORD_AMOUNT_MAX, &metric->value)) &&
+               take_aggregation(object, &metric->aggregation);
+    }
+    bool is_counter = strcmp(type, "counter") == 0;
+    metric->op = is_counter ? METRIC_COUNT : METRIC_OBSERVE;
+    bool good =
+        value != NULL &&
+        take_amount(value, is_counter ? 0 : -RECORD_AMOUNT_MAX, RECORD_AMOUNT_MAX,
+                    &metric->value) &&
+        take_id(object, "trace_id", metric->trace_id, RECORD_TRACE_ID_BYTES, &has_trace_id) &&
+        take_id(object, "span_id", metric->span_id, RECORD_SPAN_ID_BYTES, &has_span_id);
+    metric->has = (has_timestamp ? METRIC_HAS_TIMESTAMP : 0U) |
+                  (has_trace_id ? METRIC_HAS_TRACE_ID : 0U) |
+                  (has_span_id ? METRIC_HAS_SPAN_ID : 0U);
+    return good;
+}
+
+static bool expect_metric(struct recorder *expected, const json_t *object, const char *type)
+{
+    struct metric metric = {.op = METRIC_INFO, .weight = 1};
+    bool is_info = strcmp(type, "info") == 0;
+    bool good = take_text(object, "name", 1, RECORD_NAME_MAX, &metric.name) &&
+                metric.name.len > 0 && take_attributes(object, &metric) &&
+                (is_info ? metric.attribute_count > 0 : take_amounts(object, type, &metric));
+    return good && expected->sink.metric(expected, &metric) == 0;
 }
 
 static bool take_count(const json_t *object, const char *key, uint64_t *ret_count, bool *ret_has)
@@ -731,7 +867,7 @@ static bool expect_record(struct recorder *expected, const json_t *object)
     const json_t *given = get(object, "type");
     const char *type = given == NULL ? "sample" : json_string_value(given);
     static const char *const types[] = {"sample", "hello", "flush", "goodbye"};
-    if (type == NULL || !is_one_of(type, types, COUNT_OF(types))) {
+    if (type == NULL || (!is_one_of(type, types, COUNT_OF(types)) && !is_metric(type))) {
         return false;
     }
     const char *key;
@@ -745,6 +881,9 @@ static bool expect_record(struct recorder *expected, const json_t *object)
             }
             expected->sink.unknown_key(expected, (struct str){key, key_len});
         }
+    }
+    if (is_metric(type)) {
+        return expect_metric(expected, object, type);
     }
     return strcmp(type, "sample") == 0 ? expect_sample(expected, object)
                                        : expect_control(expected, object, type);
@@ -960,6 +1099,32 @@ static void put_count(struct writer *line)
     }
 }
 
+static void put_attribute(struct writer *line)
+{
+    switch (wire_random_below(&dice, 4)) {
+    case 0:
+        put(line, PICK("true", "false", "null", "0", "-0", "-1", "9223372036854775807",
+                       "-9223372036854775808"));
+        break;
+    case 1:
+        put(line, once_in(5) ? PICK("1.5", "1e3", "01", "-", "[]", "tru") : "200");
+        break;
+    default:
+        put_text(line);
+    }
+}
+
+static void put_amount(struct writer *line)
+{
+    if (once_in(8)) {
+        put(line, PICK("\"NaN\"", "\"+Inf\"", "\"-Inf\"", "\"Inf\"", "1e300", "1.1e300", "-1e300",
+                       "-1.1e300", "-0"));
+    } else {
+        put(line, once_in(4) ? "-" : "");
+        put_number(line);
+    }
+}
+
 static void put_value_of(struct writer *line, const char *key)
 {
     if (once_in(15)) {
@@ -968,6 +1133,13 @@ static void put_value_of(struct writer *line, const char *key)
         put_timestamp(line);
     } else if (strcmp(key, "labels") == 0) {
         put_members(line, 0, put_text);
+    } else if (strcmp(key, "attributes") == 0) {
+        put_members(line, 0, put_attribute);
+    } else if (strcmp(key, "value") == 0 || strcmp(key, "delta") == 0) {
+        put_amount(line);
+    } else if (strcmp(key, "aggregation") == 0) {
+        put(line,
+            PICK("\"last\"", "\"sum\"", "\"max\"", "\"min\"", "\"per_pid\"", "\"\"", "\"mean\""));
     } else if (strstr(key, "_id") != NULL) {
         put_hex(line);
     } else if (strcmp(key, "error") == 0) {
@@ -975,7 +1147,8 @@ static void put_value_of(struct writer *line, const char *key)
     } else if (is_one_of(key, control_keys, COUNT_OF(control_keys)) || strcmp(key, "pid") == 0) {
         put_count(line);
     } else if (is_one_of(key, other_sample_keys, COUNT_OF(other_sample_keys)) ||
-               is_one_of(key, hello_keys, COUNT_OF(hello_keys))) {
+               is_one_of(key, hello_keys, COUNT_OF(hello_keys)) || strcmp(key, "name") == 0 ||
+               strcmp(key, "unit") == 0) {
         put_text(line);
     } else {
         put_number(line);
@@ -984,6 +1157,10 @@ static void put_value_of(struct writer *line, const char *key)
 
 static const char *random_key(const char *type)
 {
+    if (is_metric(type)) {
+        return PICK("attributes", "attributes", "unit", "aggregation", "delta", "timestamp",
+                    "trace_id", "span_id", "value", "labels");
+    }
     if (strcmp(type, "sample") != 0) {
         return once_in(2) ? control_keys[1 + wire_random_below(&dice, 2)]
                           : pick(hello_keys, COUNT_OF(hello_keys));
@@ -1014,13 +1191,15 @@ static void put_type(struct writer *line, const char *type)
 {
     put_key(line, "type");
     put(line, "\"");
-    put(line, once_in(30) ? PICK("counter", "span", "smaple", "") : type);
+    put(line, once_in(30) ? PICK("span", "smaple", "") : type);
     put(line, "\"");
 }
 
 static void put_line(struct writer *line)
 {
-    const char *type = once_in(5) ? PICK("hello", "flush", "goodbye") : "sample";
+    const char *type = once_in(5)   ? PICK("hello", "flush", "goodbye")
+                       : once_in(3) ? PICK("counter", "gauge", "histogram", "info")
+                                    : "sample";
     bool said = strcmp(type, "sample") == 0 && !once_in(10);
     bool is_sample = strcmp(type, "sample") == 0;
     put(line, "{");
@@ -1031,6 +1210,14 @@ static void put_line(struct writer *line)
     if (is_sample && !once_in(30)) {
         put_key(line, "execution_time_ms");
         put(line, "12.5");
+    }
+    if (is_metric(type) && !once_in(30)) {
+        put_key(line, "name");
+        put(line, "\"n\"");
+    }
+    if (is_metric(type) && !once_in(4)) {
+        put_key(line, strcmp(type, "info") == 0 ? "attributes" : "value");
+        put_value_of(line, strcmp(type, "info") == 0 ? "attributes" : "value");
     }
     for (size_t i = wire_random_below(&dice, 6); i > 0; i--) {
         if (!said && once_in(2)) {

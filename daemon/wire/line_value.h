@@ -1,0 +1,16 @@
+/*
+ * Reads the values of known keys, each kind in its way; a wrong one is noted. Figures and names, which
+ * usual samples are made of, are read by wire/line itself. One thread at a time for each reader.
+ */
+#ifndef DWELL_WIRE_LINE_VALUE_H
+#define DWELL_WIRE_LINE_VALUE_H
+
+#include "wire/line_reader.h"
+
+/* The value of a row that is no figure, no name, no type, and not null. */
+int line_read_value(struct reader *reader, const struct key *key);
+
+/* A text for a known key. Not one: noted and skipped, and `ret_is_text` is false. */
+int line_read_text(struct reader *reader, struct str *ret_text, bool *ret_is_text);
+
+#endif
