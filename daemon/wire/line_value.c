@@ -220,7 +220,6 @@ static int read_member(struct reader *reader, const struct members *members)
     if (err != 0 || lexer_take_word(&reader->in, STR_LITERAL("null"))) {
         return err;
     }
-    reader->in.zero = false;
     err = read_member_value(reader, members->only_texts, &label.value);
     if (err != 0) {
         return err;
