@@ -92,6 +92,13 @@ void part_drop(struct part_pool *parts, struct part *part)
     mem_free(part);
 }
 
+void part_follow(struct part **first)
+{
+    if (*first != NULL) {
+        (*first)->link = first;
+    }
+}
+
 void part_drop_all(struct part_pool *parts, struct part **first)
 {
     while (*first != NULL) {

@@ -47,6 +47,9 @@ int part_take(struct part_pool *parts, const struct part_owner *owner, struct pa
 /* Frees a part. */
 void part_drop(struct part_pool *parts, struct part *part);
 
+/* The series' list begins at another address now: what it was in has moved. */
+void part_follow(struct part **first);
+
 /* Frees all parts of a series. */
 void part_drop_all(struct part_pool *parts, struct part **first);
 

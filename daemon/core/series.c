@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "core/part.h"
 
 enum { FIRST_PAGES = 1 };
 
@@ -73,6 +74,9 @@ static int grow_beside(struct series_set *set, uint32_t room)
     if (err == 0) {
         err = grow_places(&parts, wants_parts, sizeof *set->parts, set->page_room, room);
         set->parts = parts;
+        for (uint32_t place = 0; parts != NULL && place < set->used; place++) {
+            part_follow(&set->parts[place]);
+        }
     }
     return err;
 }

@@ -1,11 +1,14 @@
 #include "mem_fault.h"
 
+#include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
 static size_t until_failure;
 static bool failed;
+static bool moves;
 static size_t allocations;
 static size_t live;
 
@@ -18,6 +21,11 @@ void mem_fail_after(size_t n)
 bool mem_has_failed(void)
 {
     return failed;
+}
+
+void mem_always_move(bool always)
+{
+    moves = always;
 }
 
 size_t mem_count_allocations(void)
@@ -61,10 +69,25 @@ void *mem_zalloc(size_t count, size_t size)
     return must_fail() ? NULL : track(calloc(count, size));
 }
 
+static void *move(void *old, size_t size)
+{
+    size_t had = malloc_usable_size(old);
+    void *fresh = malloc(size);
+    if (fresh != NULL) {
+        memcpy(fresh, old, had < size ? had : size);
+        memset(old, 0xA5, had);
+        free(old);
+    }
+    return fresh;
+}
+
 void *mem_realloc(void *old, size_t size)
 {
     if (must_fail()) {
         return NULL;
+    }
+    if (old != NULL && moves) {
+        return move(old, size);
     }
     return old == NULL ? track(malloc(size)) : realloc(old, size);
 }

@@ -14,6 +14,9 @@ void mem_fail_after(size_t n);
 /* True when the failure asked for has happened. */
 bool mem_has_failed(void);
 
+/* From now on every reallocation moves, so that whoever keeps the old address is found out. */
+void mem_always_move(bool always);
+
 /* Allocations so far, and blocks that are not freed yet. */
 size_t mem_count_allocations(void);
 size_t mem_count_live(void);
