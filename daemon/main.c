@@ -619,8 +619,8 @@ static void free_state(struct dwelld *dwelld)
     exposition_free(dwelld->context.exposition);
     mem_free(dwelld->context.scratch);
     ingest_fini(&dwelld->ingest);
-    processes_fini(&dwelld->processes);
     metrics_fini(&dwelld->metrics);
+    processes_fini(&dwelld->processes);
     registry_fini(&dwelld->registry);
     ledger_fini(&dwelld->ledger);
     mem_free(dwelld->http_address);

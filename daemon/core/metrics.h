@@ -56,7 +56,7 @@ struct metrics {
 /* Returns 0 or ERR_NOMEM. The struct is large, and must be zero: static, or from mem_zalloc. */
 int metrics_init(struct metrics *metrics, const struct metrics_options *options,
                  struct limbo *limbo);
-void metrics_fini(struct metrics *metrics);
+void metrics_fini(struct metrics *metrics); /* while processes with parts are still there */
 
 /* The present time. */
 void metrics_set_time(struct metrics *metrics, uint64_t mono_ns, uint64_t wall_ns);

@@ -46,7 +46,7 @@ struct process *process_enter(struct processes *processes, uint64_t said_pid, in
 void process_leave(struct processes *processes, struct process *process);
 void process_exit(struct processes *processes, struct process *process);
 
-/* Frees all of them without a word. */
+/* Frees all of them without a word, once nothing is left that belongs to them: after metrics_fini. */
 void processes_fini(struct processes *processes);
 
 #endif

@@ -139,8 +139,8 @@ void core_open(struct core *core, const struct registry_options *options)
 
 void core_close(struct core *core)
 {
-    processes_fini(&core->processes);
     metrics_fini(core->metrics);
+    processes_fini(&core->processes);
     registry_fini(core->registry);
     ledger_fini(&core->ledger);
     free(core->metrics);

@@ -77,12 +77,34 @@ static void test_metrics_parts_survive_the_growth_of_their_family(void **state)
     }
 }
 
+/* Whoever frees processes after it finds no part that points at them, and before it none may be left. */
+static void test_metrics_fini_leaves_no_part_at_a_process(void **state)
+{
+    (void)state;
+    struct process *process = must_enter(1);
+    count(METRIC_ADD, "g", 1, "", process);
+    count(METRIC_INFO, "i", 0, "v=1", process);
+    assert_non_null(process->parts);
+    metrics_fini(core.metrics);
+    assert_null(process->parts);
+}
+
+/* What core_close does, and the daemon when it stops. */
+static void test_metrics_end_beside_processes_that_live(void **state)
+{
+    (void)state;
+    count(METRIC_ADD, "g", 1, "", must_enter(1));
+    count(METRIC_INFO, "i", 0, "v=1", must_enter(2));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_metrics_parts_survive_the_growth_of_their_family),
+        TEST(test_metrics_fini_leaves_no_part_at_a_process),
+        TEST(test_metrics_end_beside_processes_that_live),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
