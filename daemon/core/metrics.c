@@ -513,27 +513,6 @@ static int change(struct metrics *metrics, const struct target *target, enum met
     return err;
 }
 
-/* The exemplars of the counters in a page, as ones that may be written. */
-static struct exemplar_set *own_exemplars(struct metrics *metrics, struct series_page *page)
-{
-    struct exemplar_set *old = page->exemplars;
-    if (old != NULL && old->block.epoch > metrics->limbo->shared_epoch) {
-        return old;
-    }
-    size_t size = sizeof *old + SERIES_PER_PAGE * sizeof old->marks[0];
-    struct exemplar_set *fresh = mem_zalloc(1, size);
-    if (fresh == NULL) {
-        return NULL;
-    }
-    if (old != NULL) {
-        memcpy(fresh, old, size);
-        limbo_retire(metrics->limbo, &old->block);
-    }
-    fresh->block.epoch = metrics->limbo->epoch;
-    page->exemplars = fresh;
-    return fresh;
-}
-
 /* After a change, so the page is ours. An exemplar that finds no memory costs no count. */
 static void mark(struct metrics *metrics, const struct target *target, const struct metric *metric,
                  double value)
@@ -553,7 +532,7 @@ static void mark(struct metrics *metrics, const struct target *target, const str
         kept = buckets_mark(page->value[slot].buckets, target->set->family->shape.bounds, &mark,
                             metrics->limbo) == 0;
     } else if (metric->op == METRIC_COUNT) {
-        struct exemplar_set *exemplars = own_exemplars(metrics, page);
+        struct exemplar_set *exemplars = series_own_exemplars(page, metrics->limbo);
         kept = exemplars != NULL;
         if (kept) {
             exemplars->marks[slot] = mark;

@@ -129,6 +129,26 @@ struct series_page *series_own(struct series_set *set, uint32_t place, struct li
     return page;
 }
 
+struct exemplar_set *series_own_exemplars(struct series_page *page, struct limbo *limbo)
+{
+    struct exemplar_set *old = page->exemplars;
+    if (old != NULL && old->block.epoch > limbo->shared_epoch) {
+        return old;
+    }
+    size_t size = sizeof *old + SERIES_PER_PAGE * sizeof old->marks[0];
+    struct exemplar_set *fresh = mem_zalloc(1, size);
+    if (fresh == NULL) {
+        return NULL;
+    }
+    if (old != NULL) {
+        memcpy(fresh, old, size);
+        limbo_retire(limbo, &old->block);
+    }
+    fresh->block.epoch = limbo->epoch;
+    page->exemplars = fresh;
+    return fresh;
+}
+
 /* A place that ended, or a new one. */
 static int find_place(struct series_set *set, const struct limbo *limbo, uint32_t *ret_place)
 {
@@ -191,13 +211,27 @@ static int reserve_free(struct series_set *set)
     return 0;
 }
 
+/* The exemplar of a counter must not be taken for that of the next one in its place. */
+static int forget_exemplar(struct series_page *page, uint32_t slot, struct limbo *limbo)
+{
+    if (page->exemplars == NULL || !page->exemplars->marks[slot].set) {
+        return 0;
+    }
+    struct exemplar_set *exemplars = series_own_exemplars(page, limbo);
+    if (exemplars == NULL) {
+        return ERR_NOMEM;
+    }
+    exemplars->marks[slot] = (struct exemplar_mark){0};
+    return 0;
+}
+
 int series_remove(struct series_set *set, uint32_t place, struct limbo *limbo)
 {
     struct series_page *page = reserve_free(set) == 0 ? series_own(set, place, limbo) : NULL;
-    if (page == NULL) {
+    uint32_t slot = place % SERIES_PER_PAGE;
+    if (page == NULL || forget_exemplar(page, slot, limbo) != 0) {
         return ERR_NOMEM;
     }
-    uint32_t slot = place % SERIES_PER_PAGE;
     assert(page->who[slot] != NULL);
     retire_series(set, page, slot, limbo);
     page->who[slot] = NULL;

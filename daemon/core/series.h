@@ -72,6 +72,9 @@ int series_add(struct series_set *set, struct series_id *id, struct limbo *limbo
 /* The page of a place as one that may be written, marked as changed; NULL without memory. */
 struct series_page *series_own(struct series_set *set, uint32_t place, struct limbo *limbo);
 
+/* The exemplars of an owned page of counters as ones that may be written; NULL without memory. */
+struct exemplar_set *series_own_exemplars(struct series_page *page, struct limbo *limbo);
+
 /* First step of an end, and back. The page must be owned. */
 static inline void series_show(struct series_page *page, uint32_t place, bool shown)
 {

@@ -44,6 +44,33 @@ static void count(enum metric_op op, const char *name, double value, const char 
     must_count(&core, &metric, process);
 }
 
+/* A declared family of the label "a". */
+static struct family_shape shape_of(enum family_type type, const char *name)
+{
+    static const struct str label = {"a", 1};
+    return (struct family_shape){.name = str_of(name),
+                                 .source = str_of(name),
+                                 .help = STR_LITERAL("Helps."),
+                                 .type = type,
+                                 .declared = true,
+                                 .label_count = 1,
+                                 .labels = &label};
+}
+
+static void must_declare(const struct family_shape *shape)
+{
+    assert_int_equal(metrics_declare(core.metrics, shape), 0);
+}
+
+/* Seconds pass, each with its tick. */
+static void tick(unsigned seconds)
+{
+    for (; seconds > 0; seconds--) {
+        core_move(&core, 1);
+        metrics_tick(core.metrics);
+    }
+}
+
 static void must_be_value(const char *family, const char *labels, double wanted)
 {
     double got = core_series(&core, family, labels).number;
@@ -97,6 +124,32 @@ static void test_metrics_end_beside_processes_that_live(void **state)
     count(METRIC_INFO, "i", 0, "v=1", must_enter(2));
 }
 
+/* --- ends -------------------------------------------------------------------------------------- */
+
+/* Of the first series of the first family, a counter. */
+static bool first_has_exemplar(void)
+{
+    const struct series_page *page = core.metrics->sets[0].pages[0];
+    return page->exemplars != NULL && page->exemplars->marks[0].set;
+}
+
+/* A place is given to another series: nothing of the one before may be seen there. */
+static void test_metrics_a_place_forgets_the_exemplar_of_who_was_there(void **state)
+{
+    (void)state;
+    struct family_shape shape = shape_of(FAMILY_COUNTER, "c");
+    shape.expire_seconds = 5;
+    must_declare(&shape);
+    struct metric metric = metric_of(METRIC_COUNT, "c", 7, "a=old");
+    metric.has = METRIC_HAS_TRACE_ID;
+    must_count(&core, &metric, NULL);
+    assert_true(first_has_exemplar());
+    tick(5 + METRICS_HIDDEN_SECONDS);
+    count(METRIC_COUNT, "c", 3, "a=new", NULL);
+    assert_int_equal(core.metrics->sets[0].used, 1);
+    assert_false(first_has_exemplar());
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -105,6 +158,7 @@ int main(void)
         TEST(test_metrics_parts_survive_the_growth_of_their_family),
         TEST(test_metrics_fini_leaves_no_part_at_a_process),
         TEST(test_metrics_end_beside_processes_that_live),
+        TEST(test_metrics_a_place_forgets_the_exemplar_of_who_was_there),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
