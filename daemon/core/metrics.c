@@ -128,11 +128,13 @@ static bool begins_with(struct str text, struct str start)
     return text.len >= start.len && memcmp(text.ptr, start.ptr, start.len) == 0;
 }
 
-/* Names of the daemon itself: dwelld_…, target, and <namespace>_model_…, <namespace>_budget_…. */
+/* Names of the daemon itself: dwelld_…, target with its sample, and <namespace>_model_…,
+ * <namespace>_budget_…. */
 static bool is_ours(const struct metrics *metrics, struct str name)
 {
     struct str space = metrics->options.name_space;
-    if (begins_with(name, STR_LITERAL("dwelld_")) || str_is(name, "target")) {
+    if (begins_with(name, STR_LITERAL("dwelld_")) || str_is(name, "target") ||
+        str_is(name, "target_info")) {
         return true;
     }
     if (space.len > 0) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/err.h"
 #include "mem_fault.h"
 
 static struct core core;
@@ -60,6 +61,11 @@ static struct family_shape shape_of(enum family_type type, const char *name)
 static void must_declare(const struct family_shape *shape)
 {
     assert_int_equal(metrics_declare(core.metrics, shape), 0);
+}
+
+static void must_refuse_metric(const struct metric *metric, int err)
+{
+    assert_int_equal(metrics_record(core.metrics, metric, NULL), err);
 }
 
 /* Seconds pass, each with its tick. */
@@ -150,6 +156,47 @@ static void test_metrics_a_place_forgets_the_exemplar_of_who_was_there(void **st
     assert_false(first_has_exemplar());
 }
 
+/* --- names ------------------------------------------------------------------------------------- */
+
+static void must_be_ours(enum metric_op op, const char *name)
+{
+    struct metric metric = metric_of(op, name, 1, "");
+    must_refuse_metric(&metric, ERR_CONFLICT);
+}
+
+static void test_metrics_names_of_the_daemon_are_nobodys(void **state)
+{
+    (void)state;
+    for (int op = 0; op < METRIC_OP_COUNT; op++) {
+        must_be_ours((enum metric_op)op, "dwelld_x");
+        must_be_ours((enum metric_op)op, "dwelld.records");
+        must_be_ours((enum metric_op)op, "dwelld_records_total");
+        must_be_ours((enum metric_op)op, "acgs2_model_x");
+        must_be_ours((enum metric_op)op, "acgs2.model.inference_total");
+        must_be_ours((enum metric_op)op, "acgs2_budget_elapsed_seconds");
+        must_be_ours((enum metric_op)op, "target");
+        must_be_ours((enum metric_op)op, "target_info");
+    }
+    assert_int_equal(core.metrics->family_count, 0);
+    count(METRIC_SET, "dwelldx", 1, "", NULL);
+    count(METRIC_SET, "acgs2_mode", 1, "", NULL);
+    count(METRIC_SET, "model_x", 1, "", NULL);
+    count(METRIC_SET, "budget_x", 1, "", NULL);
+    count(METRIC_SET, "acgs2", 1, "", NULL);
+    count(METRIC_SET, "targets", 1, "", NULL);
+}
+
+static void test_metrics_names_of_the_daemon_without_a_namespace(void **state)
+{
+    (void)state;
+    core.metrics->options.name_space = STR_LITERAL("");
+    must_be_ours(METRIC_SET, "model_x");
+    must_be_ours(METRIC_SET, "budget_x");
+    must_be_ours(METRIC_SET, "dwelld_x");
+    count(METRIC_SET, "acgs2_model_x", 1, "", NULL);
+    count(METRIC_SET, "model", 1, "", NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -159,6 +206,8 @@ int main(void)
         TEST(test_metrics_fini_leaves_no_part_at_a_process),
         TEST(test_metrics_end_beside_processes_that_live),
         TEST(test_metrics_a_place_forgets_the_exemplar_of_who_was_there),
+        TEST(test_metrics_names_of_the_daemon_are_nobodys),
+        TEST(test_metrics_names_of_the_daemon_without_a_namespace),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
