@@ -360,6 +360,8 @@ static int add_series(struct metrics *metrics, struct series_set *set, struct se
     int err = id == NULL ? ERR_NOMEM : series_add(set, id, metrics->limbo);
     if (err != 0) {
         mem_free(id);
+    } else if (set->touched != NULL) {
+        set->touched[id->place] = (uint32_t)metrics->now_seconds;
     }
     return err;
 }
@@ -592,7 +594,11 @@ int metrics_start(struct metrics *metrics, const struct metric *metric)
 {
     struct target target;
     double scale;
-    return locate(metrics, metric, NULL, &target, &scale);
+    int err = locate(metrics, metric, NULL, &target, &scale);
+    if (err == 0) {
+        metrics->overflowed -= target.overflow; /* no record went there */
+    }
+    return err;
 }
 
 bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, double value,

@@ -197,6 +197,40 @@ static void test_metrics_names_of_the_daemon_without_a_namespace(void **state)
     count(METRIC_SET, "model", 1, "", NULL);
 }
 
+static void start(const char *name, const char *attributes)
+{
+    struct metric metric = metric_of(METRIC_SET, name, 0, attributes);
+    assert_int_equal(metrics_start(core.metrics, &metric), 0);
+}
+
+/* The clock does not begin at 0: a machine is up for days when the daemon starts. */
+static void test_metrics_a_started_series_is_idle_from_its_start(void **state)
+{
+    (void)state;
+    core_move(&core, 86400);
+    struct family_shape shape = shape_of(FAMILY_GAUGE, "g");
+    shape.expire_seconds = 30;
+    must_declare(&shape);
+    start("g", "a=1");
+    tick(29);
+    must_be_value("g", "a=1", 0);
+    tick(1);
+    assert_false(core_has_series(&core, "g", "a=1"));
+}
+
+static void test_metrics_starting_series_counts_no_records(void **state)
+{
+    (void)state;
+    core.metrics->options.max_series_per_family = 1;
+    struct family_shape shape = shape_of(FAMILY_GAUGE, "g");
+    must_declare(&shape);
+    start("g", "a=1");
+    start("g", "a=2");
+    assert_int_equal(core.metrics->overflowed, 0);
+    count(METRIC_SET, "g", 1, "a=2", NULL);
+    assert_int_equal(core.metrics->overflowed, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -208,6 +242,8 @@ int main(void)
         TEST(test_metrics_a_place_forgets_the_exemplar_of_who_was_there),
         TEST(test_metrics_names_of_the_daemon_are_nobodys),
         TEST(test_metrics_names_of_the_daemon_without_a_namespace),
+        TEST(test_metrics_a_started_series_is_idle_from_its_start),
+        TEST(test_metrics_starting_series_counts_no_records),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
