@@ -10,8 +10,9 @@
  * What can fail: the name (no text, or another's); the attributes; a ceiling, which leads to the
  * family's overflow series; memory. Whatever fails, nothing was counted.
  *
- * A series ends in two steps: hide puts it at the end of `endings`, and metrics_tick gives its place
- * back METRICS_HIDDEN_SECONDS later, unless a record came and showed it again.
+ * A series ends in two steps: hide puts it at the end of `endings`, unless it is in there, and
+ * metrics_tick gives its place back when it was hidden for METRICS_HIDDEN_SECONDS, or somewhat longer.
+ * A record that comes before shows it again.
  *
  *     shown --- idle, or nobody left ---> hidden --- 60 s ---> gone
  *       ^                                   |
@@ -42,7 +43,6 @@ struct metrics_cell {
 struct metrics_ending {
     struct metrics_ending *next;
     uint64_t due_seconds;
-    uint64_t serial;
     uint32_t family;
     uint32_t place;
 };
@@ -615,22 +615,32 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
 
 /* --- ends -------------------------------------------------------------------------------------- */
 
+static void append_ending(struct metrics *metrics, struct metrics_ending *ending, uint64_t due)
+{
+    ending->next = NULL;
+    ending->due_seconds = due;
+    *metrics->endings_tail = ending;
+    metrics->endings_tail = &ending->next;
+}
+
 /* Without memory the series stays; an idle one is tried again. */
 static void hide(struct metrics *metrics, struct series_set *set, uint32_t place)
 {
-    struct metrics_ending *ending = mem_alloc(sizeof *ending);
-    struct series_page *page = ending == NULL ? NULL : series_own(set, place, metrics->limbo);
+    bool waits = set->hidden[place] != 0;
+    struct metrics_ending *ending = waits ? NULL : mem_alloc(sizeof *ending);
+    struct series_page *page =
+        ending == NULL && !waits ? NULL : series_own(set, place, metrics->limbo);
     if (page == NULL) {
         mem_free(ending);
         return;
     }
     series_show(page, place, false);
-    *ending = (struct metrics_ending){.due_seconds = metrics->now_seconds + METRICS_HIDDEN_SECONDS,
-                                      .serial = series_who(set, place)->serial,
-                                      .family = set->family->number,
-                                      .place = place};
-    *metrics->endings_tail = ending;
-    metrics->endings_tail = &ending->next;
+    set->hidden[place] = (uint32_t)metrics->now_seconds + 1;
+    if (!waits) {
+        ending->family = set->family->number;
+        ending->place = place;
+        append_ending(metrics, ending, metrics->now_seconds + METRICS_HIDDEN_SECONDS);
+    }
 }
 
 void metrics_end_process(struct metrics *metrics, struct process *process)
@@ -645,29 +655,43 @@ static bool is_overflow(const struct metrics *metrics, uint32_t family, uint32_t
     return metrics->overflow[family] == 1 + place;
 }
 
-/* Gives the place back, if the series is still the one that was hidden. */
-static void end(struct metrics *metrics, const struct metrics_ending *ending)
+/* Gives a place back. Returns 0, or ERR_NOMEM with nothing done. */
+static int remove_series(struct metrics *metrics, struct series_set *set, uint32_t place)
 {
-    struct series_set *set = &metrics->sets[ending->family];
-    const struct series_page *page = set->pages[ending->place / SERIES_PER_PAGE];
-    const struct series_id *id = series_who(set, ending->place);
-    if (id == NULL || id->serial != ending->serial || series_is_shown(page, ending->place)) {
-        return;
-    }
-    bool overflow = is_overflow(metrics, ending->family, ending->place);
-    uint32_t cell = overflow ? 0 : cell_of(metrics, id);
-    if (series_remove(set, ending->place, metrics->limbo) != 0) {
-        return; /* without memory it stays as it is: hidden, and found by a record */
+    uint32_t family = set->family->number;
+    bool overflow = is_overflow(metrics, family, place);
+    uint32_t cell = overflow ? 0 : cell_of(metrics, series_who(set, place));
+    int err = series_remove(set, place, metrics->limbo);
+    if (err != 0) {
+        return err;
     }
     if (overflow) {
-        metrics->overflow[ending->family] = 0;
+        metrics->overflow[family] = 0;
     } else {
         close_cell(metrics, cell);
     }
     if (set->parts != NULL) {
-        part_drop_all(&metrics->parts, &set->parts[ending->place]);
+        part_drop_all(&metrics->parts, &set->parts[place]);
     }
-    ways_forget(&metrics->ways);
+    return 0;
+}
+
+/* Second step of an end. True when it is over with, one way or the other; without memory, and for a
+ * series that was shown in between and hidden again, it is not yet. */
+static bool end(struct metrics *metrics, const struct metrics_ending *ending)
+{
+    struct series_set *set = &metrics->sets[ending->family];
+    uint32_t place = ending->place;
+    uint32_t since = (uint32_t)metrics->now_seconds + 1 - set->hidden[place];
+    bool shown = series_is_shown(set->pages[place / SERIES_PER_PAGE], place);
+    if (!shown && (since < METRICS_HIDDEN_SECONDS || remove_series(metrics, set, place) != 0)) {
+        return false;
+    }
+    set->hidden[place] = 0;
+    if (!shown) {
+        ways_forget(&metrics->ways);
+    }
+    return true;
 }
 
 static void give_back(struct metrics *metrics)
@@ -680,8 +704,11 @@ static void give_back(struct metrics *metrics)
         if (metrics->endings == NULL) {
             metrics->endings_tail = &metrics->endings;
         }
-        end(metrics, ending);
-        mem_free(ending);
+        if (end(metrics, ending)) {
+            mem_free(ending);
+        } else {
+            append_ending(metrics, ending, metrics->now_seconds + METRICS_HIDDEN_SECONDS);
+        }
     }
 }
 

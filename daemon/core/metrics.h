@@ -15,7 +15,7 @@
 
 enum {
     METRICS_FAMILIES_MAX = 4096,
-    METRICS_HIDDEN_SECONDS = 60, /* between the two steps in which a series ends */
+    METRICS_HIDDEN_SECONDS = 60, /* at least, between the two steps in which a series ends */
     METRICS_TICK_PLACES = 8192,  /* places looked at in one tick */
     METRICS_TICK_ENDS = 4096,    /* series given back in one tick */
 };

@@ -45,6 +45,7 @@ void series_fini(struct series_set *set, struct limbo *limbo)
     mem_free(set->pages);
     mem_free(set->free);
     mem_free(set->touched);
+    mem_free(set->hidden);
     mem_free((void *)set->parts);
     *set = (struct series_set){0};
 }
@@ -65,18 +66,23 @@ static int grow_places(void **array, bool wanted, size_t item, uint32_t old_page
 static int grow_beside(struct series_set *set, uint32_t room)
 {
     const struct family_shape *shape = &set->family->shape;
-    bool wants_parts = shape->type == FAMILY_GAUGE || shape->type == FAMILY_INFO;
+    bool expires = shape->expire_seconds > 0;
+    bool has_parts = shape->type == FAMILY_GAUGE || shape->type == FAMILY_INFO;
     void *touched = set->touched;
+    void *hidden = set->hidden;
     void *parts = (void *)set->parts;
-    int err = grow_places(&touched, shape->expire_seconds > 0, sizeof *set->touched, set->page_room,
-                          room);
-    set->touched = touched;
+    int err = grow_places(&touched, expires, sizeof *set->touched, set->page_room, room);
     if (err == 0) {
-        err = grow_places(&parts, wants_parts, sizeof *set->parts, set->page_room, room);
-        set->parts = parts;
-        for (uint32_t place = 0; parts != NULL && place < set->used; place++) {
-            part_follow(&set->parts[place]);
-        }
+        err = grow_places(&hidden, expires || has_parts, sizeof *set->hidden, set->page_room, room);
+    }
+    if (err == 0) {
+        err = grow_places(&parts, has_parts, sizeof *set->parts, set->page_room, room);
+    }
+    set->touched = touched;
+    set->hidden = hidden;
+    set->parts = parts;
+    for (uint32_t place = 0; parts != NULL && place < set->used; place++) {
+        part_follow(&set->parts[place]);
     }
     return err;
 }
@@ -262,6 +268,7 @@ size_t series_bytes(const struct series_set *set)
     size_t places = (size_t)set->page_room * SERIES_PER_PAGE;
     size_t bytes = set->page_room * sizeof *set->pages + set->free_room * sizeof *set->free +
                    (set->touched == NULL ? 0 : places * sizeof *set->touched) +
+                   (set->hidden == NULL ? 0 : places * sizeof *set->hidden) +
                    (set->parts == NULL ? 0 : places * sizeof *set->parts);
     for (uint32_t i = 0; i < set->page_count; i++) {
         const struct series_page *page = set->pages[i];

@@ -59,6 +59,8 @@ struct series_set {
     uint32_t *free; /* owned, as all below */
     /* Below, by place, made when first needed, with room for all places of the pages. */
     uint32_t *touched;   /* seconds of the last record; families that expire */
+    uint32_t *hidden;    /* while an end is pending: 1 + seconds of the last hiding; gauges, infos
+                            and families that expire, as only their series end */
     struct part **parts; /* core/part; gauges and infos */
 };
 

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "base/err.h"
+#include "core/metrics.c"
 #include "mem_fault.h"
 
 static struct core core;
@@ -61,6 +61,15 @@ static struct family_shape shape_of(enum family_type type, const char *name)
 static void must_declare(const struct family_shape *shape)
 {
     assert_int_equal(metrics_declare(core.metrics, shape), 0);
+}
+
+/* As above with an aggregation. */
+static void gauge(enum aggregation aggregation, enum metric_op op, const char *name, double value,
+                  struct process *process)
+{
+    struct metric metric = metric_of(op, name, value, "");
+    metric.aggregation = aggregation;
+    must_count(&core, &metric, process);
 }
 
 static void must_refuse_metric(const struct metric *metric, int err)
@@ -231,6 +240,64 @@ static void test_metrics_starting_series_counts_no_records(void **state)
     assert_int_equal(core.metrics->overflowed, 1);
 }
 
+static unsigned endings(void)
+{
+    unsigned count_of = 0;
+    for (struct metrics_ending *at = core.metrics->endings; at != NULL; at = at->next) {
+        count_of++;
+    }
+    return count_of;
+}
+
+/* Processes come and go faster than series end: each datagram of a worker that nobody can watch. */
+static void test_metrics_a_series_waits_for_its_end_once(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        struct process *process = must_enter(1);
+        gauge(AGGREGATION_MAX, METRIC_SET, "g", 1, process);
+        count(METRIC_INFO, "i", 0, "v=1", process);
+        leave(process);
+    }
+    assert_int_equal(endings(), 2);
+    tick(METRICS_HIDDEN_SECONDS);
+    assert_int_equal(endings(), 0);
+    assert_int_equal(core.metrics->series_count, 0);
+}
+
+static void test_metrics_a_series_is_hidden_for_a_while_each_time(void **state)
+{
+    (void)state;
+    struct process *process = must_enter(1);
+    gauge(AGGREGATION_MAX, METRIC_SET, "g", 1, process);
+    leave(process);
+    tick(METRICS_HIDDEN_SECONDS / 2);
+    process = must_enter(2);
+    gauge(AGGREGATION_MAX, METRIC_SET, "g", 2, process);
+    must_be_value("g", "", 2);
+    tick(METRICS_HIDDEN_SECONDS / 2 - 1);
+    leave(process);
+    tick(METRICS_HIDDEN_SECONDS - 1); /* the first end is due within it */
+    assert_false(core_has_series(&core, "g", ""));
+    assert_int_equal(core.metrics->series_count, 1);
+    tick(METRICS_HIDDEN_SECONDS);
+    assert_int_equal(core.metrics->series_count, 0);
+}
+
+static void test_metrics_a_series_that_is_shown_again_stays(void **state)
+{
+    (void)state;
+    struct process *process = must_enter(1);
+    gauge(AGGREGATION_MIN, METRIC_SET, "g", 1, process);
+    leave(process);
+    assert_false(core_has_series(&core, "g", ""));
+    tick(METRICS_HIDDEN_SECONDS - 1);
+    gauge(AGGREGATION_MIN, METRIC_SET, "g", 5, NULL);
+    tick(3 * METRICS_HIDDEN_SECONDS);
+    must_be_value("g", "", 5);
+    assert_int_equal(endings(), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -244,6 +311,9 @@ int main(void)
         TEST(test_metrics_names_of_the_daemon_without_a_namespace),
         TEST(test_metrics_a_started_series_is_idle_from_its_start),
         TEST(test_metrics_starting_series_counts_no_records),
+        TEST(test_metrics_a_series_waits_for_its_end_once),
+        TEST(test_metrics_a_series_is_hidden_for_a_while_each_time),
+        TEST(test_metrics_a_series_that_is_shown_again_stays),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
