@@ -196,18 +196,28 @@ static int reserve_families(struct metrics *metrics)
     return 0;
 }
 
-/* The family's own name comes last: it is what leads to the family. Sample names that were taken before
- * memory ran out stay taken, and the family is refused from then on. */
+/* All names of a family, or none. */
 static int take_names(struct metrics *metrics, const struct family_shape *shape)
 {
     const char *const *suffixes = family_suffixes[shape->type];
-    int err = 0;
-    for (unsigned i = 0; err == 0 && suffixes[i] != NULL; i++) {
-        struct sample_name sample;
-        err = names_add(&metrics->samples, name_sample(shape, suffixes[i], &sample),
-                        metrics->family_count);
+    struct sample_name sample;
+    unsigned taken = 0;
+    int err = names_add(&metrics->names, shape->name, metrics->family_count);
+    if (err != 0) {
+        return err;
     }
-    return err != 0 ? err : names_add(&metrics->names, shape->name, metrics->family_count);
+    while (err == 0 && suffixes[taken] != NULL) {
+        err = names_add(&metrics->samples, name_sample(shape, suffixes[taken], &sample),
+                        metrics->family_count);
+        taken += err == 0;
+    }
+    if (err != 0) {
+        while (taken-- > 0) {
+            names_take_back(&metrics->samples, name_sample(shape, suffixes[taken], &sample));
+        }
+        names_take_back(&metrics->names, shape->name);
+    }
+    return err;
 }
 
 int metrics_declare(struct metrics *metrics, const struct family_shape *shape)

@@ -1,5 +1,7 @@
 #include "core/names.h"
 
+#include <assert.h>
+
 #define XXH_INLINE_ALL /* header only: nothing to link */
 #include <xxhash.h>
 
@@ -64,4 +66,14 @@ int names_add(struct names *names, struct str name, uint32_t number)
     *find_cell(names, name) = (struct names_cell){text, (uint32_t)name.len, number};
     names->count++;
     return 0;
+}
+
+/* Nobody was put behind it since, so no search passes its cell. */
+void names_take_back(struct names *names, struct str name)
+{
+    struct names_cell *cell = find_cell(names, name);
+    assert(cell->text != NULL);
+    mem_free(cell->text);
+    *cell = (struct names_cell){0};
+    names->count--;
 }

@@ -1,6 +1,6 @@
 /*
- * A set of names, each with a number: from text to a place in somebody's array. It only grows, up to a
- * ceiling given at the start. Keyed by a seed, so that nobody can choose names that clash.
+ * A set of names, each with a number: from text to a place in somebody's array. It only grows, but for the
+ * last steps, up to a ceiling given at the start. Keyed by a seed, so that nobody can choose names that clash.
  * It does not look at what the names are. Loop thread only.
  */
 #ifndef DWELL_CORE_NAMES_H
@@ -29,5 +29,8 @@ uint32_t names_find(const struct names *names, struct str name);
 
 /* Adds a name that is not there; the text is copied. Returns 0, ERR_LIMIT or ERR_NOMEM. */
 int names_add(struct names *names, struct str name, uint32_t number);
+
+/* Removes the name that was added last of those that are there. */
+void names_take_back(struct names *names, struct str name);
 
 #endif

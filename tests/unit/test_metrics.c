@@ -298,6 +298,29 @@ static void test_metrics_a_series_that_is_shown_again_stays(void **state)
     assert_int_equal(endings(), 0);
 }
 
+/* --- want of memory ---------------------------------------------------------------------------- */
+
+/* Fails the n-th allocation of a declaration for n = 1, 2, … until it passes: none leaves a name that
+ * stands in the way of the next. */
+static void test_metrics_a_family_that_found_no_memory_can_be_declared_later(void **state)
+{
+    (void)state;
+    for (int type = 0; type < FAMILY_TYPE_COUNT; type++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "f%d", type);
+        struct family_shape shape = shape_of((enum family_type)type, name);
+        bool failed = true;
+        for (size_t n = 1; failed; n++) {
+            mem_fail_after(n);
+            int err = metrics_declare(core.metrics, &shape);
+            failed = mem_has_failed();
+            mem_fail_after(0);
+            assert_int_equal(err, failed ? ERR_NOMEM : 0);
+            assert_int_equal(core.metrics->family_count, type + (failed ? 0 : 1));
+        }
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -314,6 +337,7 @@ int main(void)
         TEST(test_metrics_a_series_waits_for_its_end_once),
         TEST(test_metrics_a_series_is_hidden_for_a_while_each_time),
         TEST(test_metrics_a_series_that_is_shown_again_stays),
+        TEST(test_metrics_a_family_that_found_no_memory_can_be_declared_later),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
