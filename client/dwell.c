@@ -137,6 +137,9 @@ enum {
 #define LENGTH_PLAIN        (UINT32_MAX - 1)
 #define LENGTH_PLAIN_FAILED (UINT32_MAX - 2)
 
+/* In the place of a model's reference: the record is no sample but a metric. */
+#define REF_METRIC UINT32_MAX
+
 /* Field numbers of proto/dwell.proto. */
 enum {
     BATCH_CLIENT_ID = 1,
@@ -147,6 +150,7 @@ enum {
     BATCH_HELLO = 9,
     BATCH_FLUSH = 10,
     BATCH_GOODBYE = 11,
+    BATCH_METRIC = 14,
 
     SAMPLE_MODEL_NAME = 1,
     SAMPLE_MODEL_REF = 2,
@@ -176,6 +180,19 @@ enum {
 
     LABEL_KEY = 1,
     LABEL_VALUE = 2,
+
+    METRIC_NAME = 1,
+    METRIC_OP = 3,
+    METRIC_VALUE = 4,
+    METRIC_ATTRIBUTE = 5,
+    METRIC_UNIT = 6,
+    METRIC_AGGREGATION = 7,
+    METRIC_TRACE_ID = 8,
+    METRIC_SPAN_ID = 9,
+    METRIC_TIMESTAMP = 10,
+
+    ATTRIBUTE_KEY = 1,
+    ATTRIBUTE_VALUE = 3,
 
     HELLO_SERVICE_NAME = 1,
     HELLO_SERVICE_VERSION = 2,
@@ -942,27 +959,34 @@ static size_t label_count(const struct dwell_sample *sample)
     return sample->labels != NULL ? sample->label_count : 0;
 }
 
-/* At least as much as sample_put writes; above RECORD_BODY_MAX when that is too much. */
-static uint64_t sample_bytes_max(const struct dwell_sample *sample)
+/* A label of a sample, or an attribute of a metric: they differ in the numbers of their fields. */
+static uint8_t *label_put(uint8_t *out, unsigned field, unsigned key_field, unsigned value_field,
+                          const struct dwell_label *label)
 {
-    uint64_t bytes =
-        NUMBERS_BYTES + text_bytes_max(sample->device) + text_bytes_max(sample->error_text);
-    for (size_t i = 0; i < label_count(sample) && bytes <= RECORD_BODY_MAX; i++) {
-        bytes +=
-            6 + text_bytes_max(sample->labels[i].key) + text_bytes_max(sample->labels[i].value);
+    size_t key_bytes = label->key != NULL ? strlen(label->key) : 0;
+    size_t value_bytes = label->value != NULL ? strlen(label->value) : 0;
+    out = put_tag(out, field, WIRE_BYTES);
+    out = put_varint(out, 2 + varint_bytes(key_bytes) + key_bytes + varint_bytes(value_bytes) +
+                              value_bytes);
+    out = put_bytes(out, key_field, label->key != NULL ? label->key : "", key_bytes);
+    return put_bytes(out, value_field, label->value != NULL ? label->value : "", value_bytes);
+}
+
+/* At least as much as labels take; above RECORD_BODY_MAX when that is too much. */
+static uint64_t labels_bytes_max(const struct dwell_label *labels, size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count && bytes <= RECORD_BODY_MAX; i++) {
+        bytes += 6 + text_bytes_max(labels[i].key) + text_bytes_max(labels[i].value);
     }
     return bytes;
 }
 
-static uint8_t *label_put(uint8_t *out, const struct dwell_label *label)
+/* At least as much as sample_put writes; above RECORD_BODY_MAX when that is too much. */
+static uint64_t sample_bytes_max(const struct dwell_sample *sample)
 {
-    size_t key_bytes = label->key != NULL ? strlen(label->key) : 0;
-    size_t value_bytes = label->value != NULL ? strlen(label->value) : 0;
-    out = put_tag(out, SAMPLE_LABEL, WIRE_BYTES);
-    out = put_varint(out, 2 + varint_bytes(key_bytes) + key_bytes + varint_bytes(value_bytes) +
-                              value_bytes);
-    out = put_bytes(out, LABEL_KEY, label->key != NULL ? label->key : "", key_bytes);
-    return put_bytes(out, LABEL_VALUE, label->value != NULL ? label->value : "", value_bytes);
+    return NUMBERS_BYTES + text_bytes_max(sample->device) + text_bytes_max(sample->error_text) +
+           labels_bytes_max(sample->labels, label_count(sample));
 }
 
 /* All of a sample but its name and its execution time. */
@@ -993,7 +1017,50 @@ static uint8_t *sample_put(uint8_t *out, const struct dwell_sample *sample)
         out = put_bytes(out, SAMPLE_DEVICE, sample->device, strlen(sample->device));
     }
     for (size_t i = 0; i < label_count(sample); i++) {
-        out = label_put(out, &sample->labels[i]);
+        out = label_put(out, SAMPLE_LABEL, LABEL_KEY, LABEL_VALUE, &sample->labels[i]);
+    }
+    return out;
+}
+
+static size_t attribute_count(const struct dwell_metric *metric)
+{
+    return metric->attributes != NULL ? metric->attribute_count : 0;
+}
+
+static uint64_t metric_bytes_max(const struct dwell_metric *metric)
+{
+    return NUMBERS_BYTES + text_bytes_max(metric->name) + text_bytes_max(metric->unit) +
+           labels_bytes_max(metric->attributes, attribute_count(metric));
+}
+
+/* In the order that the daemon reads quickest: what says which series it is, around the value. */
+static uint8_t *metric_put(uint8_t *out, const struct dwell_metric *metric)
+{
+    if (metric->name != NULL) {
+        out = put_bytes(out, METRIC_NAME, metric->name, strlen(metric->name));
+    }
+    out = put_number(out, METRIC_OP, (uint64_t)metric->op);
+    if (metric->op != DWELL_INFO) {
+        out = put_double(out, METRIC_VALUE, metric->value);
+    }
+    for (size_t i = 0; i < attribute_count(metric); i++) {
+        out = label_put(out, METRIC_ATTRIBUTE, ATTRIBUTE_KEY, ATTRIBUTE_VALUE,
+                        &metric->attributes[i]);
+    }
+    if (metric->unit != NULL) {
+        out = put_bytes(out, METRIC_UNIT, metric->unit, strlen(metric->unit));
+    }
+    if (metric->aggregation != DWELL_AGGREGATION_UNSAID) {
+        out = put_number(out, METRIC_AGGREGATION, (uint64_t)metric->aggregation);
+    }
+    if (metric->trace_id != NULL) {
+        out = put_bytes(out, METRIC_TRACE_ID, metric->trace_id, TRACE_ID_BYTES);
+    }
+    if (metric->span_id != NULL) {
+        out = put_bytes(out, METRIC_SPAN_ID, metric->span_id, SPAN_ID_BYTES);
+    }
+    if (metric->timestamp_unix_nano != 0) {
+        out = put_fixed64(out, METRIC_TIMESTAMP, metric->timestamp_unix_nano);
     }
     return out;
 }
@@ -1124,6 +1191,21 @@ void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample)
     entry_end(dwell, &entry, out, model != NULL ? model->index + 1 : 0);
 }
 
+void dwell_metric(dwell_t *dwell, const struct dwell_metric *metric)
+{
+    if (dwell == NULL || metric == NULL) {
+        return;
+    }
+    /* What cannot be read is dropped as what is too long. */
+    bool readable = metric->size >= sizeof *metric;
+    struct entry entry;
+    uint8_t *out =
+        entry_begin(dwell, &entry, readable ? metric_bytes_max(metric) : RECORD_BODY_MAX + 1);
+    if (out != NULL) {
+        entry_end(dwell, &entry, metric_put(out, metric), REF_METRIC);
+    }
+}
+
 /* ---- Waiting for confirmations ---- */
 
 static void flushes_answer(struct dwell *dwell, uint64_t ticket, bool failed)
@@ -1225,7 +1307,8 @@ static inline bool lane_step(const struct dwell *dwell, const struct lane *lane,
 static inline bool batch_add(struct dwell *dwell, const struct found *found)
 {
     struct outgoing *out = &dwell->out;
-    struct batch_ref *known = found->ref != 0 ? &dwell->refs[found->ref - 1] : NULL;
+    bool is_metric = found->ref == REF_METRIC;
+    struct batch_ref *known = found->ref != 0 && !is_metric ? &dwell->refs[found->ref - 1] : NULL;
     const struct dwell_model *model =
         known != NULL && known->batch != out->batch ? &dwell->models[found->ref - 1] : NULL;
     size_t need = 16 + (size_t)found->bytes + (model != NULL ? 4 + (size_t)model->name_bytes : 0);
@@ -1240,7 +1323,8 @@ static inline bool batch_add(struct dwell *dwell, const struct found *found)
         out->strings_bytes = (size_t)(end - out->strings);
         *known = (struct batch_ref){.batch = out->batch, .ref = ++out->string_count};
     }
-    uint8_t *at = put_tag(out->records + out->records_bytes, BATCH_SAMPLE, WIRE_BYTES);
+    uint8_t *at = put_tag(out->records + out->records_bytes,
+                          is_metric ? BATCH_METRIC : BATCH_SAMPLE, WIRE_BYTES);
     if (known != NULL) {
         at = put_varint(at, 1 + varint_bytes(known->ref) + found->bytes);
         at = put_number(at, SAMPLE_MODEL_REF, known->ref);

@@ -175,11 +175,50 @@ struct dwell_sample {
     size_t label_count; /* at most 16 */
 };
 
+/* What a metric record does to its series. */
+enum dwell_metric_op {
+    DWELL_COUNT = 1, /* adds `value`, 0 or more, to a counter */
+    DWELL_SET,       /* sets a gauge to `value` */
+    DWELL_ADD,       /* adds `value` to a gauge */
+    DWELL_OBSERVE,   /* one `value` into a histogram */
+    DWELL_INFO       /* says that the attributes hold; no value */
+};
+
+/* How the values that several processes give to one gauge become one. */
+enum dwell_aggregation {
+    DWELL_AGGREGATION_UNSAID, /* the last value that was set, and the sum of what was added */
+    DWELL_AGGREGATION_LAST,
+    DWELL_AGGREGATION_SUM,
+    DWELL_AGGREGATION_MAX,
+    DWELL_AGGREGATION_MIN,
+    DWELL_AGGREGATION_PER_PID /* a series for each process */
+};
+
+/*
+ * One change of a counter, gauge, histogram or info. Required: `op`, `name` and, but for an info,
+ * `value`. The name on /metrics is made from `name` and `unit` (proto/WIRE.md, "Metrics"). What a
+ * process gives to a gauge by DWELL_ADD, or by an aggregation other than last, ends with it.
+ */
+struct dwell_metric {
+    size_t size; /* sizeof(struct dwell_metric) */
+    enum dwell_metric_op op;
+    enum dwell_aggregation aggregation; /* of a gauge */
+    const char *name;                   /* 1 to 256 bytes */
+    double value;
+    const char *unit; /* "ms", "By", …, at most 32 bytes, or NULL */
+    const struct dwell_label *attributes;
+    size_t attribute_count; /* at most 32 */
+
+    uint64_t timestamp_unix_nano; /* of the exemplar; 0: not sent */
+    const uint8_t *trace_id; /* 16 bytes, or NULL: shown as exemplar of a count or observation */
+    const uint8_t *span_id;  /* 8 bytes, or NULL */
+};
+
 /* Since dwell_open, or since the fork in a child. */
 struct dwell_stats {
     size_t size; /* sizeof(struct dwell_stats), set by the caller */
 
-    uint64_t recorded; /* calls of dwell_track_end* and dwell_sample with a handle */
+    uint64_t recorded; /* calls of dwell_track_end*, dwell_sample and dwell_metric with a handle */
     uint64_t sent;     /* of these: handed to the kernel on a connection to the daemon */
     uint64_t dropped;  /* of these: given up */
     uint64_t
@@ -245,6 +284,12 @@ DWELL_API void dwell_track_end_with(struct dwell_track *track, const struct dwel
  * dwell_sample of this or a later version, is dropped.
  */
 DWELL_API void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample);
+
+/*
+ * Records a metric as it is. One that is over 16 kB long, or whose `size` is not that of a struct
+ * dwell_metric of this or a later version, is dropped.
+ */
+DWELL_API void dwell_metric(dwell_t *dwell, const struct dwell_metric *metric);
 
 /*
  * Sends what was recorded before the call and waits, at most timeout_ms (0 or less: not at all),

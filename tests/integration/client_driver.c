@@ -50,6 +50,32 @@ static void spin(dwell_t *dwell, const char *name, long count, double ms)
     }
 }
 
+/* `count` counts of one series, a gauge's part of this process, and an observation with its trace. */
+static void send_metrics(dwell_t *dwell, long count)
+{
+    static const uint8_t trace_id[16] = {1, 2, 3};
+    struct dwell_label attributes[] = {{"path", "/v1"}};
+    struct dwell_metric metric;
+    memset(&metric, 0, sizeof metric);
+    metric.size = sizeof metric;
+    metric.attributes = attributes;
+    metric.attribute_count = 1;
+    metric.name = "driver.calls";
+    metric.op = DWELL_COUNT;
+    metric.value = 2;
+    for (long i = 0; i < count; i++) {
+        dwell_metric(dwell, &metric);
+    }
+    metric.name = "driver.busy";
+    metric.op = DWELL_ADD;
+    dwell_metric(dwell, &metric);
+    metric.name = "driver.time";
+    metric.op = DWELL_OBSERVE;
+    metric.unit = "ms";
+    metric.trace_id = trace_id;
+    dwell_metric(dwell, &metric);
+}
+
 static void send_full(dwell_t *dwell)
 {
     static const uint8_t trace_id[16] = {1, 2, 3};
@@ -126,6 +152,9 @@ static bool obey(dwell_t **dwell, char *const words[WORDS_MAX])
         puts("done");
     } else if (strcmp(words[0], "full") == 0) {
         send_full(*dwell);
+        puts("done");
+    } else if (strcmp(words[0], "metrics") == 0) {
+        send_metrics(*dwell, numbers[1]);
         puts("done");
     } else if (strcmp(words[0], "fork") == 0) {
         fork_and_track(*dwell, words[1], numbers[2]);

@@ -142,6 +142,23 @@ class TestClient(DaemonCase):
         self.assertEqual(exemplar, ({"trace_id": "010203" + "00" * 13, "span_id": "09" + "00" * 7}, 0.01, 1709204400.25))
         self.assertEqual(metrics["dwelld_unknown_keys_total"], 0)
 
+    def test_client_c_sends_metrics_whose_parts_end_with_it(self):
+        daemon = self.start()
+        driver = self.drive(daemon.directory)
+        driver.do("metrics 1000")
+        self.assertEqual(driver.do("flush 5000"), OK)
+        metrics = daemon.metrics(OPENMETRICS)
+        self.assertEqual(metrics.get("driver_calls_total", path="/v1"), 2000)
+        self.assertEqual(metrics.get("driver_busy", path="/v1"), 2)
+        self.assertEqual(metrics.get("driver_time_seconds_sum", path="/v1"), 0.002)
+        (labels, value, _), = metrics.exemplars.values()
+        self.assertEqual((labels, value), ({"trace_id": "010203" + "00" * 13}, 0.002))
+        self.assertEqual((daemon.rejected(), metrics["dwelld_processes"]), ({}, 1))
+        driver.end()
+        until(lambda: daemon.metrics().get("driver_busy", path="/v1") == 0, "its part is gone")
+        self.assertEqual(daemon.metrics().get("driver_calls_total", path="/v1"), 2000)
+        self.assertEqual(daemon.metrics()["dwelld_processes"], 0)
+
     def test_client_c_takes_evidence_of_computing(self):
         daemon = self.start()
         driver = self.drive(daemon.directory)

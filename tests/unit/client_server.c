@@ -58,6 +58,17 @@ static void check_sample(const Dwell__Batch *batch, const Dwell__Sample *sample)
          (sample->model_ref >= 1 && sample->model_ref <= batch->n_strings));
 }
 
+static void check_metric(const Dwell__Metric *metric)
+{
+    MUST(metric->name != NULL && metric->has_op);
+    MUST(metric->has_value == (metric->op != DWELL__METRIC__OP__INFO));
+}
+
+static uint64_t count_records(const Dwell__Batch *batch)
+{
+    return batch->n_sample + batch->n_metric;
+}
+
 /* The rule of WIRE.md: lost = gap - dropped, and here nothing may be repeated. */
 static void account(struct server *server, const Dwell__Batch *batch)
 {
@@ -69,10 +80,13 @@ static void account(struct server *server, const Dwell__Batch *batch)
     uint64_t dropped = batch->dropped - client->dropped;
     client->lost += gap > dropped ? gap - dropped : 0;
     client->dropped = batch->dropped;
-    client->expected = batch->first_sequence + batch->n_sample;
-    client->records += batch->n_sample;
+    client->expected = batch->first_sequence + count_records(batch);
+    client->records += count_records(batch);
     for (size_t i = 0; i < batch->n_sample; i++) {
         check_sample(batch, batch->sample[i]);
+    }
+    for (size_t i = 0; i < batch->n_metric; i++) {
+        check_metric(batch->metric[i]);
     }
     if (batch->n_hello > 0) {
         MUST(batch->hello[0]->has_pid);
@@ -89,7 +103,7 @@ static void take_batch(struct server *server, Dwell__Batch *batch)
 {
     pthread_mutex_lock(&server->lock);
     account(server, batch);
-    server->records += batch->n_sample;
+    server->records += count_records(batch);
     server->flushes += batch->n_flush;
     if (batch->n_hello > 0) {
         if (server->greeting != NULL) {
@@ -97,7 +111,7 @@ static void take_batch(struct server *server, Dwell__Batch *batch)
         }
         server->greeting = batch;
         server->hello = batch->hello[0];
-    } else if (batch->n_sample > 0 && server->batch_count < SERVER_BATCHES_MAX) {
+    } else if (count_records(batch) > 0 && server->batch_count < SERVER_BATCHES_MAX) {
         server->batches[server->batch_count++] = batch;
     } else {
         dwell__batch__free_unpacked(batch, NULL);
@@ -366,6 +380,20 @@ const Dwell__Sample *server_sample(struct server *server, uint64_t n, const char
                 found->has_model_ref ? batch->strings[found->model_ref - 1] : found->model_name;
         }
         n -= batch->n_sample;
+    }
+    pthread_mutex_unlock(&server->lock);
+    assert_non_null(found);
+    return found;
+}
+
+const Dwell__Metric *server_metric(struct server *server, uint64_t n)
+{
+    const Dwell__Metric *found = NULL;
+    pthread_mutex_lock(&server->lock);
+    for (unsigned i = 0; i < server->batch_count && found == NULL; i++) {
+        const Dwell__Batch *batch = server->batches[i];
+        found = n < batch->n_metric ? batch->metric[n] : NULL;
+        n -= batch->n_metric;
     }
     pthread_mutex_unlock(&server->lock);
     assert_non_null(found);

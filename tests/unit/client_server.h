@@ -79,6 +79,9 @@ void server_wait_goodbyes(struct server *server, unsigned count);
 /* The n-th sample of all that came, and the name of its model. Borrowed. */
 const Dwell__Sample *server_sample(struct server *server, uint64_t n, const char **ret_name);
 
+/* The n-th metric. Borrowed. */
+const Dwell__Metric *server_metric(struct server *server, uint64_t n);
+
 /* The account of the n-th client_id. */
 struct server_client server_client(struct server *server, unsigned n);
 

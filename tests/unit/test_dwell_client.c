@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENT_MS = 30000 };
+enum { PATIENT_MS = 30000, TOO_MANY_LABELS = 1000 };
 
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
@@ -404,6 +404,92 @@ static void test_dwell_client_sends_every_part_of_a_sample(void **state)
     assert_true(!came->has_cpu_percent_during && !came->has_trace_id && !came->has_threads &&
                 !came->has_timestamp_unix_nano);
     must_close(dwell);
+    server_fini(&server);
+}
+
+static void test_dwell_client_sends_metrics_between_samples(void **state)
+{
+    (void)state;
+    struct server server;
+    server_init(&server);
+    server_start(&server, SERVER_POLITE);
+    struct dwell_options options = options_for(&server);
+    dwell_t *dwell = must_open(&options);
+    const uint8_t trace_id[16] = {0xA0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const uint8_t span_id[8] = {0xB0, 1, 2, 3, 4, 5, 6, 7};
+    const struct dwell_label attributes[] = {{"path", "/v1"}, {"empty", ""}};
+    struct dwell_metric full = {.size = sizeof full,
+                                .op = DWELL_OBSERVE,
+                                .name = "http.time",
+                                .value = -12.5,
+                                .unit = "ms",
+                                .attributes = attributes,
+                                .attribute_count = 2,
+                                .timestamp_unix_nano = 1700000000123456789,
+                                .trace_id = trace_id,
+                                .span_id = span_id};
+    struct dwell_metric gauge = {.size = sizeof gauge,
+                                 .op = DWELL_SET,
+                                 .aggregation = DWELL_AGGREGATION_PER_PID,
+                                 .name = "up",
+                                 .value = 1};
+    struct dwell_metric info = {.size = sizeof info, .op = DWELL_INFO, .name = "build"};
+    struct dwell_sample sample = {.size = sizeof sample, .model_name = "m"};
+    dwell_metric(dwell, &full);
+    dwell_sample(dwell, &sample);
+    dwell_metric(dwell, &gauge);
+    dwell_metric(dwell, &info);
+    must_flush(dwell);
+
+    const Dwell__Metric *came = server_metric(&server, 0);
+    assert_string_equal(came->name, "http.time");
+    assert_int_equal(came->op, DWELL__METRIC__OP__OBSERVE);
+    assert_true(came->value == -12.5);
+    assert_string_equal(came->unit, "ms");
+    assert_true(!came->has_aggregation && !came->has_weight);
+    assert_int_equal(came->n_attribute, 2);
+    assert_string_equal(came->attribute[0]->key, "path");
+    assert_string_equal(came->attribute[0]->value, "/v1");
+    assert_string_equal(came->attribute[1]->value, "");
+    assert_memory_equal(came->trace_id.data, trace_id, 16);
+    assert_memory_equal(came->span_id.data, span_id, 8);
+    assert_true(came->timestamp_unix_nano == 1700000000123456789);
+    came = server_metric(&server, 1);
+    assert_int_equal(came->op, DWELL__METRIC__OP__SET);
+    assert_int_equal(came->aggregation, DWELL__METRIC__AGGREGATION__PER_PID);
+    assert_true(came->unit == NULL && came->n_attribute == 0 && !came->has_trace_id);
+    came = server_metric(&server, 2);
+    assert_int_equal(came->op, DWELL__METRIC__OP__INFO);
+    must_close(dwell);
+    must_hold_account(&server, 0, 4, 0);
+    server_fini(&server);
+}
+
+static void test_dwell_client_drops_metrics_that_it_cannot_send(void **state)
+{
+    (void)state;
+    struct server server;
+    server_init(&server);
+    server_start(&server, SERVER_POLITE);
+    struct dwell_options options = options_for(&server);
+    dwell_t *dwell = must_open(&options);
+    struct dwell_metric good = {.size = sizeof good, .op = DWELL_COUNT, .name = "c", .value = 1};
+    struct dwell_metric bad = good;
+    dwell_metric(NULL, &good);
+    dwell_metric(dwell, NULL); /* no call at all */
+    bad.size = sizeof bad - 1; /* of an older header that never was */
+    dwell_metric(dwell, &bad);
+    struct dwell_label many[TOO_MANY_LABELS];
+    for (size_t i = 0; i < TOO_MANY_LABELS; i++) {
+        many[i] = (struct dwell_label){"a key of some length", "and a value"};
+    }
+    bad = good;
+    bad.attributes = many;
+    bad.attribute_count = TOO_MANY_LABELS;
+    dwell_metric(dwell, &bad);
+    dwell_metric(dwell, &good);
+    must_close(dwell);
+    must_hold_account(&server, 0, 3, 2);
     server_fini(&server);
 }
 
@@ -1299,6 +1385,8 @@ int main(void)
         cmocka_unit_test(test_dwell_client_leaves_out_what_is_not_said),
         cmocka_unit_test(test_dwell_client_tracks_an_inference),
         cmocka_unit_test(test_dwell_client_sends_every_part_of_a_sample),
+        cmocka_unit_test(test_dwell_client_sends_metrics_between_samples),
+        cmocka_unit_test(test_dwell_client_drops_metrics_that_it_cannot_send),
         cmocka_unit_test(test_dwell_client_adds_to_a_tracked_inference),
         cmocka_unit_test(test_dwell_client_names_models_in_each_batch_anew),
         cmocka_unit_test(test_dwell_client_keeps_many_models_apart),
