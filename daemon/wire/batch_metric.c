@@ -425,7 +425,7 @@ int batch_metric_decode(struct batch_decoder *decoder, struct piece piece,
         metric->spelling = is_plain ? spelling : (struct spelling){.format = SPELLING_NONE};
         metric->value += 0.0; /* makes -0 a 0 */
         rejection.err = sink->metric(sink->ctx, metric);
-        rejection.key = (struct str){NULL, 0};
+        rejection.key = metric->name; /* what to look at when it is refused */
     }
     if (rejection.err != 0) {
         sink->reject(sink->ctx, &rejection);

@@ -419,7 +419,8 @@ static int deliver_metric(struct reader *reader, const struct record_sink *sink)
     metric->weight = 1;
     metric->spelling = (struct spelling){.format = SPELLING_NONE};
     take_shared_parts(reader);
-    return sink->metric(sink->ctx, metric);
+    err = sink->metric(sink->ctx, metric);
+    return err == 0 ? 0 : reader_fail(reader, err, metric->name); /* the name is what to look at */
 }
 
 /* Hands over what was read; 0 or why it was refused. */

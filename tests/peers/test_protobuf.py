@@ -86,44 +86,61 @@ class TestProtobuf(DaemonCase):
                                  (len(samples), sum(failed for _, failed in samples)))
                 self.assertEqual(got[key]["latency"]["max_ms"], max(time for time, _ in samples))
 
-    def draw_metric(self, batch):
-        """One metric as any client might send it; all of them are sound."""
+    def draw_metric(self, batch, totals):
+        """One metric as any client might send it; all of them are sound. A name has one type and aggregation."""
         one = self.random
         op = one.choice((self.metric_class.COUNT, self.metric_class.SET, self.metric_class.ADD,
                          self.metric_class.OBSERVE, self.metric_class.INFO))
         word = self.metric_class.Op.Name(op).lower()
         metric = batch.metric.add(op=op)
         if one.random() < 0.5:
-            metric.name_ref = one.randrange(1, 6)
+            metric.name_ref = op  # of the table, which has the ops' words
             metric.name = "not this one"
         else:
-            metric.name = f"inline.{word}"
+            metric.name = f"peer.{word}"
         if op != self.metric_class.INFO:
             metric.value = one.uniform(0 if op == self.metric_class.COUNT else -100, 100)
+        labels = {}
         for number in range(one.randrange(op == self.metric_class.INFO, 5)):
             attribute = metric.attribute.add(key=f"k{number}", value="größe")
+            labels[f"k{number}"] = "größe"
             if one.random() < 0.3:
                 attribute.value_ref = one.randrange(1, 6)
-        if op in (self.metric_class.SET, self.metric_class.ADD) and one.random() < 0.3:
-            metric.aggregation = self.metric_class.PER_PID
+                labels[f"k{number}"] = batch.strings[attribute.value_ref - 1]
         if op in (self.metric_class.COUNT, self.metric_class.OBSERVE) and one.random() < 0.3:
             metric.trace_id, metric.span_id = one.randbytes(16), one.randbytes(8)
         if op == self.metric_class.OBSERVE and one.random() < 0.3:
             metric.weight = one.randrange(1, 10 ** 9)
         if one.random() < 0.3:
             metric.timestamp_unix_nano = one.randrange(2 ** 63)
+        key = frozenset(labels.items())
+        if op == self.metric_class.COUNT:
+            totals[("peer_count_total", key)] = totals.get(("peer_count_total", key), 0) + metric.value
+        elif op == self.metric_class.OBSERVE:
+            weight = metric.weight or 1
+            totals[("peer_observe_count", key)] = totals.get(("peer_observe_count", key), 0) + weight
+        elif op == self.metric_class.SET:
+            totals[("peer_set", key)] = metric.value
+        elif op == self.metric_class.ADD:
+            totals[("peer_add", key)] = totals.get(("peer_add", key), 0) + metric.value
+        else:
+            totals[("peer_info", key)] = 1
 
     def test_protobuf_metrics_are_understood(self):
         daemon = self.start()
-        batches = [self.batch_class(strings=[f"table.{i}" for i in range(1, 6)]) for _ in range(20)]
+        words = [f"peer.{self.metric_class.Op.Name(op).lower()}" for op in range(1, 6)]
+        batches = [self.batch_class(strings=words) for _ in range(20)]
+        totals = {}
         for batch in batches:
             for _ in range(self.random.randrange(100)):
-                self.draw_metric(batch)
+                self.draw_metric(batch, totals)
         self.assertEqual(daemon.send_raw(b"DWL1" + b"".join(
             struct.pack("<I", batch.ByteSize()) + batch.SerializeToString() for batch in batches)), b"")
-        # Read, and no more than that: there are no families yet.
-        self.assertEqual(daemon.rejected(), {"unsupported_type": sum(len(batch.metric) for batch in batches)})
-        self.assertEqual(daemon.metrics()["dwelld_unknown_keys_total"], 0)
+        metrics = daemon.metrics()
+        self.assertEqual(daemon.rejected(), {})
+        self.assertEqual(metrics["dwelld_unknown_keys_total"], 0)
+        for key, total in totals.items():
+            self.assertAlmostEqual(metrics.values[key], total, places=6)
 
     def test_protobuf_reads_what_refuses_a_frame(self):
         daemon = self.start()
