@@ -1,7 +1,7 @@
 /*
- * A set of names, each with a number: from text to a place in somebody's array. It only grows, but for the
- * last steps, up to a ceiling given at the start. Keyed by a seed, so that nobody can choose names that clash.
- * It does not look at what the names are. Loop thread only.
+ * A set of names, each with a number: from text to a place in somebody's array. It only grows, but
+ * for the last steps, up to a ceiling given at the start. Keyed by a seed, so that nobody can choose
+ * names that clash. It does not look at what the names are. Loop thread only.
  */
 #ifndef DWELL_CORE_NAMES_H
 #define DWELL_CORE_NAMES_H
