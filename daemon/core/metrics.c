@@ -10,16 +10,13 @@
  * What can fail: the name (no text, or another's); the attributes; a ceiling, which leads to the
  * family's overflow series; memory. Whatever fails, nothing was counted.
  *
- * A series ends in two steps: hide puts it at the end of `endings`, unless it is in there, and
- * metrics_tick gives its place back when it was hidden for METRICS_HIDDEN_SECONDS, or somewhat longer.
+ * A series ends in two steps: hide puts it into a queue, unless it is in one, and metrics_tick gives its
+ * place back when it was hidden for the queue's time, or somewhat longer.
  * A record that comes before shows it again.
  *
  *     shown --- idle, or nobody left ---> hidden --- 60 s ---> gone
  *       ^                                   |
  *       +------------- a record ------------+
- *
- * The hash table is open addressing with linear probing, at most half full; what is removed is closed
- * up by moving what follows (Knuth, The Art of Computer Programming 3, 6.4, algorithm R).
  */
 #include "core/metrics.h"
 
@@ -34,11 +31,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/metric_name.h"
-
-struct metrics_cell {
-    struct series_id *id; /* NULL: free; the set owns it */
-    uint64_t hash;
-};
 
 struct metrics_ending {
     struct metrics_ending *next;
@@ -58,26 +50,16 @@ enum { FIRST_FAMILIES = 32, SAMPLE_NAMES_MAX = METRICS_FAMILIES_MAX * FAMILY_SUF
 
 /* --- life -------------------------------------------------------------------------------------- */
 
-static uint32_t cells_for(uint32_t max_series)
-{
-    uint32_t cells = 1024;
-    while (cells / 2 < max_series && cells < UINT32_C(1) << 31) {
-        cells *= 2;
-    }
-    return cells;
-}
-
 int metrics_init(struct metrics *metrics, const struct metrics_options *options,
                  struct limbo *limbo)
 {
-    uint32_t cells = cells_for(options->max_series);
     metrics->options = *options;
     metrics->limbo = limbo;
-    metrics->cell_mask = cells - 1;
     metrics->next_serial = 1;
-    metrics->endings_tail = &metrics->endings;
-    metrics->cells = mem_zalloc(cells, sizeof *metrics->cells);
-    if (metrics->cells == NULL || ways_init(&metrics->ways, options->hash_seed) != 0 ||
+    metrics->idle = (struct metrics_endings){NULL, &metrics->idle.first, METRICS_HIDDEN_SECONDS};
+    metrics->orphaned =
+        (struct metrics_endings){NULL, &metrics->orphaned.first, METRICS_ORPHANED_SECONDS};
+    if (index_init(&metrics->index) != 0 || ways_init(&metrics->ways, options->hash_seed) != 0 ||
         names_init(&metrics->names, METRICS_FAMILIES_MAX, options->hash_seed) != 0 ||
         names_init(&metrics->samples, SAMPLE_NAMES_MAX, options->hash_seed) != 0) {
         metrics_fini(metrics);
@@ -93,6 +75,15 @@ static void drop_all_parts(struct metrics *metrics, struct series_set *set)
     }
 }
 
+static void free_endings(struct metrics_endings *endings)
+{
+    while (endings->first != NULL) {
+        struct metrics_ending *ending = endings->first;
+        endings->first = ending->next;
+        mem_free(ending);
+    }
+}
+
 void metrics_fini(struct metrics *metrics)
 {
     for (uint32_t i = 0; i < metrics->family_count; i++) {
@@ -101,14 +92,11 @@ void metrics_fini(struct metrics *metrics)
         series_fini(&metrics->sets[i], metrics->limbo);
         family_free(family);
     }
-    while (metrics->endings != NULL) {
-        struct metrics_ending *ending = metrics->endings;
-        metrics->endings = ending->next;
-        mem_free(ending);
-    }
+    free_endings(&metrics->idle);
+    free_endings(&metrics->orphaned);
     mem_free(metrics->sets);
     mem_free(metrics->overflow);
-    mem_free(metrics->cells);
+    index_fini(&metrics->index);
     names_fini(&metrics->names);
     names_fini(&metrics->samples);
     ways_fini(&metrics->ways);
@@ -306,48 +294,6 @@ static uint64_t hash_of(const struct metrics *metrics, uint32_t family,
         key->pairs, key->len, metrics->options.hash_seed ^ (family * UINT64_C(0x9E3779B97F4A7C15)));
 }
 
-static bool is_cell_of(const struct metrics_cell *cell, uint64_t hash, uint32_t family,
-                       const struct metric_key *key)
-{
-    return cell->hash == hash && cell->id->family == family && cell->id->len == key->len &&
-           memcmp(cell->id->pairs, key->pairs, key->len) == 0;
-}
-
-/* The cell of a key, or the free one where it would be. There is always a free one. */
-static struct metrics_cell *find_cell(const struct metrics *metrics, uint64_t hash, uint32_t family,
-                                      const struct metric_key *key)
-{
-    for (uint32_t at = (uint32_t)hash;; at++) {
-        struct metrics_cell *cell = &metrics->cells[at & metrics->cell_mask];
-        if (cell->id == NULL || is_cell_of(cell, hash, family, key)) {
-            return cell;
-        }
-    }
-}
-
-static uint32_t cell_of(const struct metrics *metrics, const struct series_id *id)
-{
-    uint32_t at = (uint32_t)id->hash & metrics->cell_mask;
-    while (metrics->cells[at].id != id) {
-        at = (at + 1) & metrics->cell_mask;
-    }
-    return at;
-}
-
-static void close_cell(struct metrics *metrics, uint32_t hole)
-{
-    uint32_t mask = metrics->cell_mask;
-    for (uint32_t at = (hole + 1) & mask; metrics->cells[at].id != NULL; at = (at + 1) & mask) {
-        uint32_t home = (uint32_t)metrics->cells[at].hash & mask;
-        if (((at - home) & mask) >= ((at - hole) & mask)) {
-            metrics->cells[hole] = metrics->cells[at];
-            hole = at;
-        }
-    }
-    metrics->cells[hole] = (struct metrics_cell){0};
-    metrics->series_count--;
-}
-
 static struct series_id *new_id(struct metrics *metrics, uint32_t family, uint64_t hash,
                                 const struct metric_key *key)
 {
@@ -397,8 +343,24 @@ static int find_overflow(struct metrics *metrics, struct series_set *set, struct
 static bool is_full(const struct metrics *metrics, const struct series_set *set)
 {
     uint32_t overflow = metrics->overflow[set->family->number] != 0;
-    return metrics->series_count >= metrics->options.max_series ||
+    return metrics->index.count >= metrics->options.max_series ||
            set->count - overflow >= metrics->options.max_series_per_family;
+}
+
+static int make_series(struct metrics *metrics, struct series_set *set, uint64_t hash,
+                       struct series_id **ret_id)
+{
+    int err = index_reserve(&metrics->index, hash);
+    if (err != 0) {
+        return err;
+    }
+    struct series_id *id = new_id(metrics, set->family->number, hash, &metrics->key);
+    err = add_series(metrics, set, id);
+    if (err == 0) {
+        index_add(&metrics->index, id);
+        *ret_id = id;
+    }
+    return err;
 }
 
 static int find_series(struct metrics *metrics, struct series_set *set, const struct metric *metric,
@@ -417,26 +379,25 @@ static int find_series(struct metrics *metrics, struct series_set *set, const st
         return find_overflow(metrics, set, ret);
     }
     uint64_t hash = hash_of(metrics, family, key);
-    struct metrics_cell *cell = find_cell(metrics, hash, family, key);
-    if (cell->id == NULL) {
-        if (is_full(metrics, set)) {
-            return find_overflow(metrics, set, ret);
-        }
-        struct series_id *id = new_id(metrics, family, hash, key);
-        int err = add_series(metrics, set, id);
-        if (err != 0) {
-            return err;
-        }
-        *cell = (struct metrics_cell){id, hash};
-        metrics->series_count++;
+    struct series_id *id =
+        index_find(&metrics->index, hash, family, (struct str){key->pairs, key->len});
+    int err = 0;
+    if (id == NULL && is_full(metrics, set)) {
+        return find_overflow(metrics, set, ret);
     }
-    *ret = (struct target){set, cell->id->place, false};
-    return 0;
+    if (id == NULL) {
+        err = make_series(metrics, set, hash, &id);
+    }
+    if (err == 0) {
+        *ret = (struct target){set, id->place, false};
+    }
+    return err;
 }
 
 /* --- applying ---------------------------------------------------------------------------------- */
 
-static void hide(struct metrics *metrics, struct series_set *set, uint32_t place);
+static void hide(struct metrics *metrics, struct series_set *set, uint32_t place,
+                 struct metrics_endings *endings);
 
 static struct part_owner owner_of(const struct target *target, struct process *process)
 {
@@ -455,7 +416,7 @@ static void drop_part(struct metrics *metrics, struct part *part)
     bool stays = aggregation == AGGREGATION_UNSAID || aggregation == AGGREGATION_SUM;
     if (set->family->shape.type == FAMILY_INFO || !stays) {
         if (first == NULL) {
-            hide(metrics, set, place);
+            hide(metrics, set, place, &metrics->orphaned);
             return;
         }
     }
@@ -625,16 +586,18 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
 
 /* --- ends -------------------------------------------------------------------------------------- */
 
-static void append_ending(struct metrics *metrics, struct metrics_ending *ending, uint64_t due)
+static void append_ending(struct metrics *metrics, struct metrics_endings *endings,
+                          struct metrics_ending *ending)
 {
     ending->next = NULL;
-    ending->due_seconds = due;
-    *metrics->endings_tail = ending;
-    metrics->endings_tail = &ending->next;
+    ending->due_seconds = metrics->now_seconds + endings->seconds;
+    *endings->tail = ending;
+    endings->tail = &ending->next;
 }
 
 /* Without memory the series stays; an idle one is tried again. */
-static void hide(struct metrics *metrics, struct series_set *set, uint32_t place)
+static void hide(struct metrics *metrics, struct series_set *set, uint32_t place,
+                 struct metrics_endings *endings)
 {
     bool waits = set->hidden[place] != 0;
     struct metrics_ending *ending = waits ? NULL : mem_alloc(sizeof *ending);
@@ -649,7 +612,7 @@ static void hide(struct metrics *metrics, struct series_set *set, uint32_t place
     if (!waits) {
         ending->family = set->family->number;
         ending->place = place;
-        append_ending(metrics, ending, metrics->now_seconds + METRICS_HIDDEN_SECONDS);
+        append_ending(metrics, endings, ending);
     }
 }
 
@@ -670,31 +633,37 @@ static int remove_series(struct metrics *metrics, struct series_set *set, uint32
 {
     uint32_t family = set->family->number;
     bool overflow = is_overflow(metrics, family, place);
-    uint32_t cell = overflow ? 0 : cell_of(metrics, series_who(set, place));
+    /* The set owns the id, and lends it out as constant. */
+    struct series_id *id = (struct series_id *)(uintptr_t)series_who(set, place);
+    if (!overflow) {
+        index_remove(&metrics->index, id);
+    }
     int err = series_remove(set, place, metrics->limbo);
     if (err != 0) {
+        if (!overflow) {
+            index_add(&metrics->index, id); /* to where it was */
+        }
         return err;
     }
     if (overflow) {
         metrics->overflow[family] = 0;
-    } else {
-        close_cell(metrics, cell);
     }
     if (set->parts != NULL) {
         part_drop_all(&metrics->parts, &set->parts[place]);
     }
+    metrics->gone++;
     return 0;
 }
 
 /* Second step of an end. True when it is over with, one way or the other; without memory, and for a
  * series that was shown in between and hidden again, it is not yet. */
-static bool end(struct metrics *metrics, const struct metrics_ending *ending)
+static bool end(struct metrics *metrics, const struct metrics_ending *ending, uint64_t seconds)
 {
     struct series_set *set = &metrics->sets[ending->family];
     uint32_t place = ending->place;
     uint32_t since = (uint32_t)metrics->now_seconds + 1 - set->hidden[place];
     bool shown = series_is_shown(set->pages[place / SERIES_PER_PAGE], place);
-    if (!shown && (since < METRICS_HIDDEN_SECONDS || remove_series(metrics, set, place) != 0)) {
+    if (!shown && (since < seconds || remove_series(metrics, set, place) != 0)) {
         return false;
     }
     set->hidden[place] = 0;
@@ -704,20 +673,20 @@ static bool end(struct metrics *metrics, const struct metrics_ending *ending)
     return true;
 }
 
-static void give_back(struct metrics *metrics)
+static void give_back(struct metrics *metrics, struct metrics_endings *endings)
 {
-    for (unsigned i = 0; i < METRICS_TICK_ENDS && metrics->endings != NULL &&
-                         metrics->endings->due_seconds <= metrics->now_seconds;
+    for (unsigned i = 0; i < METRICS_TICK_ENDS && endings->first != NULL &&
+                         endings->first->due_seconds <= metrics->now_seconds;
          i++) {
-        struct metrics_ending *ending = metrics->endings;
-        metrics->endings = ending->next;
-        if (metrics->endings == NULL) {
-            metrics->endings_tail = &metrics->endings;
+        struct metrics_ending *ending = endings->first;
+        endings->first = ending->next;
+        if (endings->first == NULL) {
+            endings->tail = &endings->first;
         }
-        if (end(metrics, ending)) {
+        if (end(metrics, ending, endings->seconds)) {
             mem_free(ending);
         } else {
-            append_ending(metrics, ending, metrics->now_seconds + METRICS_HIDDEN_SECONDS);
+            append_ending(metrics, endings, ending);
         }
     }
 }
@@ -727,7 +696,7 @@ static void hide_if_idle(struct metrics *metrics, struct series_set *set, uint32
     uint64_t idle = (uint32_t)metrics->now_seconds - set->touched[place];
     const struct series_page *page = set->pages[place / SERIES_PER_PAGE];
     if (series_is_shown(page, place) && idle >= set->family->shape.expire_seconds) {
-        hide(metrics, set, place);
+        hide(metrics, set, place, &metrics->idle);
     }
 }
 
@@ -753,7 +722,8 @@ static void look_for_idle(struct metrics *metrics)
 void metrics_tick(struct metrics *metrics)
 {
     look_for_idle(metrics);
-    give_back(metrics);
+    give_back(metrics, &metrics->idle);
+    give_back(metrics, &metrics->orphaned);
 }
 
 /* --- views ------------------------------------------------------------------------------------- */

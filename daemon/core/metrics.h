@@ -7,6 +7,7 @@
 #ifndef DWELL_CORE_METRICS_H
 #define DWELL_CORE_METRICS_H
 
+#include "core/index.h"
 #include "core/metric_key.h"
 #include "core/names.h"
 #include "core/part.h"
@@ -15,9 +16,12 @@
 
 enum {
     METRICS_FAMILIES_MAX = 4096,
-    METRICS_HIDDEN_SECONDS = 60, /* at least, between the two steps in which a series ends */
-    METRICS_TICK_PLACES = 8192,  /* places looked at in one tick */
-    METRICS_TICK_ENDS = 4096,    /* series given back in one tick */
+    /* At least, between the two steps in which a series ends. One that was idle may come back, and go on
+     * from where it was; one whose last process is gone will not. */
+    METRICS_HIDDEN_SECONDS = 60,
+    METRICS_ORPHANED_SECONDS = 1,
+    METRICS_TICK_PLACES = 8192, /* places looked at in one tick */
+    METRICS_TICK_ENDS = 4096,   /* series given back in one tick */
 };
 
 struct metrics_options {
@@ -28,26 +32,31 @@ struct metrics_options {
     uint64_t hash_seed;
 };
 
+/* A queue, oldest first. */
+struct metrics_endings {
+    struct metrics_ending *first;
+    struct metrics_ending **tail;
+    uint64_t seconds; /* from hidden to gone */
+};
+
 struct metrics {
     struct metrics_options options;
     struct limbo *limbo;     /* shared with the models' registry: one epoch for all */
     struct series_set *sets; /* by family */
     uint32_t family_count;
     uint32_t family_room;
-    uint32_t *overflow;         /* by family: 1 + place of the overflow series, 0 without one */
-    struct names names;         /* of families */
-    struct names samples;       /* of their samples */
-    struct metrics_cell *cells; /* the hash table of series, see metrics.c */
-    uint32_t cell_mask;
-    uint32_t series_count; /* in the table */
+    uint32_t *overflow;        /* by family: 1 + place of the overflow series, 0 without one */
+    struct names names;        /* of families */
+    struct names samples;      /* of their samples */
+    struct series_index index; /* of all but the overflow series */
     uint64_t next_serial;
     struct ways ways;
     struct part_pool parts;
-    struct metrics_ending *endings; /* oldest first: hidden series that will be given back */
-    struct metrics_ending **endings_tail;
-    uint32_t tick_family, tick_place; /* where the last look for idle series ended */
-    uint64_t now_seconds;             /* monotonic */
+    struct metrics_endings idle, orphaned; /* hidden series that will be given back */
+    uint32_t tick_family, tick_place;      /* where the last look for idle series ended */
+    uint64_t now_seconds;                  /* monotonic */
     uint64_t wall_ns;
+    uint64_t gone;           /* series that were given back */
     uint64_t overflowed;     /* records that went to overflow series */
     uint64_t lost_exemplars; /* for want of memory */
     struct metric_key key;   /* of the record at hand */
@@ -81,7 +90,7 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
 /* What belongs to a process ends with it. */
 void metrics_end_process(struct metrics *metrics, struct process *process);
 
-/* To be called about once a second: ends idle series, gives places back; a bounded piece of it. */
+/* To be called a few times a second: ends idle series, gives places back; a bounded piece of it. */
 void metrics_tick(struct metrics *metrics);
 
 /* What a snapshot holds: for each family its pages. */

@@ -12,7 +12,7 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
         registry->lost_exemplars + intake->metrics->lost_exemplars;
     snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] = intake->metrics->overflowed;
     snapshot->counters.value[COUNTER_FAMILIES] = intake->metrics->family_count;
-    snapshot->counters.value[COUNTER_SERIES] = intake->metrics->series_count;
+    snapshot->counters.value[COUNTER_SERIES] = intake->metrics->index.count;
     snapshot->counters.value[COUNTER_PROCESSES] = intake->processes->count;
     snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS] = intake->ledger->view.unledgered;
     snapshot->ledger = intake->ledger->view;

@@ -1,5 +1,5 @@
 /*
- * Watches the processes that said who they are, and does what has to be done once a second: what
+ * Watches the processes that said who they are, and does what has to be done now and then: what
  * belongs to a process ends when it does, idle series end. It does not know what that is.
  * Loop thread only.
  */
@@ -16,6 +16,7 @@ struct watcher {
     struct intake *intake;
     struct clock clock;
     uv_timer_t tick;
+    uint64_t gone; /* series, of metrics.gone, whose memory the system has back */
     unsigned watched;
     unsigned max_watched; /* each takes a descriptor */
 };
