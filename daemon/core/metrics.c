@@ -44,6 +44,7 @@ struct target {
     struct series_set *set;
     uint32_t place;
     bool overflow;
+    bool fresh; /* made for this record */
 };
 
 enum { FIRST_FAMILIES = 32, SAMPLE_NAMES_MAX = METRICS_FAMILIES_MAX * FAMILY_SUFFIXES };
@@ -326,7 +327,8 @@ static int add_series(struct metrics *metrics, struct series_set *set, struct se
 static int find_overflow(struct metrics *metrics, struct series_set *set, struct target *ret)
 {
     uint32_t family = set->family->number;
-    if (metrics->overflow[family] == 0) {
+    bool fresh = metrics->overflow[family] == 0;
+    if (fresh) {
         metric_key_overflow(&metrics->key);
         struct series_id *id = new_id(metrics, family, 0, &metrics->key);
         int err = add_series(metrics, set, id);
@@ -336,7 +338,7 @@ static int find_overflow(struct metrics *metrics, struct series_set *set, struct
         metrics->overflow[family] = 1 + id->place;
     }
     metrics->overflowed++;
-    *ret = (struct target){set, metrics->overflow[family] - 1, true};
+    *ret = (struct target){set, metrics->overflow[family] - 1, true, fresh};
     return 0;
 }
 
@@ -381,15 +383,16 @@ static int find_series(struct metrics *metrics, struct series_set *set, const st
     uint64_t hash = hash_of(metrics, family, key);
     struct series_id *id =
         index_find(&metrics->index, hash, family, (struct str){key->pairs, key->len});
+    bool fresh = id == NULL;
     int err = 0;
-    if (id == NULL && is_full(metrics, set)) {
+    if (fresh && is_full(metrics, set)) {
         return find_overflow(metrics, set, ret);
     }
-    if (id == NULL) {
+    if (fresh) {
         err = make_series(metrics, set, hash, &id);
     }
     if (err == 0) {
-        *ret = (struct target){set, id->place, false};
+        *ret = (struct target){set, id->place, false, fresh};
     }
     return err;
 }
@@ -538,6 +541,50 @@ static int locate(struct metrics *metrics, const struct metric *metric,
     return err != 0 ? err : find_series(metrics, set, metric, process, ret_target);
 }
 
+static bool is_overflow(const struct metrics *metrics, uint32_t family, uint32_t place)
+{
+    return metrics->overflow[family] == 1 + place;
+}
+
+/* Gives a place back. Returns 0, or ERR_NOMEM with nothing done. */
+static int remove_series(struct metrics *metrics, struct series_set *set, uint32_t place)
+{
+    uint32_t family = set->family->number;
+    bool overflow = is_overflow(metrics, family, place);
+    /* The set owns the id, and lends it out as constant. */
+    struct series_id *id = (struct series_id *)(uintptr_t)series_who(set, place);
+    if (!overflow) {
+        index_remove(&metrics->index, id);
+    }
+    int err = series_remove(set, place, metrics->limbo);
+    if (err != 0) {
+        if (!overflow) {
+            index_add(&metrics->index, id); /* to where it was */
+        }
+        return err;
+    }
+    if (overflow) {
+        metrics->overflow[family] = 0;
+    }
+    if (set->parts != NULL) {
+        part_drop_all(&metrics->parts, &set->parts[place]);
+    }
+    metrics->gone++;
+    return 0;
+}
+
+/* A record that was refused after all leaves no series behind. One that cannot be removed without memory
+ * is at least not shown, and the next record of its key finds it. */
+static void undo(struct metrics *metrics, const struct target *target)
+{
+    metrics->overflowed -= target->overflow;
+    if (target->fresh && remove_series(metrics, target->set, target->place) != 0) {
+        struct series_page *page = target->set->pages[target->place / SERIES_PER_PAGE];
+        assert(page->block.epoch > metrics->limbo->shared_epoch); /* ours since it was made */
+        series_show(page, target->place, false);
+    }
+}
+
 int metrics_record(struct metrics *metrics, const struct metric *metric, struct process *process)
 {
     struct target target;
@@ -549,7 +596,7 @@ int metrics_record(struct metrics *metrics, const struct metric *metric, struct 
     double value = metric->value * scale;
     err = change(metrics, &target, metric->op, value, metric->weight, process);
     if (err != 0) {
-        metrics->overflowed -= target.overflow;
+        undo(metrics, &target);
         return err;
     }
     if ((metric->has & METRIC_HAS_TRACE_ID) != 0) {
@@ -579,7 +626,7 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
     if (way == NULL) {
         return false;
     }
-    struct target target = {&metrics->sets[way->family], way->place, false};
+    struct target target = {&metrics->sets[way->family], way->place, false, false};
     return change(metrics, &target, (enum metric_op)way->op, value * way->scale, weight, process) ==
            0;
 }
@@ -621,38 +668,6 @@ void metrics_end_process(struct metrics *metrics, struct process *process)
     while (process->parts != NULL) {
         drop_part(metrics, process->parts);
     }
-}
-
-static bool is_overflow(const struct metrics *metrics, uint32_t family, uint32_t place)
-{
-    return metrics->overflow[family] == 1 + place;
-}
-
-/* Gives a place back. Returns 0, or ERR_NOMEM with nothing done. */
-static int remove_series(struct metrics *metrics, struct series_set *set, uint32_t place)
-{
-    uint32_t family = set->family->number;
-    bool overflow = is_overflow(metrics, family, place);
-    /* The set owns the id, and lends it out as constant. */
-    struct series_id *id = (struct series_id *)(uintptr_t)series_who(set, place);
-    if (!overflow) {
-        index_remove(&metrics->index, id);
-    }
-    int err = series_remove(set, place, metrics->limbo);
-    if (err != 0) {
-        if (!overflow) {
-            index_add(&metrics->index, id); /* to where it was */
-        }
-        return err;
-    }
-    if (overflow) {
-        metrics->overflow[family] = 0;
-    }
-    if (set->parts != NULL) {
-        part_drop_all(&metrics->parts, &set->parts[place]);
-    }
-    metrics->gone++;
-    return 0;
 }
 
 /* Second step of an end. True when it is over with, one way or the other; without memory, and for a

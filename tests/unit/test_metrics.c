@@ -320,6 +320,78 @@ static void test_metrics_a_family_that_found_no_memory_can_be_declared_later(voi
     }
 }
 
+/* Fails the n-th allocation of a first record, for n = 1, 2, … until it passes, each time in a core of
+ * its own. What was refused shows nowhere; the same record is then taken. An exemplar that finds no
+ * memory costs no count. */
+static void must_record_all_or_nothing(const struct metric *metric, const char *labels,
+                                       uint32_t max_series)
+{
+    bool failed = true;
+    for (size_t n = 1; failed; n++) {
+        struct registry_options options = core_options();
+        core_close(&core);
+        core_open(&core, &options);
+        core.metrics->options.max_series = max_series;
+        struct process *process = must_enter(1);
+        mem_fail_after(n);
+        int err = metrics_record(core.metrics, metric, process);
+        failed = mem_has_failed();
+        mem_fail_after(0);
+        assert_int_equal(err, failed && core.metrics->lost_exemplars == 0 ? ERR_NOMEM : 0);
+        assert_true(core_has_series(&core, "m", labels) == (err == 0));
+        if (err != 0) {
+            assert_int_equal(core.metrics->index.count, 0);
+            assert_int_equal(core.metrics->overflowed, 0);
+            must_count(&core, metric, process);
+        }
+        assert_int_equal(core.metrics->index.count, max_series > 0);
+        assert_int_equal(core.metrics->overflowed, max_series == 0);
+        if (metric->op == METRIC_OBSERVE) {
+            assert_int_equal(core_series(&core, "m", labels).buckets->count, 1);
+        } else {
+            must_be_value("m", labels, metric->op == METRIC_INFO ? 1 : metric->value);
+        }
+    }
+}
+
+static void test_metrics_a_first_record_counts_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    static const struct {
+        enum metric_op op;
+        enum aggregation aggregation;
+        const char *labels;
+    } table[] = {
+        {METRIC_COUNT, AGGREGATION_UNSAID, "a=1"}, {METRIC_OBSERVE, AGGREGATION_UNSAID, "a=1"},
+        {METRIC_INFO, AGGREGATION_UNSAID, "a=1"},  {METRIC_SET, AGGREGATION_UNSAID, "a=1"},
+        {METRIC_ADD, AGGREGATION_UNSAID, "a=1"},   {METRIC_ADD, AGGREGATION_LAST, "a=1"},
+        {METRIC_SET, AGGREGATION_SUM, "a=1"},      {METRIC_ADD, AGGREGATION_MAX, "a=1"},
+        {METRIC_SET, AGGREGATION_MIN, "a=1"},      {METRIC_SET, AGGREGATION_PER_PID, "a=1,pid=1"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct metric metric = metric_of(table[i].op, "m", 5, "a=1");
+        metric.aggregation = table[i].aggregation;
+        metric.has = METRIC_HAS_TRACE_ID;
+        must_record_all_or_nothing(&metric, table[i].labels, 1);
+        must_record_all_or_nothing(&metric, "dwell_overflow=true", 0);
+    }
+}
+
+/* Parts have a ceiling too: what does not find one makes no series. */
+static void test_metrics_past_the_ceiling_of_parts_nothing_is_made(void **state)
+{
+    (void)state;
+    uint32_t parts = core.metrics->parts.count;
+    core.metrics->parts.count = PARTS_MAX;
+    struct metric metric = metric_of(METRIC_INFO, "i", 0, "v=1");
+    must_refuse_metric(&metric, ERR_LIMIT);
+    assert_false(core_has_series(&core, "i", "v=1"));
+    assert_int_equal(core.metrics->index.count, 0);
+    core.metrics->parts.count = parts;
+    must_count(&core, &metric, NULL);
+    must_be_value("i", "v=1", 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -337,6 +409,8 @@ int main(void)
         TEST(test_metrics_a_series_is_hidden_for_a_while_each_time),
         TEST(test_metrics_a_series_that_is_shown_again_stays),
         TEST(test_metrics_a_family_that_found_no_memory_can_be_declared_later),
+        TEST(test_metrics_a_first_record_counts_whole_or_not_at_all),
+        TEST(test_metrics_past_the_ceiling_of_parts_nothing_is_made),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
