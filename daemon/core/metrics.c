@@ -399,7 +399,7 @@ static int find_series(struct metrics *metrics, struct series_set *set, const st
 
 /* --- applying ---------------------------------------------------------------------------------- */
 
-static void hide(struct metrics *metrics, struct series_set *set, uint32_t place,
+static bool hide(struct metrics *metrics, struct series_set *set, uint32_t place,
                  struct metrics_endings *endings);
 
 static struct part_owner owner_of(const struct target *target, struct process *process)
@@ -408,42 +408,60 @@ static struct part_owner owner_of(const struct target *target, struct process *p
                                target->place, process};
 }
 
-/* Drops a process's part, and with it the series when that was the last reason for it. */
-static void drop_part(struct metrics *metrics, struct part *part)
+/* Drops a process's part, and with it the series when that was the last reason for it. False without
+ * memory, with nothing done. */
+static bool drop_part(struct metrics *metrics, struct part *part)
 {
     struct series_set *set = &metrics->sets[part->family];
     enum aggregation aggregation = set->family->shape.aggregation;
     uint32_t place = part->place;
-    part_drop(&metrics->parts, part);
-    const struct part *first = set->parts[place];
-    bool stays = aggregation == AGGREGATION_UNSAID || aggregation == AGGREGATION_SUM;
-    if (set->family->shape.type == FAMILY_INFO || !stays) {
-        if (first == NULL) {
-            hide(metrics, set, place, &metrics->orphaned);
-            return;
+    struct part *const *first = &set->parts[place];
+    bool is_info = set->family->shape.type == FAMILY_INFO;
+    bool stays = !is_info && (aggregation == AGGREGATION_UNSAID || aggregation == AGGREGATION_SUM);
+    bool ends = !stays && (*first)->next == NULL;
+    struct series_page *page = NULL;
+    if (ends && !hide(metrics, set, place, &metrics->orphaned)) {
+        return false;
+    }
+    if (!ends && !is_info) {
+        page = series_own(set, place, metrics->limbo);
+        if (page == NULL) {
+            return false;
         }
     }
-    struct series_page *page = series_own(set, place, metrics->limbo);
-    if (page != NULL && set->family->shape.type == FAMILY_GAUGE) {
-        page->value[place % SERIES_PER_PAGE].number = part_fold(first, aggregation);
+    part_drop(&metrics->parts, part);
+    if (page != NULL) {
+        page->value[place % SERIES_PER_PAGE].number = part_fold(*first, aggregation);
+    }
+    return true;
+}
+
+/* A part whose process does not stand for it any more; metrics_tick tries again what failed. */
+static void let_go(struct metrics *metrics, struct part *part)
+{
+    if (!drop_part(metrics, part)) {
+        part_give(part, &metrics->gone);
     }
 }
 
-/* What a process says of itself replaces what it said before. */
+/* What a process says of itself replaces what it said before: one part of the family at most, among the
+ * latest when it says one thing and another in turn. */
 static int say(struct metrics *metrics, const struct target *target, struct process *process)
 {
     struct part_owner owner = owner_of(target, process);
     struct part *said;
     int err = part_take(&metrics->parts, &owner, &said);
-    struct part *next;
-    for (struct part *part = err != 0 || process == NULL ? NULL : process->parts; part != NULL;
-         part = next) {
-        next = part->next_own;
+    if (err != 0 || process == NULL || said->value == 1) {
+        return err;
+    }
+    said->value = 1;
+    for (struct part *part = process->parts; part != NULL; part = part->next_own) {
         if (part->family == owner.family && part->place != owner.place) {
-            drop_part(metrics, part);
+            let_go(metrics, part);
+            break;
         }
     }
-    return err;
+    return 0;
 }
 
 static int apply_to_gauge(struct metrics *metrics, const struct target *target, enum metric_op op,
@@ -569,7 +587,7 @@ static int remove_series(struct metrics *metrics, struct series_set *set, uint32
     if (set->parts != NULL) {
         part_drop_all(&metrics->parts, &set->parts[place]);
     }
-    metrics->gone++;
+    metrics->given_back++;
     return 0;
 }
 
@@ -642,8 +660,8 @@ static void append_ending(struct metrics *metrics, struct metrics_endings *endin
     endings->tail = &ending->next;
 }
 
-/* Without memory the series stays; an idle one is tried again. */
-static void hide(struct metrics *metrics, struct series_set *set, uint32_t place,
+/* False without memory: the series stays, and an idle one is tried again. */
+static bool hide(struct metrics *metrics, struct series_set *set, uint32_t place,
                  struct metrics_endings *endings)
 {
     bool waits = set->hidden[place] != 0;
@@ -652,7 +670,7 @@ static void hide(struct metrics *metrics, struct series_set *set, uint32_t place
         ending == NULL && !waits ? NULL : series_own(set, place, metrics->limbo);
     if (page == NULL) {
         mem_free(ending);
-        return;
+        return false;
     }
     series_show(page, place, false);
     set->hidden[place] = (uint32_t)metrics->now_seconds + 1;
@@ -661,12 +679,13 @@ static void hide(struct metrics *metrics, struct series_set *set, uint32_t place
         ending->place = place;
         append_ending(metrics, endings, ending);
     }
+    return true;
 }
 
 void metrics_end_process(struct metrics *metrics, struct process *process)
 {
     while (process->parts != NULL) {
-        drop_part(metrics, process->parts);
+        let_go(metrics, process->parts);
     }
 }
 
@@ -711,7 +730,7 @@ static void hide_if_idle(struct metrics *metrics, struct series_set *set, uint32
     uint64_t idle = (uint32_t)metrics->now_seconds - set->touched[place];
     const struct series_page *page = set->pages[place / SERIES_PER_PAGE];
     if (series_is_shown(page, place) && idle >= set->family->shape.expire_seconds) {
-        hide(metrics, set, place, &metrics->idle);
+        (void)hide(metrics, set, place, &metrics->idle); /* fails: the next look finds it again */
     }
 }
 
@@ -734,8 +753,19 @@ static void look_for_idle(struct metrics *metrics)
     }
 }
 
+/* What could not be dropped for want of memory when its process ended. */
+static void drop_gone(struct metrics *metrics)
+{
+    for (unsigned i = 0; i < METRICS_TICK_ENDS && metrics->gone.parts != NULL; i++) {
+        if (!drop_part(metrics, metrics->gone.parts)) {
+            return;
+        }
+    }
+}
+
 void metrics_tick(struct metrics *metrics)
 {
+    drop_gone(metrics);
     look_for_idle(metrics);
     give_back(metrics, &metrics->idle);
     give_back(metrics, &metrics->orphaned);

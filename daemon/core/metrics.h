@@ -52,11 +52,12 @@ struct metrics {
     uint64_t next_serial;
     struct ways ways;
     struct part_pool parts;
+    struct process gone; /* has the parts of processes that ended without memory for it */
     struct metrics_endings idle, orphaned; /* hidden series that will be given back */
     uint32_t tick_family, tick_place;      /* where the last look for idle series ended */
     uint64_t now_seconds;                  /* monotonic */
     uint64_t wall_ns;
-    uint64_t gone;           /* series that were given back */
+    uint64_t given_back;     /* series whose place is free again */
     uint64_t overflowed;     /* records that went to overflow series */
     uint64_t lost_exemplars; /* for want of memory */
     struct metric_key key;   /* of the record at hand */

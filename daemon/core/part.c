@@ -84,6 +84,12 @@ int part_take(struct part_pool *parts, const struct part_owner *owner, struct pa
     return 0;
 }
 
+void part_give(struct part *part, struct process *process)
+{
+    unlink_own(part);
+    link_own(part, process);
+}
+
 void part_drop(struct part_pool *parts, struct part *part)
 {
     unlink_part(part);

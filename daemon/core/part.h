@@ -44,6 +44,9 @@ struct part_owner {
  * PARTS_MAX, ERR_NOMEM. */
 int part_take(struct part_pool *parts, const struct part_owner *owner, struct part **ret_part);
 
+/* Gives a part to another process. */
+void part_give(struct part *part, struct process *process);
+
 /* Frees a part. */
 void part_drop(struct part_pool *parts, struct part *part);
 

@@ -118,8 +118,8 @@ static void trim(struct watcher *watcher)
 {
     const struct metrics *metrics = watcher->intake->metrics;
     bool quiet = metrics->idle.first == NULL && metrics->orphaned.first == NULL;
-    if (quiet && metrics->gone - watcher->gone >= TRIM_SERIES) {
-        watcher->gone = metrics->gone;
+    if (quiet && metrics->given_back - watcher->given_back >= TRIM_SERIES) {
+        watcher->given_back = metrics->given_back;
         (void)malloc_trim(0); /* says whether it found any */
     }
 }

@@ -16,7 +16,7 @@ struct watcher {
     struct intake *intake;
     struct clock clock;
     uv_timer_t tick;
-    uint64_t gone; /* series, of metrics.gone, whose memory the system has back */
+    uint64_t given_back; /* series, of metrics.given_back, whose memory the system has back */
     unsigned watched;
     unsigned max_watched; /* each takes a descriptor */
 };

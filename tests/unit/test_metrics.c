@@ -392,6 +392,61 @@ static void test_metrics_past_the_ceiling_of_parts_nothing_is_made(void **state)
     must_be_value("i", "v=1", 1);
 }
 
+/* A snapshot is alive, so each end needs copies, and none can be made. */
+static void test_metrics_what_a_process_leaves_without_memory_ends_later(void **state)
+{
+    (void)state;
+    struct process *one = must_enter(1);
+    struct process *two = must_enter(2);
+    gauge(AGGREGATION_SUM, METRIC_SET, "sum", 5, one);
+    gauge(AGGREGATION_SUM, METRIC_SET, "sum", 7, two);
+    gauge(AGGREGATION_MAX, METRIC_SET, "max", 5, one);
+    gauge(AGGREGATION_PER_PID, METRIC_SET, "own", 5, one);
+    count(METRIC_INFO, "info", 0, "v=1", one);
+    struct snapshot *snapshot = must_take(&core);
+    for (size_t n = 1; n <= 3; n++) {
+        mem_fail_after(n);
+        if (n == 1) {
+            leave(one);
+        } else {
+            metrics_tick(core.metrics);
+        }
+    }
+    mem_fail_after(0);
+    tick(1);
+    must_be_value("sum", "", 7);
+    assert_false(core_has_series(&core, "max", ""));
+    assert_false(core_has_series(&core, "own", "pid=1"));
+    assert_false(core_has_series(&core, "info", "v=1"));
+    assert_int_equal(core.metrics->parts.count, 1);
+    core_drop(&core, snapshot);
+}
+
+/* What a process says of itself replaces what it said before, however much else belongs to it. */
+static void test_metrics_an_info_replaces_what_its_process_said(void **state)
+{
+    (void)state;
+    struct process *one = must_enter(1);
+    struct process *two = must_enter(2);
+    count(METRIC_INFO, "i", 0, "v=1", one);
+    count(METRIC_INFO, "other", 0, "v=1", one);
+    count(METRIC_INFO, "i", 0, "v=1", two);
+    count(METRIC_ADD, "g", 1, "", one);
+    count(METRIC_INFO, "i", 0, "v=2", one);
+    must_be_value("i", "v=1", 1);
+    must_be_value("i", "v=2", 1);
+    must_be_value("other", "v=1", 1);
+    count(METRIC_INFO, "i", 0, "v=2", two);
+    assert_false(core_has_series(&core, "i", "v=1"));
+    count(METRIC_INFO, "i", 0, "v=3", NULL); /* nobody's stays */
+    leave(one);
+    must_be_value("i", "v=2", 1);
+    leave(two);
+    assert_false(core_has_series(&core, "i", "v=2"));
+    assert_false(core_has_series(&core, "other", "v=1"));
+    must_be_value("i", "v=3", 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -411,6 +466,8 @@ int main(void)
         TEST(test_metrics_a_family_that_found_no_memory_can_be_declared_later),
         TEST(test_metrics_a_first_record_counts_whole_or_not_at_all),
         TEST(test_metrics_past_the_ceiling_of_parts_nothing_is_made),
+        TEST(test_metrics_what_a_process_leaves_without_memory_ends_later),
+        TEST(test_metrics_an_info_replaces_what_its_process_said),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
