@@ -551,6 +551,13 @@ static void keep_way(struct metrics *metrics, const struct target *target,
     }
 }
 
+/* In the unit of the name. What was finite stays so. */
+static double scaled(double value, double scale)
+{
+    double product = value * scale;
+    return isfinite(value) ? fmax(-DBL_MAX, fmin(DBL_MAX, product)) : product;
+}
+
 static int locate(struct metrics *metrics, const struct metric *metric,
                   const struct process *process, struct target *ret_target, double *ret_scale)
 {
@@ -611,7 +618,7 @@ int metrics_record(struct metrics *metrics, const struct metric *metric, struct 
     if (err != 0) {
         return err;
     }
-    double value = metric->value * scale;
+    double value = scaled(metric->value, scale);
     err = change(metrics, &target, metric->op, value, metric->weight, process);
     if (err != 0) {
         undo(metrics, &target);
@@ -645,8 +652,8 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
         return false;
     }
     struct target target = {&metrics->sets[way->family], way->place, false, false};
-    return change(metrics, &target, (enum metric_op)way->op, value * way->scale, weight, process) ==
-           0;
+    return change(metrics, &target, (enum metric_op)way->op, scaled(value, way->scale), weight,
+                  process) == 0;
 }
 
 /* --- ends -------------------------------------------------------------------------------------- */

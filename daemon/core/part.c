@@ -125,7 +125,9 @@ double part_fold(const struct part *first, enum aggregation aggregation)
     return total;
 }
 
-/* Every part of every process is added anew only when one of them goes: see part_fold. */
+/* The parts are added anew only where the difference would not do: when one of them was no number, and
+ * when the total shrinks to less than half. What a large part had pushed out of the last digits comes
+ * back with that, and rounding never adds up to more than it is in a sum that grows. */
 static int apply_sum(struct part_pool *parts, const struct part_owner *owner, enum metric_op op,
                      double value, double total, double *ret_total)
 {
@@ -136,9 +138,10 @@ static int apply_sum(struct part_pool *parts, const struct part_owner *owner, en
     }
     double before = part->value;
     part->value = op == METRIC_SET ? value : before + value;
-    bool finite = isfinite(before) && isfinite(part->value) && isfinite(total);
-    *ret_total =
-        finite ? total + (part->value - before) : part_fold(*owner->first, AGGREGATION_SUM);
+    double change = part->value - before;
+    double sum = total + change;
+    bool simple = isfinite(sum) && 2 * fabs(sum) >= fmax(fabs(total), fabs(change));
+    *ret_total = simple ? sum : part_fold(*owner->first, AGGREGATION_SUM);
     return 0;
 }
 

@@ -447,6 +447,71 @@ static void test_metrics_an_info_replaces_what_its_process_said(void **state)
     must_be_value("i", "v=3", 1);
 }
 
+/* --- values ------------------------------------------------------------------------------------ */
+
+/* One wrong value of one process, once, must not cost what the others say. */
+static void test_metrics_a_sum_forgets_a_large_part_whole(void **state)
+{
+    (void)state;
+    struct process *one = must_enter(1);
+    struct process *two = must_enter(2);
+    gauge(AGGREGATION_SUM, METRIC_SET, "g", 3, one);
+    gauge(AGGREGATION_SUM, METRIC_SET, "g", 1e300, two);
+    gauge(AGGREGATION_SUM, METRIC_ADD, "g", 1, one);
+    gauge(AGGREGATION_SUM, METRIC_SET, "g", 2, two);
+    must_be_value("g", "", 6);
+    gauge(AGGREGATION_SUM, METRIC_SET, "g", NAN, two);
+    must_be_value("g", "", NAN);
+    gauge(AGGREGATION_SUM, METRIC_SET, "g", INFINITY, two);
+    must_be_value("g", "", INFINITY);
+    gauge(AGGREGATION_SUM, METRIC_SET, "g", -1, two);
+    must_be_value("g", "", 3);
+    count(METRIC_ADD, "u", 0.1, "", one); /* the same for adding alone */
+    count(METRIC_ADD, "u", 1e20, "", two);
+    count(METRIC_ADD, "u", -1e20, "", two);
+    must_be_value("u", "", 0.1);
+}
+
+static void observe(const char *name, const char *unit, double value)
+{
+    struct metric metric = metric_of(METRIC_OBSERVE, name, value, "");
+    metric.unit = str_of(unit);
+    must_count(&core, &metric, NULL);
+}
+
+/* The largest values there are, in the largest units. */
+static void test_metrics_values_stay_finite_in_any_unit(void **state)
+{
+    (void)state;
+    observe("h", "GiB", RECORD_AMOUNT_MAX);
+    observe("h", "GiB", -RECORD_AMOUNT_MAX);
+    observe("h", "GiB", -1);
+    const struct buckets *buckets = core_series(&core, "h_bytes", "").buckets;
+    assert_int_equal(buckets->count, 3);
+    assert_true(isfinite(buckets->sum));
+    struct metric metric = metric_of(METRIC_ADD, "g", RECORD_AMOUNT_MAX, "");
+    metric.unit = STR_LITERAL("GiB");
+    must_count(&core, &metric, NULL);
+    must_be_value("g_bytes", "", DBL_MAX);
+    metric.value = -RECORD_AMOUNT_MAX;
+    must_count(&core, &metric, NULL);
+    must_be_value("g_bytes", "", 0);
+    metric.op = METRIC_SET;
+    metric.value = -INFINITY; /* is what it is */
+    must_count(&core, &metric, NULL);
+    must_be_value("g_bytes", "", -INFINITY);
+}
+
+static void test_metrics_a_counter_stays_finite(void **state)
+{
+    (void)state;
+    struct metric metric = metric_of(METRIC_COUNT, "c", RECORD_AMOUNT_MAX, "");
+    metric.unit = STR_LITERAL("GiB");
+    must_count(&core, &metric, NULL);
+    must_count(&core, &metric, NULL);
+    must_be_value("c_bytes", "", DBL_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -468,6 +533,9 @@ int main(void)
         TEST(test_metrics_past_the_ceiling_of_parts_nothing_is_made),
         TEST(test_metrics_what_a_process_leaves_without_memory_ends_later),
         TEST(test_metrics_an_info_replaces_what_its_process_said),
+        TEST(test_metrics_a_sum_forgets_a_large_part_whole),
+        TEST(test_metrics_values_stay_finite_in_any_unit),
+        TEST(test_metrics_a_counter_stays_finite),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
