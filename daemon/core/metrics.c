@@ -230,6 +230,7 @@ int metrics_declare(struct metrics *metrics, const struct family_shape *shape)
     return 0;
 }
 
+/* Of the first record of a name, if the record itself is good. */
 static int make_family(struct metrics *metrics, const struct metric *metric,
                        const struct metric_name *name)
 {
@@ -239,15 +240,19 @@ static int make_family(struct metrics *metrics, const struct metric *metric,
         .source = {name->source, name->source_len},
         .unit = {name->text + name->len - name->unit_len, name->unit_len},
         .type = family_type_of(metric->op),
-        .aggregation = metric->aggregation,
     };
+    if (shape.type == FAMILY_GAUGE) {
+        shape.aggregation = metric->aggregation;
+    }
     if (shape.type == FAMILY_HISTOGRAM) {
         const struct family_bounds *bounds = family_usual_bounds(shape.unit);
         shape.bounds = bounds->bound;
         shape.bound_count = bounds->count;
         shape.native = true;
     }
-    return metrics_declare(metrics, &shape);
+    int outcome =
+        metric_key_make(&shape, metric, metrics->options.max_label_bytes, 0, &metrics->key);
+    return outcome < 0 ? outcome : metrics_declare(metrics, &shape);
 }
 
 /* A family that nobody declared is the first record's: later ones must mean the same by the name. */

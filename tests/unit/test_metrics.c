@@ -512,6 +512,37 @@ static void test_metrics_a_counter_stays_finite(void **state)
     must_be_value("c_bytes", "", DBL_MAX);
 }
 
+/* A name is given by the first record that is taken, not by one that is refused. */
+static void test_metrics_a_refused_record_makes_no_family(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *attributes;
+        int err;
+    } table[] = {{"a.b=1,a_b=2", ERR_DUPLICATE_KEY}, {"a=1,=2", ERR_NAME}, {"a=\xff", ERR_NAME}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct metric metric = metric_of(METRIC_COUNT, "m", 1, table[i].attributes);
+        must_refuse_metric(&metric, table[i].err);
+        assert_int_equal(core.metrics->family_count, 0);
+    }
+    count(METRIC_SET, "m", 1, "", NULL); /* of another type */
+}
+
+/* An aggregation is a gauge's: elsewhere it means nothing, whatever a decoder lets through. */
+static void test_metrics_only_gauges_are_aggregated(void **state)
+{
+    (void)state;
+    struct process *process = must_enter(7);
+    static const enum metric_op ops[] = {METRIC_COUNT, METRIC_OBSERVE, METRIC_INFO};
+    static const char *const names[] = {"c", "h", "i"};
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+        struct metric metric = metric_of(ops[i], names[i], 1, "pid=x");
+        metric.aggregation = AGGREGATION_PER_PID;
+        must_count(&core, &metric, process);
+        assert_true(core_has_series(&core, names[i], "pid=x"));
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -536,6 +567,8 @@ int main(void)
         TEST(test_metrics_a_sum_forgets_a_large_part_whole),
         TEST(test_metrics_values_stay_finite_in_any_unit),
         TEST(test_metrics_a_counter_stays_finite),
+        TEST(test_metrics_a_refused_record_makes_no_family),
+        TEST(test_metrics_only_gauges_are_aggregated),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
