@@ -63,32 +63,45 @@ static const struct unit *find_unit(struct str spelling)
     return NULL;
 }
 
-/* Whether `text` ends in an underscore, or a byte that becomes one, and `end`, and something stands
- * before. */
-static bool has_suffix(struct str text, struct str end)
+/* How much of `text` stands before an underscore, or a character that becomes one, and `end`; 0 when
+ * it does not end so, or nothing stands there. */
+static size_t stem_of(struct str text, struct str end)
 {
     if (end.len == 0 || text.len <= end.len + 1 ||
         memcmp(text.ptr + text.len - end.len, end.ptr, end.len) != 0) {
-        return false;
+        return 0;
     }
-    char before = text.ptr[text.len - end.len - 1];
-    return before == '_' || !name_takes(before);
+    size_t len = text.len - end.len - 1;
+    if (text.ptr[len] != '_' && name_takes(text.ptr[len])) {
+        return 0;
+    }
+    while (len > 0 && ((unsigned char)text.ptr[len] & 0xC0) == 0x80) {
+        len--; /* to the first byte of the character */
+    }
+    return len;
+}
+
+static bool has_suffix(struct str text, struct str end)
+{
+    return stem_of(text, end) > 0;
 }
 
 static void strip(struct str *text, struct str end)
 {
-    if (has_suffix(*text, end)) {
-        text->len -= end.len + 1;
-    }
+    size_t stem = stem_of(*text, end);
+    text->len = stem > 0 ? stem : text->len;
 }
 
-/* A unit that is in no table, as a suffix. What UCUM has in braces is a remark. */
+/* A unit that is in no table, as a suffix: there it may begin with a digit. What UCUM has in braces is a
+ * remark. */
 static struct str own_unit(struct str spelling, char out[RECORD_UNIT_MAX + 1])
 {
     if (spelling.len == 0 || spelling.ptr[0] == '{') {
         return (struct str){out, 0};
     }
-    return (struct str){out, name_sanitise(spelling, out)};
+    size_t len = name_sanitise(spelling, out);
+    size_t extra = spelling.ptr[0] >= '0' && spelling.ptr[0] <= '9';
+    return (struct str){out + extra, len - extra};
 }
 
 int metric_name_make(struct str name, struct str unit, enum metric_op op, struct metric_name *ret)
@@ -98,6 +111,7 @@ int metric_name_make(struct str name, struct str unit, enum metric_op op, struct
         !name_is_text(name) || !name_is_text(unit)) {
         return ERR_NAME;
     }
+    unit.len = op == METRIC_INFO ? 0 : unit.len; /* OpenMetrics: an info has none */
     const struct unit *known = find_unit(unit);
     struct str base = known != NULL ? known->base : own_unit(unit, unit_text);
     strip(&name, STR_LITERAL("total"));
