@@ -34,8 +34,21 @@ static struct way *place_of(const struct ways *ways, uint64_t hash)
 
 static bool fits(const struct spelling *spelling)
 {
-    return spelling->format != SPELLING_NONE &&
-           spelling->head.len + spelling->tail.len <= WAY_BYTES && spelling->head.len <= WAY_BYTES;
+    return spelling->format != SPELLING_NONE && spelling->head.len <= WAY_BYTES &&
+           spelling->tail.len <= WAY_BYTES - spelling->head.len;
+}
+
+/* An empty text may have no pointer. */
+static bool is_at(const char *bytes, struct str text)
+{
+    return text.len == 0 || str_same(bytes, text.ptr, text.len);
+}
+
+static void copy(char *to, struct str text)
+{
+    if (text.len > 0) {
+        memcpy(to, text.ptr, text.len);
+    }
 }
 
 const struct way *ways_find(const struct ways *ways, const struct spelling *spelling)
@@ -47,9 +60,8 @@ const struct way *ways_find(const struct ways *ways, const struct spelling *spel
     const struct way *way = place_of(ways, hash);
     bool same = way->hash == hash && way->generation == ways->generation &&
                 way->format == spelling->format && way->head_len == spelling->head.len &&
-                way->tail_len == spelling->tail.len &&
-                str_same(way->bytes, spelling->head.ptr, spelling->head.len) &&
-                str_same(way->bytes + way->head_len, spelling->tail.ptr, spelling->tail.len);
+                way->tail_len == spelling->tail.len && is_at(way->bytes, spelling->head) &&
+                is_at(way->bytes + way->head_len, spelling->tail);
     return same ? way : NULL;
 }
 
@@ -69,6 +81,6 @@ void ways_keep(struct ways *ways, const struct spelling *spelling, const struct 
     place->format = spelling->format;
     place->head_len = (uint16_t)spelling->head.len;
     place->tail_len = (uint16_t)spelling->tail.len;
-    memcpy(place->bytes, spelling->head.ptr, spelling->head.len);
-    memcpy(place->bytes + spelling->head.len, spelling->tail.ptr, spelling->tail.len);
+    copy(place->bytes, spelling->head);
+    copy(place->bytes + spelling->head.len, spelling->tail);
 }

@@ -17,7 +17,7 @@ enum {
 };
 
 struct way {
-    uint32_t generation;
+    uint64_t generation;
     uint32_t family;
     uint32_t place;
     uint16_t head_len;
@@ -29,9 +29,11 @@ struct way {
     char bytes[WAY_BYTES]; /* head, tail */
 };
 
+_Static_assert(sizeof(struct way) == 256, "four cache lines");
+
 struct ways {
     uint64_t seed;
-    uint32_t generation; /* changes when a series ends; begins at 1 */
+    uint64_t generation; /* changes when a series ends, and never comes again; begins at 1 */
     struct way *places;
 };
 
