@@ -43,6 +43,19 @@ void exact_square_add_wide(struct exact_square *sum, exact_u128 steps)
     }
 }
 
+void exact_square_add_weighted(struct exact_square *sum, exact_u128 steps, uint64_t weight)
+{
+    struct wide square = {{0}};
+    struct wide wide = {{sum->word[0], sum->word[1], sum->word[2], 0}};
+    add_square(&square, steps);
+    for (size_t i = 0; i < EXACT_SQUARE_WORDS; i++) {
+        add_product(&wide, square.word[i], weight, i);
+    }
+    for (size_t i = 0; i < EXACT_SQUARE_WORDS; i++) {
+        sum->word[i] = wide.word[i];
+    }
+}
+
 void exact_square_merge(struct exact_square *into, const struct exact_square *from)
 {
     uint64_t carry = 0;

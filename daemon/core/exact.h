@@ -81,6 +81,9 @@ static inline void exact_square_add(struct exact_square *sum, uint64_t steps)
     }
 }
 
+/* Adds weight times steps * steps. */
+void exact_square_add_weighted(struct exact_square *sum, exact_u128 steps, uint64_t weight);
+
 void exact_square_merge(struct exact_square *into, const struct exact_square *from);
 
 /* sum / count in units, correctly rounded to within one unit in the last place; 0 when count is 0. */

@@ -96,6 +96,12 @@ struct sample {
     struct label labels[RECORD_LABELS_MAX];
 };
 
+/* Inferences that a sample stands for. */
+static inline uint64_t record_weight(const struct sample *sample)
+{
+    return SAMPLE_HAS(sample, WEIGHT) ? sample->weight : 1;
+}
+
 /* What nearly all samples are: a name and figures, in range, and nothing else. Of `has` only
  * SAMPLE_CPU_DURING and SAMPLE_MEMORY_AFTER mean something. */
 struct brief {

@@ -293,7 +293,6 @@ static int overflow_model(struct registry *registry, uint32_t *ret_number)
         }
         registry->overflow = 1 + number;
     }
-    registry->overflowed++;
     *ret_number = registry->overflow - 1;
     return 0;
 }
@@ -549,15 +548,18 @@ __attribute__((cold, noinline)) static int record_slowly(struct registry *regist
         return err;
     }
     err = count(registry, number, sample);
-    if (err == 0) {
-        remember(registry, sample, number);
-    } else if (registry->overflow == 1 + number) {
-        registry->overflowed--;
+    if (err != 0) {
+        return err;
     }
-    return err;
+    if (registry->overflow == 1 + number) {
+        registry->overflowed += record_weight(sample);
+    }
+    remember(registry, sample, number);
+    return 0;
 }
 
-#define UNUSUAL_PARTS (TALLY_EXTRA_PARTS | 1u << SAMPLE_DEVICE | 1u << SAMPLE_TRACE_ID)
+#define UNUSUAL_PARTS                                                                              \
+    (TALLY_EXTRA_PARTS | 1u << SAMPLE_DEVICE | 1u << SAMPLE_TRACE_ID | 1u << SAMPLE_WEIGHT)
 
 /* A reference that is new in its batch may stand for a name that came lately. */
 __attribute__((noinline)) static const struct recall_way *find_new_ref(struct registry *registry,

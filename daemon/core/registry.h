@@ -128,8 +128,9 @@ void registry_set_time(struct registry *registry, uint64_t mono_ns, uint64_t wal
 /* References to a string table are those of a new batch from here on. */
 void registry_begin_batch(struct registry *registry);
 
-/* Counts a sample whose figures are in range. Returns 0, ERR_NAME for a new model with a bad name,
- * label or device, ERR_NOMEM. */
+/* Counts a sample whose figures are in range, as often as its weight says. It is never divided: the cap
+ * on the window's samples is passed by as much as the last one stands for. Returns 0, ERR_NAME for a
+ * new model with a bad name, label or device, ERR_NOMEM. */
 int registry_record(struct registry *registry, const struct sample *sample);
 
 /* The same for at most RECORD_BRIEFS_MAX samples in their order. Returns how many are refused: only

@@ -94,11 +94,12 @@ static void gauge_merge(struct gauge_sum *into, const struct gauge_sum *from)
 }
 
 static void classic_add(struct classic *classic, const struct bounds *bounds, double figure,
-                        double steps_per_unit)
+                        double steps_per_unit, uint64_t weight)
 {
-    classic->count++;
-    classic->sum += exact_steps(figure, steps_per_unit);
-    classic->bucket[bounds_find(bounds, figure, hist_position(figure * bounds->to_hist))]++;
+    unsigned bucket = bounds_find(bounds, figure, hist_position(figure * bounds->to_hist));
+    classic->count += weight;
+    classic->sum += exact_steps(figure, steps_per_unit) * weight;
+    classic->bucket[bucket] += weight;
 }
 
 static void classic_merge(struct classic *into, const struct classic *from)
@@ -151,35 +152,53 @@ static int extra_own(struct tally *tally, const struct limbo *limbo)
     return 0;
 }
 
-static void extra_add(struct tally_extra *extra, const struct sample *sample)
+static void extra_add(struct tally_extra *extra, const struct sample *sample, uint64_t weight)
 {
     if (SAMPLE_HAS(sample, QUEUE)) {
-        classic_add(&extra->queue_ms, &bounds_ms, sample->queue_ms, EXACT_STEPS_PER_MS);
+        classic_add(&extra->queue_ms, &bounds_ms, sample->queue_ms, EXACT_STEPS_PER_MS, weight);
     }
     if (SAMPLE_HAS(sample, BATCH_SIZE)) {
-        classic_add(&extra->batch_size, &bounds_batch, sample->batch_size, 1);
+        classic_add(&extra->batch_size, &bounds_batch, sample->batch_size, 1, weight);
     }
     if ((sample->has & EVIDENCE_PARTS) == EVIDENCE_PARTS) {
         evidence_add(extra, sample);
     }
 }
 
+/* Nearly all samples stand for themselves alone, and take the short ways. */
+static int latency_add(struct tally *tally, struct limbo *limbo, double ms, int position,
+                       uint64_t weight)
+{
+    int err = weight == 1 ? hist_add(&tally->latency, limbo, position)
+                          : hist_add_weighted(&tally->latency, limbo, position, weight);
+    if (err != 0) {
+        return err;
+    }
+    exact_u128 steps = exact_steps(ms, EXACT_STEPS_PER_MS);
+    tally->sums.latency_sum += steps * weight;
+    if (weight == 1) {
+        exact_square_add_wide(&tally->sums.latency_squares, steps);
+    } else {
+        exact_square_add_weighted(&tally->sums.latency_squares, steps, weight);
+    }
+    return 0;
+}
+
 int tally_add(struct tally *tally, const struct sample *sample, struct limbo *limbo)
 {
     int position = tally_position(sample->execution_time_ms);
+    uint64_t weight = record_weight(sample);
     bool wants_extra = (sample->has & TALLY_EXTRA_PARTS) != 0;
     if ((wants_extra && extra_own(tally, limbo) != 0) ||
-        hist_add(&tally->latency, limbo, position) != 0) {
+        latency_add(tally, limbo, sample->execution_time_ms, position, weight) != 0) {
         return ERR_NOMEM;
     }
-    exact_u128 steps = exact_steps(sample->execution_time_ms, EXACT_STEPS_PER_MS);
-    tally->sums.latency_sum += steps;
-    exact_square_add_wide(&tally->sums.latency_squares, steps);
     struct brief brief = record_brief(sample);
-    sums_add(&tally->sums, brief, bounds_find(&bounds_ms, brief.execution_time_ms, position));
-    tally->sums.errors += sample->error;
+    sums_add(&tally->sums, brief, bounds_find(&bounds_ms, brief.execution_time_ms, position),
+             weight);
+    tally->sums.errors += sample->error ? weight : 0;
     if (wants_extra) {
-        extra_add(tally->extra, sample);
+        extra_add(tally->extra, sample, weight);
     }
     return 0;
 }

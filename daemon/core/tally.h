@@ -123,11 +123,11 @@ static inline void gauge_add(struct gauge_sum *gauge, double figure, double step
 
 /* Everything but latency's exact sums, errors, the histogram and `extra`. `bucket` is the classic one
  * of the latency. The sample is a copy, so that nothing of it is read again after each store. */
-static inline void sums_add(struct sums *sums, struct brief brief, unsigned bucket)
+static inline void sums_add(struct sums *sums, struct brief brief, unsigned bucket, uint64_t weight)
 {
     double ms = brief.execution_time_ms;
-    sums->count++;
-    sums->latency_bucket[bucket]++;
+    sums->count += weight;
+    sums->latency_bucket[bucket] += weight;
     if (TALLY_RARELY(ms < sums->latency_min_ms)) {
         sums->latency_min_ms = ms;
     }
@@ -175,7 +175,7 @@ __attribute__((always_inline)) static inline bool tally_add_at(struct tally *tal
     uint64_t steps = exact_few_steps(brief->execution_time_ms, EXACT_STEPS_PER_MS);
     exact_add(&tally->sums.latency_sum, steps);
     exact_square_add(&tally->sums.latency_squares, steps);
-    sums_add(&tally->sums, *brief, bucket);
+    sums_add(&tally->sums, *brief, bucket, 1);
     return true;
 }
 
@@ -198,7 +198,8 @@ __attribute__((always_inline)) static inline void tally_prefetch(const struct ta
 }
 
 /* Counts one sample whose figures are in range. Returns 0, or ERR_NOMEM with nothing counted.
- * `tally` must be one that may be written. */
+ * `tally` must be one that may be written. A sample of weight w counts as w equal ones, in the same
+ * time; but its gauges and its evidence count once, since nobody saw those of the others. */
 int tally_add(struct tally *tally, const struct sample *sample, struct limbo *limbo);
 
 /* Adds all of `from` to `into`, which must be one that may be written. ERR_NOMEM: nothing added. */

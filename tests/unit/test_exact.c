@@ -306,7 +306,28 @@ static void test_exact_squares_carry_through_every_word(void **state)
         sum = table[i].before;
         exact_square_merge(&sum, &one);
         assert_memory_equal(sum.word, table[i].after.word, sizeof sum.word);
+        sum = table[i].before;
+        exact_square_add_weighted(&sum, table[i].steps, 1);
+        assert_memory_equal(sum.word, table[i].after.word, sizeof sum.word);
     }
+}
+
+static void test_exact_squares_of_weight_are_so_many(void **state)
+{
+    (void)state;
+    const exact_u128 steps[] = {0, 1, 12500000000, UINT64_MAX, (exact_u128)1 << 70};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        struct exact_square weighted = {{UINT64_MAX, 7, 0}};
+        struct exact_square single = weighted;
+        exact_square_add_weighted(&weighted, steps[i], 777);
+        for (int n = 0; n < 777; n++) {
+            exact_square_add_wide(&single, steps[i]);
+        }
+        assert_memory_equal(weighted.word, single.word, sizeof single.word);
+    }
+    struct exact_square most = {{0}};
+    exact_square_add_weighted(&most, (exact_u128)1 << 70, 1000000000);
+    assert_true(most.word[2] == UINT64_C(4096) * 1000000000 && most.word[1] == 0);
 }
 
 static void test_exact_sum_carries(void **state)
@@ -347,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_exact_deviation_at_the_ceiling),
         cmocka_unit_test(test_exact_parts_merge_to_the_whole),
         cmocka_unit_test(test_exact_squares_carry_through_every_word),
+        cmocka_unit_test(test_exact_squares_of_weight_are_so_many),
         cmocka_unit_test(test_exact_sum_carries),
     };
     return cmocka_run_group_tests_name("exact", tests, core_tables, NULL);

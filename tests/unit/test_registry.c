@@ -345,6 +345,29 @@ static void test_registry_past_the_ceiling_is_the_overflow_model(void **state)
     must_record(&core, &composed);
     assert_int_equal(core.registry->overflowed, 4);
     assert_int_equal(models(), 4);
+    struct sample sampled = sample_of("f", 1);
+    sampled.has = 1U << SAMPLE_WEIGHT;
+    sampled.weight = 10;
+    must_record(&core, &sampled);
+    assert_int_equal(core.registry->overflowed, 14);
+    core_close(&core);
+}
+
+/* With a name that was just remembered, too. */
+static void test_registry_sample_of_weight_counts_as_so_many(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    record("a", 1);
+    record("a", 1);
+    struct sample sampled = sample_of("a", 1);
+    sampled.has = 1U << SAMPLE_WEIGHT;
+    sampled.weight = 10;
+    must_record(&core, &sampled);
+    must_record(&core, &sampled);
+    record("a", 1);
+    assert_int_equal(total_of("a"), 23);
     core_close(&core);
 }
 
@@ -845,6 +868,7 @@ static struct sample random_sample(struct random *random, const char *name)
 {
     struct sample sample = sample_of(name, random_shape(random, SHAPE_PARETO));
     sample.has = (uint32_t)random_next(random) & ((1u << SAMPLE_PART_COUNT) - 1) & ~PART(DEVICE);
+    sample.weight = 1 + random_below(random, 5);
     sample.error = random_below(random, 10) == 0;
     sample.cpu_percent_during = 100 * random_unit(random);
     sample.memory_mb_after = 1000 * random_unit(random);
@@ -863,7 +887,7 @@ static const char *const names[] = {"a",           "b", "a longer name",  "d",
                                     "another one", "f", "the last of all"};
 enum { NAMES = sizeof names / sizeof names[0] };
 
-/* Anything that changes a registry, once. Returns how many samples it accepted. */
+/* Anything that changes a registry, once. Returns how many inferences it accepted. */
 static uint64_t stir(struct random *random)
 {
     uint64_t what = random_below(random, 300);
@@ -886,7 +910,7 @@ static uint64_t stir(struct random *random)
         sample.execution_time_ms = exp2(random_unit(random) * 60 - 25);
     }
     must_record(&core, &sample);
-    return 1;
+    return record_weight(&sample);
 }
 
 static void must_stay(const struct snapshot *snapshot, const char *before)
@@ -1039,7 +1063,7 @@ static void test_registry_without_memory_loses_only_the_sample(void **state)
             } else {
                 int err = registry_record(core.registry, &sample);
                 assert_true(err == 0 || err == ERR_NOMEM);
-                accepted += err == 0;
+                accepted += err == 0 ? record_weight(&sample) : 0;
             }
             mem_fail_after(0);
         }
@@ -1077,13 +1101,13 @@ static void test_registry_each_allocation_may_fail(void **state)
                 for (int i = 0; i < 50; i++) {
                     must_record(&core, &sample);
                     core_move(&core, i % 10 == 0 ? CORE_SLOT_S : 0);
-                    accepted++;
+                    accepted += record_weight(&sample);
                 }
             }
             if (situation == RESET_AGAIN) {
                 must_reset(&core, NULL, 1);
                 must_record(&core, &sample);
-                accepted++;
+                accepted += record_weight(&sample);
             }
             if (situation >= SHARED) {
                 snapshot = must_take(&core);
@@ -1109,7 +1133,7 @@ static void test_registry_each_allocation_may_fail(void **state)
                 break;
             default:
                 err = registry_record(core.registry, &sample);
-                accepted += err == 0;
+                accepted += err == 0 ? record_weight(&sample) : 0;
             }
             failed = mem_has_failed();
             mem_fail_after(0);
@@ -1145,7 +1169,7 @@ static void test_registry_each_allocation_may_fail(void **state)
                 assert_int_equal(total_of("m"), accepted);
             }
             must_record(&core, &sample);
-            assert_int_equal(total_of("m"), accepted + 1);
+            assert_int_equal(total_of("m"), accepted + record_weight(&sample));
             core_close(&core);
         }
     }
@@ -1278,6 +1302,7 @@ int main(void)
         cmocka_unit_test(test_registry_labels_are_checked_when_kept),
         cmocka_unit_test(test_registry_most_labels_and_longest_texts_fit),
         cmocka_unit_test(test_registry_past_the_ceiling_is_the_overflow_model),
+        cmocka_unit_test(test_registry_sample_of_weight_counts_as_so_many),
         cmocka_unit_test(test_registry_ceiling_of_one),
         cmocka_unit_test(test_registry_long_names_past_the_ceiling),
         cmocka_unit_test(test_registry_overflow_name_is_nobodys),

@@ -188,6 +188,12 @@ static void test_tally_queue_and_batch_have_buckets(void **state)
     shelf_close(&shelf);
 }
 
+static void must_be_same_extra(const struct tally_extra *a, const struct tally_extra *b)
+{
+    const size_t head = offsetof(struct tally_extra, queue_ms);
+    assert_memory_equal((const char *)a + head, (const char *)b + head, sizeof *a - head);
+}
+
 /* --- time by state ----------------------------------------------------------------------------- */
 
 #define NO (-1.0) /* the sample does not have it */
@@ -239,6 +245,64 @@ static void test_tally_time_by_state_is_clamped(void **state)
         }
         shelf_close(&shelf);
     }
+}
+
+static void test_tally_sample_of_weight_counts_as_so_many(void **state)
+{
+    (void)state;
+    const uint64_t weights[] = {1, 2, 10, 1000};
+    const double latencies[] = {0, 0.1, 12.5, 9.2e9, 1e10, RECORD_MS_MAX};
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++) {
+        for (size_t k = 0; k < sizeof latencies / sizeof latencies[0]; k++) {
+            struct shelf by_weight;
+            struct shelf by_one;
+            shelf_open(&by_weight);
+            shelf_open(&by_one);
+            struct sample sample = sample_of("m", latencies[k]);
+            sample.has = PART(QUEUE) | PART(BATCH_SIZE);
+            sample.error = true;
+            sample.queue_ms = latencies[k];
+            sample.batch_size = 8;
+            for (uint64_t n = 0; n < weights[i]; n++) {
+                must_add(&by_one, &sample);
+            }
+            sample.has |= PART(WEIGHT);
+            sample.weight = weights[i];
+            must_add(&by_weight, &sample);
+            assert_memory_equal(&by_weight.tally->sums, &by_one.tally->sums, sizeof(struct sums));
+            must_be_same_extra(by_weight.tally->extra, by_one.tally->extra);
+            int position = tally_position(latencies[k]);
+            assert_int_equal(hist_total(&by_weight.tally->latency), weights[i]);
+            assert_int_equal(position < 0 ? by_weight.tally->latency.zero
+                                          : hist_count_at(&by_weight.tally->latency, position),
+                             weights[i]);
+            shelf_close(&by_one);
+            shelf_close(&by_weight);
+        }
+    }
+}
+
+/* Nobody saw what those inferences used. */
+static void test_tally_weight_is_not_that_of_gauges_and_evidence(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_open(&shelf);
+    struct sample sample = sample_of("m", 10);
+    sample.has = PART(WEIGHT) | PART(CPU_DURING) | PART(MEMORY_AFTER) | PART(USER) | PART(SYSTEM);
+    sample.weight = RECORD_WEIGHT_MAX;
+    sample.cpu_percent_during = 80;
+    sample.memory_mb_after = 1;
+    sample.user_ms = 4;
+    must_add(&shelf, &sample);
+    const struct sums *sums = &shelf.tally->sums;
+    assert_int_equal(sums->count, RECORD_WEIGHT_MAX);
+    assert_int_equal(sums->cpu_percent.count, 1);
+    assert_true(sums->cpu_percent.sum == 80 * (exact_u128)EXACT_STEPS_PER_PERCENT);
+    assert_int_equal(sums->memory_mb.count, 1);
+    assert_int_equal(shelf.tally->extra->evidence_count, 1);
+    assert_true(shelf.tally->extra->state[STATE_USER] == exact_steps(4, EXACT_STEPS_PER_MS));
+    shelf_close(&shelf);
 }
 
 static void test_tally_evidence_needs_user_and_system(void **state)
@@ -300,6 +364,7 @@ static struct sample random_sample(struct random *random)
     sample.user_ms = sample.execution_time_ms * random_unit(random);
     sample.system_ms = random_unit(random);
     sample.runqueue_ms = random_unit(random);
+    sample.weight = 1 + random_below(random, 1000);
     sample.minor_faults = (double)random_below(random, 100);
     sample.major_faults = (double)random_below(random, 3);
     return sample;
@@ -378,7 +443,7 @@ static void test_tally_short_way_is_the_long_way(void **state)
     unsigned short_ways = 0;
     for (size_t i = 0; i < 20000; i++) {
         struct sample sample = random_sample(&random);
-        sample.has &= ~TALLY_EXTRA_PARTS;
+        sample.has &= ~(TALLY_EXTRA_PARTS | PART(WEIGHT));
         if (i < 10 * sizeof odd / sizeof odd[0]) {
             sample.execution_time_ms = odd[i % (sizeof odd / sizeof odd[0])];
         }
@@ -466,6 +531,7 @@ static struct sample full_sample(void)
     struct random random = {1};
     struct sample sample = random_sample(&random);
     sample.has = (1u << SAMPLE_PART_COUNT) - 1;
+    sample.weight = 1;
     return sample;
 }
 
@@ -557,6 +623,8 @@ int main(void)
         TEST(test_tally_gauges_count_only_samples_that_have_them),
         TEST(test_tally_queue_and_batch_have_buckets),
         TEST(test_tally_time_by_state_is_clamped),
+        TEST(test_tally_sample_of_weight_counts_as_so_many),
+        TEST(test_tally_weight_is_not_that_of_gauges_and_evidence),
         TEST(test_tally_evidence_needs_user_and_system),
         TEST(test_tally_states_add_up),
         TEST(test_tally_parts_merge_to_the_whole),
