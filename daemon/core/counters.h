@@ -19,6 +19,9 @@
     X(UNLEDGERED_RECORDS, "unledgered_records_total", COUNTER,                                     \
       "Records of clients that do not number them.")                                               \
     X(UNKNOWN_KEYS, "unknown_keys_total", COUNTER, "Keys and fields ignored as unknown.")          \
+    X(STATSD_EVENTS, "statsd_events_total", COUNTER, "Events of DogStatsD, which are ignored.")    \
+    X(STATSD_CHECKS, "statsd_checks_total", COUNTER,                                               \
+      "Service checks of DogStatsD, which are ignored.")                                           \
     X(LOST_REPLIES, "lost_replies_total", COUNTER,                                                 \
       "Replies not sent because the peer did not read.")                                           \
     X(OVERFLOW_SAMPLES, "overflow_samples_total", COUNTER,                                         \

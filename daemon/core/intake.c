@@ -278,6 +278,15 @@ static void take_unknown_key(void *ctx, struct str key)
     }
 }
 
+static void take_ignored(void *ctx, enum ignored what)
+{
+    static const enum counter counter_of[] = {
+        [IGNORED_EVENT] = COUNTER_STATSD_EVENTS, [IGNORED_CHECK] = COUNTER_STATSD_CHECKS};
+    _Static_assert(sizeof counter_of / sizeof counter_of[0] == IGNORED_COUNT, "one each");
+    const struct peer *peer = ctx;
+    peer->intake->counters->value[counter_of[what]]++;
+}
+
 struct record_sink peer_sink(struct peer *peer)
 {
     return (struct record_sink){.ctx = peer,
@@ -290,5 +299,6 @@ struct record_sink peer_sink(struct peer *peer)
                                 .flush = take_flush,
                                 .goodbye = take_goodbye,
                                 .reject = take_rejection,
-                                .unknown_key = take_unknown_key};
+                                .unknown_key = take_unknown_key,
+                                .ignored = take_ignored};
 }

@@ -237,6 +237,13 @@ struct rejection {
     bool control;    /* what was refused is a hello, flush or goodbye: it has no sequence number */
 };
 
+/* What a decoder reads over: sound, but nothing that this daemon keeps. */
+enum ignored {
+    IGNORED_EVENT, /* of DogStatsD: _e{…}:… */
+    IGNORED_CHECK, /* and its service checks: _sc|… */
+    IGNORED_COUNT
+};
+
 /*
  * Receives what a decoder finds, in order of arrival. `sample` returns 0 or the ERR_ code with which
  * it refuses the record: the decoder then calls `reject` for it, so every refused record passes there
@@ -260,6 +267,7 @@ struct record_sink {
     int (*goodbye)(void *ctx, const struct mark *mark);
     void (*reject)(void *ctx, const struct rejection *rejection);
     void (*unknown_key)(void *ctx, struct str key);
+    void (*ignored)(void *ctx, enum ignored what); /* may be NULL */
 };
 
 #endif

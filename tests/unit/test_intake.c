@@ -207,6 +207,19 @@ static void test_intake_applies_and_answers(void **state)
     must_be(0, 0, 0, 0, 5);
 }
 
+static void test_intake_counts_what_decoders_ignore(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    talk.sink.ignored(talk.sink.ctx, IGNORED_EVENT);
+    talk.sink.ignored(talk.sink.ctx, IGNORED_EVENT);
+    talk.sink.ignored(talk.sink.ctx, IGNORED_CHECK);
+    assert_int_equal(core.counters.value[COUNTER_STATSD_EVENTS], 2);
+    assert_int_equal(core.counters.value[COUNTER_STATSD_CHECKS], 1);
+    must_be(0, 0, 0, 0, 0);
+}
+
 static void test_intake_events_may_be_absent(void **state)
 {
     (void)state;
@@ -651,6 +664,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_intake_applies_and_answers),
+        TEST(test_intake_counts_what_decoders_ignore),
         TEST(test_intake_events_may_be_absent),
         TEST(test_intake_out_of_memory_is_a_rejection),
         TEST(test_intake_batches_are_accounted_for),

@@ -286,6 +286,16 @@ static void on_unknown_key(void *ctx, struct str key)
     recorder_print(recorder, "\n");
 }
 
+static void on_ignored(void *ctx, enum ignored what)
+{
+    static const char *const words[] = {"event", "check"};
+    _Static_assert(sizeof words / sizeof words[0] == IGNORED_COUNT, "a word each");
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    recorder->ignored++;
+    recorder_print(recorder, "ignored %s\n", words[what]);
+}
+
 static unsigned on_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
 {
     struct recorder *recorder = ctx;
@@ -314,7 +324,8 @@ void recorder_init(struct recorder *recorder)
                  .flush = on_flush,
                  .goodbye = on_goodbye,
                  .reject = on_reject,
-                 .unknown_key = on_unknown_key},
+                 .unknown_key = on_unknown_key,
+                 .ignored = on_ignored},
     };
     append(recorder, "", 0);
 }
@@ -334,6 +345,7 @@ void recorder_clear(struct recorder *recorder)
     recorder->controls = 0;
     recorder->rejected = 0;
     recorder->unknown = 0;
+    recorder->ignored = 0;
     recorder->owed = 0;
 }
 

@@ -11,6 +11,7 @@
  *   flush
  *   goodbye sequence=9
  *   unknown "Sample.26"
+ *   ignored event
  *   reject missing_key key="model_name" near="modle_name" line=3 control
  *
  * Parts that are not there are not written. Bytes of texts that are not printable ASCII, quotes and
@@ -33,6 +34,7 @@ struct recorder {
     size_t controls; /* accepted hello, flush and goodbye */
     size_t rejected;
     size_t unknown;
+    size_t ignored;
     int refuse;    /* 0, or the code with which records are refused */
     unsigned owed; /* refused records that must be rejected next */
 };
