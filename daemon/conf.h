@@ -23,6 +23,7 @@
 enum {
     CONF_ERRORS_MAX_BYTES = 1 << 16, /* a good ceiling for the buffers of errors and warnings */
     CONF_LABEL_KEYS_MAX = 16,
+    CONF_STATSD_SAMPLES_MAX = 64,
     CONF_LAYERS_MAX = 64,
     CONF_IDS_MAX = 256,
     CONF_PAIRS_MAX = 64,
@@ -90,6 +91,7 @@ struct conf {
         uint64_t max_line_bytes;
         uint64_t max_connections;
         uint64_t idle_timeout_ms; /* 0: never */
+        struct conf_texts statsd_samples;
     } ingest;
     struct {
         struct conf_address listen;

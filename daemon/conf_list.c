@@ -9,6 +9,7 @@
 
 enum {
     LABEL_MAX = 64,        /* bytes of a label's name */
+    STATSD_NAME_MAX = 256, /* bytes */
     PAIR_KEY_MAX = 256,    /* bytes */
     PAIR_VALUE_MAX = 4096, /* bytes; keys for an OTLP collector can be long */
     LAYER_NAME_MAX = 64,   /* bytes */
@@ -119,6 +120,61 @@ const struct conf_kind_ops conf_ids_ops = {.size = sizeof(struct conf_ids),
                                            .describe = describe_ids,
                                            .fini = fini_ids};
 
+/* --- texts --- */
+
+static bool has_text(const struct list *list, size_t count, struct str text)
+{
+    char *const *texts = list->items;
+    for (size_t i = 0; i < count; i++) {
+        if (texts[i] != NULL && str_is(text, texts[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int keep_text(struct list *list, size_t at, struct str text)
+{
+    char **texts = list->items;
+    texts[at] = conf_copy(text);
+    return texts[at] == NULL ? ERR_NOMEM : 0;
+}
+
+static void fini_texts(void *value)
+{
+    struct conf_texts *list = value;
+    for (size_t i = 0; i < list->count; i++) {
+        mem_free(list->texts[i]);
+    }
+    mem_free(list->texts);
+}
+
+static int read_texts(const struct conf_reader *reader, const json_t *json, read_item_fn *read,
+                      struct conf_texts *ret)
+{
+    struct list list = {NULL, 0};
+    int err = list_read(reader, json, sizeof(char *), read, &list);
+    struct conf_texts texts = {list.items, list.count};
+    if (err != 0) {
+        fini_texts(&texts);
+        return err;
+    }
+    *ret = texts;
+    return 0;
+}
+
+static void render_texts(struct buf *out, const struct conf_option *option, const void *value)
+{
+    (void)option;
+    const struct conf_texts *list = value;
+    buf_char(out, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        buf_puts(out, i == 0 ? "" : ", ");
+        conf_render_string(out, list->texts[i]);
+    }
+    buf_char(out, ']');
+}
+
 /* --- names of labels --- */
 
 /* Labels of the daemon's own families: one more of that name would be there twice. */
@@ -146,48 +202,15 @@ static int read_key(const struct conf_reader *reader, const json_t *json, struct
                           "not use itself",
                           json);
     }
-    char **texts = list->items;
-    for (size_t i = 0; i < at; i++) {
-        if (texts[i] != NULL && str_is(name, texts[i])) {
-            return wrong_item(reader, at, "a label that is not in the list yet", json);
-        }
+    if (has_text(list, at, name)) {
+        return wrong_item(reader, at, "a label that is not in the list yet", json);
     }
-    texts[at] = conf_copy(name);
-    return texts[at] == NULL ? ERR_NOMEM : 0;
-}
-
-static void fini_keys(void *value)
-{
-    struct conf_texts *list = value;
-    for (size_t i = 0; i < list->count; i++) {
-        mem_free(list->texts[i]);
-    }
-    mem_free(list->texts);
+    return keep_text(list, at, name);
 }
 
 static int read_keys(const struct conf_reader *reader, const json_t *json, void *ret)
 {
-    struct list list = {NULL, 0};
-    int err = list_read(reader, json, sizeof(char *), read_key, &list);
-    struct conf_texts texts = {list.items, list.count};
-    if (err != 0) {
-        fini_keys(&texts);
-        return err;
-    }
-    *(struct conf_texts *)ret = texts;
-    return 0;
-}
-
-static void render_keys(struct buf *out, const struct conf_option *option, const void *value)
-{
-    (void)option;
-    const struct conf_texts *list = value;
-    buf_char(out, '[');
-    for (size_t i = 0; i < list->count; i++) {
-        buf_puts(out, i == 0 ? "" : ", ");
-        conf_render_string(out, list->texts[i]);
-    }
-    buf_char(out, ']');
+    return read_texts(reader, json, read_key, ret);
 }
 
 static void describe_keys(struct buf *out, const struct conf_option *option)
@@ -197,9 +220,43 @@ static void describe_keys(struct buf *out, const struct conf_option *option)
 
 const struct conf_kind_ops conf_keys_ops = {.size = sizeof(struct conf_texts),
                                             .read = read_keys,
-                                            .render = render_keys,
+                                            .render = render_texts,
                                             .describe = describe_keys,
-                                            .fini = fini_keys};
+                                            .fini = fini_texts};
+
+/* --- names of StatsD --- */
+
+static int read_name(const struct conf_reader *reader, const json_t *json, struct list *list,
+                     size_t at)
+{
+    struct str name = conf_json_text(json);
+    if (name.len == 0 || name.len > STATSD_NAME_MAX || !conf_is_plain(name) ||
+        memchr(name.ptr, ':', name.len) != NULL || memchr(name.ptr, '|', name.len) != NULL) {
+        return wrong_item(reader, at,
+                          "a name of 1 to 256 bytes without control characters, \":\" and \"|\"",
+                          json);
+    }
+    if (has_text(list, at, name)) {
+        return wrong_item(reader, at, "a name that is not in the list yet", json);
+    }
+    return keep_text(list, at, name);
+}
+
+static int read_names(const struct conf_reader *reader, const json_t *json, void *ret)
+{
+    return read_texts(reader, json, read_name, ret);
+}
+
+static void describe_names(struct buf *out, const struct conf_option *option)
+{
+    buf_printf(out, "a list of at most %.0f names", option->max);
+}
+
+const struct conf_kind_ops conf_names_ops = {.size = sizeof(struct conf_texts),
+                                             .read = read_names,
+                                             .render = render_texts,
+                                             .describe = describe_names,
+                                             .fini = fini_texts};
 
 /* --- pairs of texts --- */
 

@@ -66,6 +66,10 @@ const struct conf_option conf_options[] = {
      .sentence = "Clients at a time; more are turned away."},
     {"ingest.idle_timeout_ms", CONF_WHOLE, RANGE(0, DAY_MS), "0", "ms", AT(ingest.idle_timeout_ms),
      .sentence = "Close a client that has been silent for so long. 0: never."},
+    {"ingest.statsd_samples", CONF_NAMES, RANGE(0, CONF_STATSD_SAMPLES_MAX),
+     "[\"inference\", \"model.inference\"]", AT(ingest.statsd_samples),
+     .sentence = "StatsD timings of these names that have a tag model or model_name are samples, in "
+                 "milliseconds."},
 
     {"http.listen", CONF_ADDRESS, .initial = "\"127.0.0.1:9847\"", AT(http.listen),
      .sentence = "Where Prometheus and people come; read-only. Port 0: the kernel chooses."},

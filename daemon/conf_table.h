@@ -21,7 +21,8 @@ enum conf_kind {
     CONF_ADDRESS,   /* struct conf_address */
     CONF_CHOICE,    /* int, a place in `words` */
     CONF_IDS,       /* struct conf_ids; max is the length */
-    CONF_KEYS,      /* struct conf_texts; max is the length */
+    CONF_KEYS,      /* struct conf_texts, labels; max is the length */
+    CONF_NAMES,     /* struct conf_texts, names of StatsD; max is the length */
     CONF_PAIRS,     /* struct conf_pairs; max is the length */
     CONF_LAYERS,    /* struct conf_layers; max is the length */
     CONF_KIND_COUNT
@@ -71,7 +72,8 @@ struct conf_kind_ops {
 };
 
 /* The rows of lists and objects (conf_list.c). */
-extern const struct conf_kind_ops conf_ids_ops, conf_keys_ops, conf_pairs_ops, conf_layers_ops;
+extern const struct conf_kind_ops conf_ids_ops, conf_keys_ops, conf_names_ops, conf_pairs_ops,
+    conf_layers_ops;
 
 /* Reads `json` into conf, in place of what is there. Returns 0; ERR_SYNTAX after complaining, and
  * ERR_NOMEM, with the old value kept. */

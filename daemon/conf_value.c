@@ -529,7 +529,8 @@ static const struct conf_kind_ops *const kinds[] = {
     [CONF_NUMBER] = &number_ops,       [CONF_MODE] = &mode_ops,
     [CONF_ADDRESS] = &address_ops,     [CONF_CHOICE] = &choice_ops,
     [CONF_IDS] = &conf_ids_ops,        [CONF_KEYS] = &conf_keys_ops,
-    [CONF_PAIRS] = &conf_pairs_ops,    [CONF_LAYERS] = &conf_layers_ops,
+    [CONF_NAMES] = &conf_names_ops,    [CONF_PAIRS] = &conf_pairs_ops,
+    [CONF_LAYERS] = &conf_layers_ops,
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == CONF_KIND_COUNT, "a row for each kind");
 

@@ -163,6 +163,9 @@ static void test_conf_defaults_are_the_documented_ones(void **state)
     assert_int_equal(conf.ingest.max_line_bytes, 65536);
     assert_int_equal(conf.ingest.max_connections, 1024);
     assert_int_equal(conf.ingest.idle_timeout_ms, 0);
+    assert_int_equal(conf.ingest.statsd_samples.count, 2);
+    assert_string_equal(conf.ingest.statsd_samples.texts[0], "inference");
+    assert_string_equal(conf.ingest.statsd_samples.texts[1], "model.inference");
     assert_string_equal(conf.http.listen.host, "127.0.0.1");
     assert_int_equal(conf.http.listen.port, 9847);
     assert_int_equal(conf.http.max_connections, 64);
@@ -534,6 +537,28 @@ static void test_conf_reads_lists_of_ids(void **state)
     memcpy(assignment + len, ",1]", 4);
     must_refuse(assignment,
                 "ingest.allowed_gids: expects a list of at most 256 numbers, got a list (--set)\n");
+}
+
+static void test_conf_reads_names_of_statsd(void **state)
+{
+    (void)state;
+    must_take("ingest.statsd_samples=[]");
+    assert_int_equal(conf.ingest.statsd_samples.count, 0);
+    must_take("ingest.statsd_samples=[\"api.predict\", \"größe\"]");
+    assert_int_equal(conf.ingest.statsd_samples.count, 2);
+    assert_string_equal(conf.ingest.statsd_samples.texts[1], "größe");
+    static const char *const wrong[] = {"", "a:b", "a|b", "a\\nb"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char assignment[64];
+        (void)snprintf(assignment, sizeof assignment, "ingest.statsd_samples=[\"%s\"]", wrong[i]);
+        assert_int_equal(load(NULL, NULL, (const char *[]){assignment, NULL}), ERR_SYNTAX);
+        assert_memory_equal(text_of(&errors), "ingest.statsd_samples[0]: expects a name", 40);
+    }
+    must_refuse("ingest.statsd_samples=[\"a\", \"b\", \"a\"]",
+                "ingest.statsd_samples[2]: expects a name that is not in the list yet, got \"a\" "
+                "(--set)\n");
+    must_refuse("ingest.statsd_samples=a",
+                "ingest.statsd_samples: expects a list of at most 64 names, got \"a\" (--set)\n");
 }
 
 static void test_conf_reads_label_keys(void **state)
@@ -1013,6 +1038,7 @@ int main(void)
         TEST(test_conf_reads_permissions),
         TEST(test_conf_reads_addresses),
         TEST(test_conf_reads_lists_of_ids),
+        TEST(test_conf_reads_names_of_statsd),
         TEST(test_conf_reads_label_keys),
         TEST(test_conf_reads_pairs),
         TEST(test_conf_reads_layers),
