@@ -308,6 +308,27 @@ static const char *scan_parts(const char *at, const char *end, struct parts *par
     return at;
 }
 
+/* As scan_parts, for what people write besides JSON's numbers. */
+static const char *scan_lenient_parts(const char *at, const char *end, struct parts *parts)
+{
+    *parts = (struct parts){.negative = at < end && *at == '-'};
+    at += at < end && (*at == '-' || *at == '+');
+    parts->first = at;
+    at = scan_digits(at, end, &parts->mantissa);
+    parts->digits = (size_t)(at - parts->first);
+    if (at < end && *at == '.') {
+        const char *fraction = at + 1;
+        at = scan_digits(fraction, end, &parts->mantissa);
+        parts->digits += (size_t)(at - fraction);
+        parts->exponent = fraction - at;
+    }
+    parts->end = at;
+    if (parts->digits == 0) {
+        return NULL;
+    }
+    return at < end && (*at == 'e' || *at == 'E') ? scan_exponent(at, end, &parts->exponent) : at;
+}
+
 static const double exact_powers[CLINGER_MAX + 1] = {
     1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
@@ -425,6 +446,22 @@ static double read_long(const struct parts *parts)
     return read_slowly(parts);
 }
 
+/* The double nearest to what the parts say, or ERR_RANGE. */
+static int read_parts(const struct parts *parts, double *ret_number)
+{
+    double number;
+    if (parts->digits > MANTISSA_DIGITS) {
+        number = read_long(parts);
+    } else if (!read_short(parts->mantissa, parts->exponent, &number)) {
+        number = read_slowly(parts);
+    }
+    if (isinf(number)) {
+        return ERR_RANGE;
+    }
+    *ret_number = parts->negative ? -number : number;
+    return 0;
+}
+
 int num_scan_double(const char **at, const char *end, double *ret_number)
 {
     struct parts parts;
@@ -438,17 +475,18 @@ int num_scan_double(const char **at, const char *end, double *ret_number)
         return ERR_SYNTAX;
     }
     *at = after;
-    double number;
-    if (parts.digits > MANTISSA_DIGITS) {
-        number = read_long(&parts);
-    } else if (!read_short(parts.mantissa, parts.exponent, &number)) {
-        number = read_slowly(&parts);
+    return read_parts(&parts, ret_number);
+}
+
+int num_scan_lenient(const char **at, const char *end, double *ret_number)
+{
+    struct parts parts;
+    const char *after = scan_lenient_parts(*at, end, &parts);
+    if (after == NULL) {
+        return ERR_SYNTAX;
     }
-    if (isinf(number)) {
-        return ERR_RANGE;
-    }
-    *ret_number = parts.negative ? -number : number;
-    return 0;
+    *at = after;
+    return read_parts(&parts, ret_number);
 }
 
 int num_read_double(struct str text, double *ret_number)

@@ -34,6 +34,9 @@ int num_read_double(struct str text, double *ret_number);
  * when it is too large for a double (*at moves, the number is not written). */
 int num_scan_double(const char **at, const char *end, double *ret_number);
 
+/* As num_scan_double, and takes what other languages write and read besides: "+5", "007", "5.", ".5". */
+int num_scan_lenient(const char **at, const char *end, double *ret_number);
+
 /* Reads decimal digits, nothing else. ERR_SYNTAX, or ERR_RANGE above 2^64 - 1. */
 int num_read_u64(struct str text, uint64_t *ret_number);
 

@@ -384,6 +384,65 @@ static void test_num_scan_takes_the_longest_number(void **state)
     assert_true(number == 77);
 }
 
+static void must_scan_leniently(const char *text, size_t len, double expect)
+{
+    const char *at = text;
+    double number = 77;
+    assert_int_equal(num_scan_lenient(&at, text + strlen(text), &number), 0);
+    assert_int_equal(at - text, len);
+    assert_true(memcmp(&number, &expect, sizeof number) == 0);
+}
+
+static void test_num_scan_is_lenient_where_asked(void **state)
+{
+    (void)state;
+    must_scan_leniently("+5|", 2, 5);
+    must_scan_leniently("-5", 2, -5);
+    must_scan_leniently("-0", 2, -0.0);
+    must_scan_leniently("007", 3, 7);
+    must_scan_leniently("5.|", 2, 5);
+    must_scan_leniently("5.e3", 4, 5000);
+    must_scan_leniently(".5", 2, 0.5);
+    must_scan_leniently("-.25e1:", 6, -2.5);
+    must_scan_leniently("1e", 1, 1);
+    must_scan_leniently("0x10", 1, 0);
+    must_scan_leniently("1.5.5", 3, 1.5);
+    must_scan_leniently("00000000000000000000000000.00000000000000000000000", 50, 0);
+    must_scan_leniently("0000000000000000000000000012.5", 30, 12.5);
+    static const char *const none[] = {"", "+", "-", ".", "+.", "-.e5", "e5", "--1", "+-1", "x"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        const char *at = none[i];
+        double number = 77;
+        assert_int_equal(num_scan_lenient(&at, at + strlen(at), &number), ERR_SYNTAX);
+        assert_ptr_equal(at, none[i]);
+    }
+    const char *at = "+1e999";
+    double number = 77;
+    assert_int_equal(num_scan_lenient(&at, at + 6, &number), ERR_RANGE);
+}
+
+/* Any text of these characters is a number to strtod where it is one to us, and the same. */
+static void test_num_scan_is_as_lenient_as_strtod(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300000; i++) {
+        static const char alphabet[] = "+-..0012345678999e";
+        char text[48] = {0};
+        size_t len = 1 + random_u64() % 40;
+        for (size_t k = 0; k < len; k++) {
+            text[k] = alphabet[random_u64() % (sizeof alphabet - (k > 1 && k < len - 5 ? 2 : 1))];
+        }
+        char *expect_end;
+        double expect = strtod(text, &expect_end);
+        const char *at = text;
+        double number = 0;
+        int err = num_scan_lenient(&at, text + len, &number);
+        assert_ptr_equal(at, expect_end);
+        assert_int_equal(err, at == text ? ERR_SYNTAX : isinf(expect) ? ERR_RANGE : 0);
+        assert_true(err != 0 || memcmp(&number, &expect, sizeof number) == 0);
+    }
+}
+
 static void test_num_scan_stays_inside_its_end(void **state)
 {
     (void)state;
@@ -560,6 +619,8 @@ int main(void)
         cmocka_unit_test(test_num_reads_what_rfc_8259_permits),
         cmocka_unit_test(test_num_refuses_what_rfc_8259_does_not),
         cmocka_unit_test(test_num_scan_takes_the_longest_number),
+        cmocka_unit_test(test_num_scan_is_lenient_where_asked),
+        cmocka_unit_test(test_num_scan_is_as_lenient_as_strtod),
         cmocka_unit_test(test_num_scan_stays_inside_its_end),
         cmocka_unit_test(test_num_reads_hard_cases_right),
         cmocka_unit_test(test_num_reads_ties_to_even),
