@@ -7,7 +7,7 @@
 #define DWELL_BASE_ERR_H
 
 #define ERR_TABLE(X)                                                                               \
-    X(SYNTAX, "bad_syntax", "the text is not one JSON object")                                     \
+    X(SYNTAX, "bad_syntax", "the text is no JSON object and no line of StatsD")                    \
     X(FRAME, "bad_frame", "the frame is not a valid Batch message")                                \
     X(TOO_LONG, "too_long", "the line or frame is longer than the configured ceiling")             \
     X(TOO_DEEP, "too_deep", "arrays and objects are nested too deeply")                            \

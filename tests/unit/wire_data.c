@@ -101,7 +101,7 @@ size_t wire_for_each_case(const char *dir, void (*check)(const struct wire_case 
     size_t count = 0;
     const struct dirent *entry;
     while ((entry = readdir(entries)) != NULL) {
-        if (has_ending(entry->d_name, ".hex") || has_ending(entry->d_name, ".ndjson")) {
+        if (!has_ending(entry->d_name, ".expect") && entry->d_name[0] != '.') {
             check_case(path, entry->d_name, check);
             count++;
         }

@@ -1,0 +1,696 @@
+/*
+ * Happy path:
+ *   1. split cuts the line; the rate is looked for only where clients put it, after the type;
+ *
+ *          http.time:17:3.5|ms|@0.1|#code:200,path:/v1|c:in-7
+ *          ^^^^^^^^^ ^^^^^^ ^^  ^^^  ^^^^^^^^^^^^^^^^^ ^^^^^^
+ *          name      values     rate tags              ignored
+ *                           type
+ *          ^^^^^^^^^       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+ *          head            tail
+ *
+ *   2. tell_spelled shows head and tail to the sink, which knows them from before: most lines end here;
+ *   3. else read_fields reads the rest, and each value goes to the sink as a metric or as a sample.
+ *
+ * A sink remembers only what came by 3, so whatever 3 rejects is rejected each time it comes. What
+ * cannot be seen without reading the whole tail has no spelling: a rate in another place, a time.
+ * Neither has a gauge with a sign, since nothing but the value tells that it adds; nor an inference.
+ *
+ * What can fail, through sink->reject: any part of the line, whole lines at a time; or the sink
+ * refuses one of the values. Events and service checks are told by sink->ignored.
+ */
+#include "wire/statsd_line.h"
+
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/num.h"
+
+#define TIMESTAMP_MAX (UINT64_MAX / NS_PER_SECOND)
+/* 1 / 0.00001 is 99999.99999999999 in doubles, and means 100000. */
+#define NEARLY_WHOLE 1e-6
+
+#define NO_PART    ((struct str){NULL, 0})
+#define PART(name) STR_LITERAL(name)
+
+/* A line while it is read. Large, so only what a step needs is set by it. */
+struct reader {
+    struct str name;
+    struct str tail;
+    const char *rest; /* of the values, behind the first one; the tail when there is but one */
+    const char *at;   /* in the tail: what is not read yet; a '|' or the end */
+    double first;     /* value */
+    double low, high; /* of all values */
+    bool first_signed;
+    bool any_signed;
+    bool has_rate;
+    bool has_tags;
+    bool has_late_rate; /* it stands somewhere behind */
+    bool is_listed;     /* the name is one of an inference, and the type one that can be */
+    enum metric_op op;  /* METRIC_SET for all gauges */
+    struct str unit;
+    double rate;       /* 1 without one */
+    double stands_for; /* 1 / rate, where there is one */
+    double *carried;   /* where the fraction is kept; NULL when there is none */
+    double carry;
+    struct str part; /* that was wrong */
+    struct metric metric;
+    struct sample sample;
+};
+
+static bool begins(struct str text, struct str with)
+{
+    return text.len >= with.len && memcmp(text.ptr, with.ptr, with.len) == 0;
+}
+
+static int fail(struct reader *reader, int err, struct str part)
+{
+    reader->part = part;
+    return err;
+}
+
+static void reject(const struct record_sink *sink, int err, struct str part, uint64_t line)
+{
+    struct rejection rejection = {.err = err, .key = part, .line = line};
+    sink->reject(sink->ctx, &rejection);
+}
+
+/* --- the list of inferences -------------------------------------------------------------------- */
+
+void statsd_samples_add(struct statsd_samples *samples, struct str name)
+{
+    samples->names[samples->count++] = name;
+    samples->lengths |= UINT64_C(1) << name.len % 64;
+}
+
+static bool is_listed(const struct statsd_samples *samples, struct str name)
+{
+    if (samples == NULL || (samples->lengths >> name.len % 64 & 1) == 0) {
+        return false;
+    }
+    for (unsigned i = 0; i < samples->count; i++) {
+        if (str_equal(samples->names[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- values ------------------------------------------------------------------------------------ */
+
+static bool ends_value(const char *at, const char *end)
+{
+    return at == end || *at == ':' || *at == '|';
+}
+
+/* "nan", "-inf", "Infinity": what some languages print. */
+static bool is_no_number(const char *at, const char *end)
+{
+    static const char *const words[] = {"nan", "inf", "infinity"};
+    at += at < end && (*at == '-' || *at == '+');
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        size_t len = 0;
+        while (words[i][len] != '\0' && at + len < end && (at[len] | 0x20) == words[i][len]) {
+            len++;
+        }
+        if (words[i][len] == '\0' && ends_value(at + len, end)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+__attribute__((noinline)) static int scan_odd_value(const char **at, const char *end,
+                                                    double *ret_value, bool *ret_signed)
+{
+    const char *after = *at;
+    double value;
+    int err = num_scan_lenient(&after, end, &value);
+    if (err != 0) {
+        return is_no_number(*at, end) ? ERR_RANGE : err;
+    }
+    if (!ends_value(after, end)) {
+        return ERR_SYNTAX;
+    }
+    *ret_signed = **at == '-' || **at == '+';
+    *ret_value = value + 0.0; /* -0 is 0 */
+    *at = after;
+    return 0;
+}
+
+static inline int scan_value(const char **at, const char *end, double *ret_value, bool *ret_signed)
+{
+    const char *after = num_scan_usual(*at, end, ret_value);
+    if (after == NULL || !ends_value(after, end)) {
+        return scan_odd_value(at, end, ret_value, ret_signed);
+    }
+    *ret_signed = false;
+    *at = after;
+    return 0;
+}
+
+/* One value after the other. */
+struct cursor {
+    const char *at; /* behind the value */
+    double value;
+    bool is_signed;
+};
+
+static inline struct cursor first_value(const struct reader *reader)
+{
+    return (struct cursor){reader->rest, reader->first, reader->first_signed};
+}
+
+static inline bool next_value(struct cursor *cursor, const struct reader *reader)
+{
+    if (cursor->at == reader->tail.ptr) {
+        return false;
+    }
+    cursor->at++;
+    /* They are all good: this is the second time. */
+    (void)scan_value(&cursor->at, reader->tail.ptr, &cursor->value, &cursor->is_signed);
+    return true;
+}
+
+/* --- cutting ----------------------------------------------------------------------------------- */
+
+/* Values of sets may be any text, and sets are not taken. */
+static int fail_value(struct reader *reader, int err, const char *at, const char *end)
+{
+    const char *bar = memchr(at, '|', (size_t)(end - at));
+    bool is_set =
+        bar != NULL && end - bar >= 2 && bar[1] == 's' && (bar + 2 == end || bar[2] == '|');
+    return is_set ? fail(reader, ERR_UNSUPPORTED, PART("type")) : fail(reader, err, PART("value"));
+}
+
+/* "|ms", the beginning of the tail. */
+static inline int read_type(struct reader *reader)
+{
+    const char *end = reader->tail.ptr + reader->tail.len;
+    const char *at = reader->tail.ptr + 1;
+    if (at == end || *at == '|') {
+        return fail(reader, ERR_MISSING_KEY, PART("type"));
+    }
+    reader->unit = (struct str){NULL, 0};
+    switch (*at++) {
+    case 'c':
+        reader->op = METRIC_COUNT;
+        break;
+    case 'g':
+        reader->op = METRIC_SET;
+        break;
+    case 'm':
+        if (at == end || *at++ != 's') {
+            return fail(reader, ERR_UNKNOWN_TYPE, PART("type"));
+        }
+        reader->unit = STR_LITERAL("ms");
+        reader->op = METRIC_OBSERVE;
+        break;
+    case 'h':
+    case 'd':
+        reader->op = METRIC_OBSERVE;
+        break;
+    case 's':
+        return fail(reader, at == end || *at == '|' ? ERR_UNSUPPORTED : ERR_UNKNOWN_TYPE,
+                    PART("type"));
+    default:
+        return fail(reader, ERR_UNKNOWN_TYPE, PART("type"));
+    }
+    reader->at = at;
+    return at == end || *at == '|' ? 0 : fail(reader, ERR_UNKNOWN_TYPE, PART("type"));
+}
+
+static inline uint64_t mix_word(uint64_t state, uint64_t word)
+{
+    state = (state ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+    return state ^ state >> 32;
+}
+
+/* Eight bytes at a time; the last ones of a longer text overlap. */
+static uint64_t mix(uint64_t state, struct str text)
+{
+    uint64_t word = 0;
+    size_t at = 0;
+    for (; at + sizeof word <= text.len; at += sizeof word) {
+        memcpy(&word, text.ptr + at, sizeof word);
+        state = mix_word(state, word);
+    }
+    if (text.len >= sizeof word) {
+        memcpy(&word, text.ptr + text.len - sizeof word, sizeof word);
+    } else {
+        for (; at < text.len; at++) {
+            word = word << 8 | (uint8_t)text.ptr[at];
+        }
+    }
+    return mix_word(state, word);
+}
+
+/* Finds what is left over from lines like this one. */
+static void find_carry(struct reader *reader, struct statsd_memory *memory)
+{
+    uint64_t hash = mix(mix(reader->name.len, reader->name), reader->tail);
+    reader->carried = &memory->carry[hash % STATSD_CARRIES];
+    reader->carry = *reader->carried;
+}
+
+static int read_rate(struct reader *reader, struct statsd_memory *memory, struct str text)
+{
+    const char *at = text.ptr;
+    const char *end = text.ptr + text.len;
+    const char *after = num_scan_usual(at, end, &reader->rate);
+    if (after != end) {
+        int err = num_scan_lenient(&at, end, &reader->rate);
+        if (err != 0 || at != end) {
+            return fail(reader, err != 0 ? err : ERR_SYNTAX, PART("rate"));
+        }
+    }
+    reader->stands_for = 1 / reader->rate;
+    if (!(reader->rate > 0 && reader->rate <= 1 && reader->stands_for <= RECORD_WEIGHT_MAX)) {
+        return fail(reader, ERR_RANGE, PART("rate"));
+    }
+    reader->has_rate = true;
+    if (reader->op == METRIC_OBSERVE && reader->rate < 1) {
+        find_carry(reader, memory);
+    }
+    return 0;
+}
+
+/* The field that begins behind the '|' at `at`. */
+static struct str field_at(const char *at, const char *end)
+{
+    const char *bar = memchr(at + 1, '|', (size_t)(end - at - 1));
+    return (struct str){at + 1, (size_t)((bar == NULL ? end : bar) - at - 1)};
+}
+
+/* The rate, if it stands right behind the type. */
+static inline int read_early_rate(struct reader *reader, struct statsd_memory *memory)
+{
+    const char *end = reader->tail.ptr + reader->tail.len;
+    if (end - reader->at < 2 || reader->at[1] != '@') {
+        return 0;
+    }
+    struct str field = field_at(reader->at, end);
+    reader->at = field.ptr + field.len;
+    return read_rate(reader, memory, (struct str){field.ptr + 1, field.len - 1});
+}
+
+static inline int check_values(struct reader *reader)
+{
+    bool good = reader->op == METRIC_COUNT
+                    ? reader->low >= 0 && reader->high / reader->rate <= RECORD_AMOUNT_MAX
+                    : reader->low >= -RECORD_AMOUNT_MAX && reader->high <= RECORD_AMOUNT_MAX;
+    return good ? 0 : fail(reader, ERR_RANGE, PART("value"));
+}
+
+static inline int read_values(struct reader *reader, const char *at, const char *end)
+{
+    const char *first = at;
+    int err = scan_value(&at, end, &reader->first, &reader->first_signed);
+    if (err != 0) {
+        return fail_value(reader, err, first, end);
+    }
+    reader->rest = at;
+    reader->low = reader->first;
+    reader->high = reader->first;
+    reader->any_signed = reader->first_signed;
+    while (at < end && *at == ':') {
+        double value;
+        bool is_signed;
+        at++;
+        err = scan_value(&at, end, &value, &is_signed);
+        if (err != 0) {
+            return fail_value(reader, err, at, end);
+        }
+        reader->low = value < reader->low ? value : reader->low;
+        reader->high = value > reader->high ? value : reader->high;
+        reader->any_signed |= is_signed;
+    }
+    reader->tail = (struct str){at, (size_t)(end - at)};
+    return at < end ? 0 : fail(reader, ERR_MISSING_KEY, PART("type"));
+}
+
+static inline int split(struct reader *reader, struct statsd_memory *memory, struct str text)
+{
+    const char *colon = memchr(text.ptr, ':', text.len);
+    if (colon == NULL) {
+        return fail(reader, ERR_SYNTAX, NO_PART);
+    }
+    reader->name = (struct str){text.ptr, (size_t)(colon - text.ptr)};
+    if (reader->name.len == 0 || reader->name.len > RECORD_NAME_MAX) {
+        return fail(reader, ERR_NAME, PART("name"));
+    }
+    reader->rate = 1;
+    reader->carried = NULL;
+    reader->carry = 0;
+    reader->has_rate = false;
+    int err = read_values(reader, colon + 1, text.ptr + text.len);
+    err = err != 0 ? err : read_type(reader);
+    err = err != 0 ? err : read_early_rate(reader, memory);
+    return err != 0 ? err : check_values(reader);
+}
+
+/* --- the rest of a line that is new ------------------------------------------------------------ */
+
+/* "code:200" or "canary": the first colon splits, and of a key that comes twice the last value counts. */
+static int add_tag(struct metric *metric, struct str text)
+{
+    const char *colon = memchr(text.ptr, ':', text.len);
+    struct label tag = {text, STR_LITERAL("true")};
+    if (colon != NULL) {
+        tag.key.len = (size_t)(colon - text.ptr);
+        tag.value = (struct str){colon + 1, text.len - tag.key.len - 1};
+    }
+    if (tag.key.len == 0 || tag.key.len > RECORD_NAME_MAX || tag.value.len > RECORD_VALUE_MAX) {
+        return ERR_RANGE;
+    }
+    uint32_t at = 0;
+    while (at < metric->attribute_count && !str_equal(metric->attributes[at].key, tag.key)) {
+        at++;
+    }
+    if (at == RECORD_ATTRIBUTES_MAX) {
+        return ERR_RANGE;
+    }
+    metric->attributes[at] = tag;
+    metric->attribute_count += at == metric->attribute_count;
+    return 0;
+}
+
+static int read_tags(struct reader *reader, struct str text)
+{
+    const char *end = text.ptr + text.len;
+    if (reader->has_tags) {
+        return fail(reader, ERR_DUPLICATE_KEY, PART("tags"));
+    }
+    reader->has_tags = true;
+    if (memchr(text.ptr, '\0', text.len) != NULL) {
+        return fail(reader, ERR_NAME, PART("tags"));
+    }
+    for (const char *at = text.ptr; at < end;) {
+        if (*at == ',') {
+            at++;
+            continue;
+        }
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        comma = comma == NULL ? end : comma;
+        int err = add_tag(&reader->metric, (struct str){at, (size_t)(comma - at)});
+        if (err != 0) {
+            return fail(reader, err, PART("tags"));
+        }
+        at = comma;
+    }
+    return 0;
+}
+
+static int read_timestamp(struct reader *reader, struct str text)
+{
+    uint64_t seconds;
+    if (reader->metric.has != 0) {
+        return fail(reader, ERR_DUPLICATE_KEY, PART("timestamp"));
+    }
+    if (num_read_u64(text, &seconds) != 0 || seconds > TIMESTAMP_MAX) {
+        return fail(reader, ERR_RANGE, PART("timestamp"));
+    }
+    reader->metric.has = METRIC_HAS_TIMESTAMP;
+    reader->metric.timestamp_wall_ns = seconds * NS_PER_SECOND;
+    return 0;
+}
+
+static int read_field(struct reader *reader, struct statsd_memory *memory, struct str field)
+{
+    struct str content = {field.ptr + 1, field.len - 1};
+    switch (*field.ptr) {
+    case '#':
+        return read_tags(reader, content);
+    case '@':
+        if (reader->has_rate) {
+            return fail(reader, ERR_DUPLICATE_KEY, PART("rate"));
+        }
+        reader->has_late_rate = true;
+        return read_rate(reader, memory, content);
+    case 'T':
+        return reader->op == METRIC_OBSERVE ? 0 : read_timestamp(reader, content);
+    default:
+        return 0; /* what newer clients say */
+    }
+}
+
+static bool has(struct str text, char c)
+{
+    return memchr(text.ptr, c, text.len) != NULL;
+}
+
+static int read_fields(struct reader *reader, struct statsd_memory *memory)
+{
+    const char *end = reader->tail.ptr + reader->tail.len;
+    if (has(reader->name, '\0')) {
+        return fail(reader, ERR_NAME, PART("name"));
+    }
+    if (has(reader->name, '|')) {
+        return fail(reader, ERR_SYNTAX, PART("name"));
+    }
+    reader->has_tags = false;
+    reader->has_late_rate = false;
+    reader->metric.has = 0;
+    reader->metric.attribute_count = 0;
+    while (reader->at < end) {
+        struct str field = field_at(reader->at, end);
+        int err = field.len == 0 ? 0 : read_field(reader, memory, field);
+        if (err != 0) {
+            return err;
+        }
+        reader->at = field.ptr + field.len;
+    }
+    return reader->has_late_rate ? check_values(reader) : 0;
+}
+
+/* --- handing over ------------------------------------------------------------------------------ */
+
+/* Values that the next one stands for. */
+static inline uint64_t next_weight(struct reader *reader)
+{
+    if (reader->carried == NULL) {
+        return 1;
+    }
+    double due = reader->carry + reader->stands_for;
+    uint64_t weight = (uint64_t)(due + NEARLY_WHOLE);
+    weight = weight < 1 ? 1 : weight < RECORD_WEIGHT_MAX ? weight : RECORD_WEIGHT_MAX;
+    reader->carry = due - (double)weight;
+    return weight;
+}
+
+static inline double amount(const struct reader *reader, double value)
+{
+    return reader->op == METRIC_COUNT ? value / reader->rate : value;
+}
+
+/* What no part of a line but the values tells apart must not be known by the others. */
+static inline bool has_spelling(const struct reader *reader)
+{
+    return !reader->is_listed && !(reader->op == METRIC_SET && reader->any_signed);
+}
+
+static inline struct spelling spelling_of(const struct reader *reader)
+{
+    return (struct spelling){SPELLING_STATSD, reader->name, reader->tail};
+}
+
+/* Returns true when there was nothing left to tell; else `cursor` is at the first value that is. */
+static inline bool tell_spelled(struct reader *reader, struct cursor *cursor,
+                                const struct record_sink *sink)
+{
+    struct spelling spelling = spelling_of(reader);
+    do {
+        double carry = reader->carry;
+        uint64_t weight = next_weight(reader);
+        if (!sink->spelled(sink->ctx, &spelling, amount(reader, cursor->value), weight)) {
+            reader->carry = carry;
+            return false;
+        }
+    } while (next_value(cursor, reader));
+    return true;
+}
+
+static void tell_metric(struct reader *reader, struct cursor *cursor, uint64_t line,
+                        const struct record_sink *sink)
+{
+    struct metric *metric = &reader->metric;
+    metric->name = reader->name;
+    metric->unit = reader->unit;
+    metric->aggregation = AGGREGATION_UNSAID;
+    metric->spelling = (struct spelling){.format = SPELLING_NONE};
+    if (has_spelling(reader) && !reader->has_late_rate && metric->has == 0) {
+        metric->spelling = spelling_of(reader);
+    }
+    do {
+        bool adds = reader->op == METRIC_SET && cursor->is_signed;
+        metric->op = adds ? METRIC_ADD : reader->op;
+        metric->value = amount(reader, cursor->value);
+        metric->weight = next_weight(reader);
+        int err = sink->metric(sink->ctx, metric);
+        if (err != 0) {
+            reject(sink, err, NO_PART, line);
+        }
+    } while (next_value(cursor, reader));
+}
+
+static bool is_model(struct str key)
+{
+    return str_equal(key, STR_LITERAL("model_name")) || str_equal(key, STR_LITERAL("model"));
+}
+
+/* The tag that names the model, or NULL. The longer name is the surer one. */
+static const struct label *find_model(const struct metric *metric)
+{
+    const struct label *model = NULL;
+    for (uint32_t i = 0; i < metric->attribute_count; i++) {
+        const struct label *tag = &metric->attributes[i];
+        if (is_model(tag->key) && (model == NULL || tag->key.len > model->key.len)) {
+            model = tag;
+        }
+    }
+    return model;
+}
+
+static bool is_name(struct str text)
+{
+    return text.len >= 1 && text.len <= RECORD_NAME_MAX;
+}
+
+/* Tags become what they say of a sample. */
+static int read_sample(struct reader *reader, const struct label *model)
+{
+    struct sample *sample = &reader->sample;
+    if (reader->low < 0 || reader->high > RECORD_MS_MAX) {
+        return fail(reader, ERR_RANGE, PART("value"));
+    }
+    if (!is_name(model->value)) {
+        return fail(reader, ERR_NAME, model->key);
+    }
+    sample->model_name = model->value;
+    sample->model_ref = 0;
+    sample->has = 0;
+    sample->error = false;
+    sample->error_text = (struct str){NULL, 0};
+    sample->label_count = 0;
+    for (uint32_t i = 0; i < reader->metric.attribute_count; i++) {
+        const struct label *tag = &reader->metric.attributes[i];
+        if (tag == model) {
+            continue;
+        }
+        if (str_equal(tag->key, STR_LITERAL("device"))) {
+            if (!is_name(tag->value)) {
+                return fail(reader, ERR_NAME, tag->key);
+            }
+            sample->has |= 1U << SAMPLE_DEVICE;
+            sample->device = tag->value;
+        } else if (tag->value.len > RECORD_NAME_MAX || sample->label_count == RECORD_LABELS_MAX) {
+            return fail(reader, ERR_RANGE, PART("tags"));
+        } else {
+            sample->labels[sample->label_count++] = *tag;
+        }
+    }
+    return 0;
+}
+
+static void tell_sample(struct reader *reader, struct cursor *cursor, uint64_t line,
+                        const struct record_sink *sink)
+{
+    struct sample *sample = &reader->sample;
+    const uint32_t weighed = 1U << SAMPLE_WEIGHT;
+    do {
+        sample->execution_time_ms = cursor->value;
+        sample->weight = next_weight(reader);
+        sample->has = sample->weight > 1 ? sample->has | weighed : sample->has & ~weighed;
+        int err = sink->sample(sink->ctx, sample);
+        if (err != 0) {
+            reject(sink, err, NO_PART, line);
+        }
+    } while (next_value(cursor, reader));
+}
+
+/* Step 3, for the values from `cursor` on. */
+__attribute__((noinline)) static int tell_wholly(struct reader *reader,
+                                                 struct statsd_memory *memory,
+                                                 struct cursor *cursor, uint64_t line,
+                                                 const struct record_sink *sink)
+{
+    int err = read_fields(reader, memory);
+    if (err != 0) {
+        return err;
+    }
+    const struct label *model = reader->is_listed ? find_model(&reader->metric) : NULL;
+    if (model == NULL) {
+        tell_metric(reader, cursor, line, sink);
+        return 0;
+    }
+    err = read_sample(reader, model);
+    if (err == 0) {
+        tell_sample(reader, cursor, line, sink);
+    }
+    return err;
+}
+
+static inline int read_record(struct reader *reader, struct statsd_memory *memory, struct str text,
+                              uint64_t line, const struct record_sink *sink)
+{
+    int err = split(reader, memory, text);
+    if (err != 0) {
+        return err;
+    }
+    reader->is_listed = reader->op == METRIC_OBSERVE && is_listed(memory->samples, reader->name);
+    struct cursor cursor = first_value(reader);
+    if (sink->spelled == NULL || !has_spelling(reader) || !tell_spelled(reader, &cursor, sink)) {
+        err = tell_wholly(reader, memory, &cursor, line, sink);
+    }
+    if (err == 0 && reader->carried != NULL) {
+        *reader->carried = reader->carry;
+    }
+    return err;
+}
+
+static void ignore(const struct record_sink *sink, enum ignored what)
+{
+    if (sink->ignored != NULL) {
+        sink->ignored(sink->ctx, what);
+    }
+}
+
+/* What is neither blank nor a metric. */
+static bool read_other(struct str text, const struct record_sink *sink)
+{
+    if (begins(text, STR_LITERAL("_e{"))) {
+        ignore(sink, IGNORED_EVENT);
+        return true;
+    }
+    if (begins(text, STR_LITERAL("_sc|"))) {
+        ignore(sink, IGNORED_CHECK);
+        return true;
+    }
+    return false;
+}
+
+static inline bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+void statsd_line_read(struct statsd_memory *memory, struct str text, uint64_t line,
+                      const struct record_sink *sink)
+{
+    while (text.len > 0 && is_blank(text.ptr[0])) {
+        text.ptr++;
+        text.len--;
+    }
+    if (text.len > 0 && text.ptr[text.len - 1] == '\r') {
+        text.len--;
+    }
+    if (text.len == 0 || (text.ptr[0] == '_' && read_other(text, sink))) {
+        return;
+    }
+    struct reader reader;
+    int err = read_record(&reader, memory, text, line, sink);
+    if (err != 0) {
+        reject(sink, err, reader.part, line);
+    }
+}
