@@ -382,6 +382,11 @@ static int start_ingest(struct dwelld *dwelld)
         .idle_timeout_ms = conf->ingest.idle_timeout_ms,
         .access = {conf->ingest.allowed_uids.ids, conf->ingest.allowed_uids.count,
                    conf->ingest.allowed_gids.ids, conf->ingest.allowed_gids.count}};
+    _Static_assert((int)CONF_STATSD_SAMPLES_MAX <= (int)STATSD_SAMPLES_MAX,
+                   "there is room for the names");
+    for (size_t i = 0; i < conf->ingest.statsd_samples.count; i++) {
+        statsd_samples_add(&options.statsd_samples, str_of(conf->ingest.statsd_samples.texts[i]));
+    }
     struct thresholds thresholds = thresholds_of(conf);
     lag_start(&dwelld->lag, &dwelld->loop, &dwelld->counters.loop_lag);
     watcher_start(&dwelld->watcher, &dwelld->loop, &dwelld->intake, dwelld->watched_processes,

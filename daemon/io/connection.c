@@ -8,7 +8,8 @@
  *   6. end of input        the decoder's rest is fed, the last answers go out, close
  *
  * What can fail, and where it ends
- *   unknown format, broken or over-long frame   one error answer, then close (end_with)
+ *   unknown format, broken or over-long frame   one error answer, if its peers read any, then close
+ *                                               (end_with)
  *   the peer does not read its answers          those past INGEST_REPLIES_MAX_BYTES are counted and
  *                                               dropped; at the end they wait INGEST_DRAIN_MS
  *   read error, peer gone                       close; what was decoded counts
@@ -20,10 +21,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "wire/frames.h"
-#include "wire/ndjson.h"
-#include "wire/reply.h"
-#include "wire/sniff.h"
+#include "io/format.h"
 
 enum {
     DRAIN_READS = 16, /* of 64 kB: more than a socket holds, whatever goes on writing */
@@ -55,10 +53,7 @@ struct connection {
     bool past_magic; /* the bytes "DWL1" are behind us, or there were none */
     struct peer peer;
     struct record_sink sink;
-    union {
-        struct frames frames;
-        struct ndjson ndjson;
-    } decoder;
+    union decoder decoder;
     struct buf replies;
     size_t replies_sent; /* of `replies`, already taken by the peer */
     bool takes_no_more;  /* the peer's socket is full, in this turn */
@@ -122,14 +117,17 @@ static void finish_reply(struct connection *connection, size_t before)
 static void on_rejected(void *ctx, const struct rejection *rejection)
 {
     struct connection *connection = ctx;
+    const struct format *format = &formats[connection->format];
+    /* A line number of 0 is none, and "%.0llu" prints nothing of it. */
     log_limited(&connection->ingest->rejections,
-                "rejected a record of process %ld, user %u: %s%s%.*s", (long)connection->pid,
-                (unsigned)connection->uid, err_sentence(rejection->err),
+                "rejected a record of process %ld, user %u: %s%s%.*s%s%.0llu",
+                (long)connection->pid, (unsigned)connection->uid, err_sentence(rejection->err),
                 rejection->key.len > 0 ? ": " : "", (int)rejection->key.len,
-                rejection->key.len > 0 ? rejection->key.ptr : "");
-    if (connection->format == WIRE_NDJSON) {
+                rejection->key.len > 0 ? rejection->key.ptr : "",
+                rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line);
+    if (format->render_rejection != NULL) {
         size_t before = begin_reply(connection);
-        ndjson_render_error(&connection->replies, rejection);
+        format->render_rejection(&connection->replies, rejection);
         finish_reply(connection, before);
     }
 }
@@ -137,13 +135,12 @@ static void on_rejected(void *ctx, const struct rejection *rejection)
 static void on_flushed(void *ctx, uint64_t applied)
 {
     struct connection *connection = ctx;
-    size_t before = begin_reply(connection);
-    if (connection->format == WIRE_NDJSON) {
-        ndjson_render_flushed(&connection->replies, applied);
-    } else {
-        reply_render_flushed(&connection->replies, applied);
+    const struct format *format = &formats[connection->format];
+    if (format->render_flushed != NULL) {
+        size_t before = begin_reply(connection);
+        format->render_flushed(&connection->replies, applied);
+        finish_reply(connection, before);
     }
-    finish_reply(connection, before);
 }
 
 static void on_unknown_key(void *ctx, struct str key)
@@ -245,15 +242,13 @@ static void arm_idle_timer(struct connection *connection, uint64_t delay_ms)
 /* Nothing more is read; what is to be said is said within INGEST_DRAIN_MS. */
 static void end_with(struct connection *connection, int err)
 {
-    if (err != 0) {
-        struct rejection rejection = {.err = err};
+    const struct format *format = &formats[connection->format];
+    if (err != 0 && format->render_end != NULL) {
         size_t before = begin_reply(connection);
-        if (connection->format == WIRE_FRAMES) {
-            reply_render_error(&connection->replies, err);
-        } else {
-            ndjson_render_error(&connection->replies, &rejection);
-        }
+        format->render_end(&connection->replies, err);
         finish_reply(connection, before);
+    }
+    if (err != 0) {
         connection->ingest->intake->rejected[err_row(err)]++;
         log_limited(&connection->ingest->broken, "ended the connection of process %ld, user %u: %s",
                     (long)connection->pid, (unsigned)connection->uid, err_sentence(err));
@@ -265,21 +260,17 @@ static void end_with(struct connection *connection, int err)
 static void start_decoder(struct connection *connection)
 {
     const struct ingest_options *options = &connection->ingest->options;
-    if (connection->format == WIRE_FRAMES) {
-        frames_init(&connection->decoder.frames, options->max_frame_bytes);
-    } else if (connection->format == WIRE_NDJSON) {
-        ndjson_init(&connection->decoder.ndjson, options->max_line_bytes);
+    const struct format *format = &formats[connection->format];
+    if (format->init != NULL) {
+        format->init(&connection->decoder, options);
     }
     arm_idle_timer(connection, options->idle_timeout_ms);
 }
 
 static int decode(struct connection *connection, struct str bytes)
 {
-    if (connection->format == WIRE_FRAMES) {
-        return frames_feed(&connection->decoder.frames, connection->ingest->decoder, bytes,
-                           &connection->sink);
-    }
-    return ndjson_feed(&connection->decoder.ndjson, bytes, &connection->sink);
+    return formats[connection->format].feed(&connection->decoder, connection->ingest->decoder,
+                                            bytes, &connection->sink);
 }
 
 /* Chooses from the bytes held back and `bytes`. `final`: now or never. */
@@ -345,13 +336,9 @@ static void end_input(struct connection *connection)
     if (connection->state != STATE_READING) {
         return;
     }
-    int err = 0;
+    const struct format *format = &formats[connection->format];
     peer_begin(&connection->peer);
-    if (connection->format == WIRE_NDJSON) {
-        ndjson_end(&connection->decoder.ndjson, &connection->sink);
-    } else if (connection->format == WIRE_FRAMES) {
-        err = frames_end(&connection->decoder.frames);
-    }
+    int err = format->end == NULL ? 0 : format->end(&connection->decoder, &connection->sink);
     peer_settle(&connection->peer);
     end_with(connection, err);
 }
@@ -412,10 +399,8 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     }
     (void)close(connection->fd);
-    if (connection->format == WIRE_FRAMES) {
-        frames_fini(&connection->decoder.frames);
-    } else if (connection->format == WIRE_NDJSON) {
-        ndjson_fini(&connection->decoder.ndjson);
+    if (formats[connection->format].fini != NULL) {
+        formats[connection->format].fini(&connection->decoder);
     }
     buf_fini(&connection->replies);
     mem_free(connection);

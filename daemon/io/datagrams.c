@@ -25,13 +25,16 @@ enum {
     MOST_BYTES = 262144, /* more than the kernel's default send buffer lets through */
 };
 
-static void complain(struct datagrams *datagrams, const struct ucred *who, int err, struct str key)
+/* A line number of 0 is none, and "%.0llu" prints nothing of it. */
+static void complain(struct datagrams *datagrams, const struct ucred *who, const char *what,
+                     const struct rejection *rejection)
 {
     log_limited(&datagrams->ingest->rejections,
-                "rejected a datagram's %s of process %ld, user %u: %s%s%.*s",
-                key.ptr == NULL ? "content" : "record", (long)who->pid, (unsigned)who->uid,
-                err_sentence(err), key.len > 0 ? ": " : "", (int)key.len,
-                key.len > 0 ? key.ptr : "");
+                "rejected a datagram's %s of process %ld, user %u: %s%s%.*s%s%.0llu", what,
+                (long)who->pid, (unsigned)who->uid, err_sentence(rejection->err),
+                rejection->key.len > 0 ? ": " : "", (int)rejection->key.len,
+                rejection->key.len > 0 ? rejection->key.ptr : "",
+                rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line);
 }
 
 /* What events of one datagram need. */
@@ -43,7 +46,7 @@ struct context {
 static void on_rejected(void *ctx, const struct rejection *rejection)
 {
     const struct context *context = ctx;
-    complain(context->datagrams, context->who, rejection->err, rejection->key);
+    complain(context->datagrams, context->who, "record", rejection);
 }
 
 static void on_unknown_key(void *ctx, struct str key)
@@ -78,8 +81,15 @@ static int decode_ndjson(struct ingest *ingest, struct str bytes, const struct r
     return err;
 }
 
-static int decode(struct ingest *ingest, struct str bytes, const struct record_sink *sink)
+static int decode_statsd(struct statsd *statsd, struct str bytes, const struct record_sink *sink)
 {
+    statsd->line = 1;
+    return statsd_feed_last(statsd, bytes, sink);
+}
+
+static int decode(struct datagrams *datagrams, struct str bytes, const struct record_sink *sink)
+{
+    struct ingest *ingest = datagrams->ingest;
     switch (sniff_datagram(bytes)) {
     case WIRE_FRAMES:
         return batch_decode(
@@ -87,6 +97,8 @@ static int decode(struct ingest *ingest, struct str bytes, const struct record_s
             (struct str){bytes.ptr + WIRE_MAGIC_BYTES, bytes.len - WIRE_MAGIC_BYTES}, sink);
     case WIRE_NDJSON:
         return decode_ndjson(ingest, bytes, sink);
+    case WIRE_STATSD:
+        return decode_statsd(&datagrams->statsd, bytes, sink);
     default:
         return ERR_FORMAT;
     }
@@ -107,7 +119,7 @@ static int take(struct datagrams *datagrams, struct str bytes, const struct ucre
     peer_init(&peer, ingest->intake, &events, who->pid);
     struct record_sink sink = peer_sink(&peer);
     peer_begin(&peer);
-    int err = decode(ingest, bytes, &sink);
+    int err = decode(datagrams, bytes, &sink);
     peer_settle(&peer);
     peer_fini(&peer);
     return err;
@@ -137,7 +149,7 @@ static void take_message(struct datagrams *datagrams, struct mmsghdr *message)
     int err = cut ? ERR_TOO_LONG : take(datagrams, bytes, &who);
     if (err != 0) {
         intake->rejected[err_row(err)]++;
-        complain(datagrams, &who, err, (struct str){0});
+        complain(datagrams, &who, "content", &(struct rejection){.err = err});
     }
 }
 
@@ -179,6 +191,8 @@ int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd)
     size_t ceiling = ingest->options.max_frame_bytes;
     int on = 1;
     *datagrams = (struct datagrams){.fd = fd, .ingest = ingest};
+    statsd_init(&datagrams->statsd, ingest->options.max_line_bytes,
+                &ingest->options.statsd_samples);
     datagrams->max_bytes = WIRE_MAGIC_BYTES + (ceiling < MOST_BYTES ? ceiling : MOST_BYTES);
     datagrams->memory = mem_alloc(DATAGRAMS_A_READ * datagrams->max_bytes);
     if (datagrams->memory == NULL) {
@@ -205,6 +219,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct datagrams *datagrams = handle->data;
     (void)close(datagrams->fd);
+    statsd_fini(&datagrams->statsd);
     mem_free(datagrams->memory);
 }
 

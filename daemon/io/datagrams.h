@@ -6,6 +6,7 @@
 #define DWELL_IO_DATAGRAMS_H
 
 #include "io/ingest.h"
+#include "wire/statsd.h"
 
 struct datagrams {
     uv_poll_t poll;
@@ -13,6 +14,8 @@ struct datagrams {
     struct ingest *ingest;
     size_t max_bytes; /* of one datagram */
     char *memory;     /* owned; room for a batch of datagrams, touched as far as they need */
+    struct statsd
+        statsd; /* stays, so that what sampled lines carry over is not lost between datagrams */
     bool told_unknown_key;
 };
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "core/intake.h"
 #include "wire/batch.h"
+#include "wire/statsd_line.h"
 
 enum {
     INGEST_READ_BYTES = 65536, /* a larger buffer gains less than 5 % */
@@ -37,6 +38,7 @@ struct ingest_options {
     unsigned max_connections;
     uint64_t idle_timeout_ms; /* 0: never */
     struct ingest_access access;
+    struct statsd_samples statsd_samples;
 };
 
 struct connection;

@@ -16,6 +16,7 @@
 #include "wire/frames.h"
 #include "wire/ndjson.h"
 #include "wire/reply.h"
+#include "wire/statsd.h"
 #include "wire_recorder.h"
 
 #define WIRE_MD "proto/WIRE.md"
@@ -230,6 +231,29 @@ static void test_wire_md_error_line_is_that_of_the_daemon(void **state)
     free(page);
 }
 
+static void test_wire_md_lines_of_statsd_are_samples(void **state)
+{
+    (void)state;
+    char *page = must_read(WIRE_MD);
+    char *block = must_find_block(page, "statsd");
+    struct statsd_samples samples = {.count = 0};
+    struct statsd statsd;
+    struct recorder recorder;
+    statsd_samples_add(&samples, STR_LITERAL("inference"));
+    statsd_samples_add(&samples, STR_LITERAL("model.inference"));
+    statsd_init(&statsd, 65536, &samples);
+    recorder_init(&recorder);
+    assert_int_equal(statsd_feed_last(&statsd, str_of(block), &recorder.sink), 0);
+    assert_string_equal(recorder.text,
+                        "sample \"resnet50\" execution_time_ms=12.5\n"
+                        "sample \"bert\" execution_time_ms=3.25 weight=10 device=\"cuda:0\" "
+                        "labels={\"tier\"=\"gold\"}\n");
+    recorder_fini(&recorder);
+    statsd_fini(&statsd);
+    free(block);
+    free(page);
+}
+
 static void test_wire_md_lists_every_reason_once(void **state)
 {
     (void)state;
@@ -322,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_wire_md_answer_is_that_of_the_daemon),
         cmocka_unit_test(test_wire_md_lines_are_taken_by_the_daemon),
         cmocka_unit_test(test_wire_md_error_line_is_that_of_the_daemon),
+        cmocka_unit_test(test_wire_md_lines_of_statsd_are_samples),
         cmocka_unit_test(test_wire_md_lists_every_reason_once),
         cmocka_unit_test(test_wire_md_shows_the_tag_of_every_field),
         cmocka_unit_test(test_wire_md_shows_the_numbers_of_words),
