@@ -791,7 +791,7 @@ static bool expect_records(struct recorder *expected, struct reading *reading)
         }
         sample.execution_time_ms = value;
         sample.weight = weight;
-        sample.has = (sample.has & ~(1U << SAMPLE_WEIGHT)) | (weight > 1) << SAMPLE_WEIGHT;
+        sample.has = (sample.has & ~(1U << SAMPLE_WEIGHT)) | (weight > 1 ? 1U << SAMPLE_WEIGHT : 0);
         if (!err && is_sample) {
             expected->sink.sample(expected, &sample);
         } else if (!err) {
