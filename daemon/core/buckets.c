@@ -241,9 +241,30 @@ static int add_native(struct buckets **buckets, double value, uint64_t weight, s
 }
 
 /* Stays finite, whatever comes: what went past all bounds cannot come back as NaN. */
-static double add_finite(double sum, double amount)
+static inline double add_finite(double sum, double amount)
 {
-    return fmax(-DBL_MAX, fmin(DBL_MAX, sum + amount));
+    sum += amount;
+    return __builtin_expect(fabs(sum) <= DBL_MAX, 1) ? sum : copysign(DBL_MAX, sum);
+}
+
+bool buckets_add_quickly(struct buckets *buckets, unsigned classic, double value, uint64_t weight)
+{
+    double amount = value * (double)weight;
+    if (buckets->native) {
+        const struct bucket_run *run = &buckets->positive;
+        if (!(value > BUCKETS_ZERO_THRESHOLD)) {
+            return false;
+        }
+        int32_t index = coarser(index_of(value), BUCKETS_SCHEMA - buckets->schema) - run->first;
+        if ((uint32_t)index >= run->len) {
+            return false;
+        }
+        buckets->counts[buckets->bound_count + 1 + (unsigned)index] += weight;
+    }
+    buckets->counts[classic] += weight;
+    buckets->count += weight;
+    buckets->sum = add_finite(buckets->sum, amount);
+    return true;
 }
 
 int buckets_add(struct buckets **buckets, const double *bounds, double value, uint64_t weight,

@@ -76,6 +76,10 @@ void buckets_retire(struct buckets *buckets, struct limbo *limbo);
 int buckets_add(struct buckets **buckets, const double *bounds, double value, uint64_t weight,
                 struct limbo *limbo);
 
+/* The same for buckets that may be written, when that takes no memory: a value of a usual size, whose
+ * native bucket is there. `classic` is its classic bucket. False with nothing counted otherwise. */
+bool buckets_add_quickly(struct buckets *buckets, unsigned classic, double value, uint64_t weight);
+
 /* Keeps an exemplar of a value just counted. Returns 0 or ERR_NOMEM. */
 int buckets_mark(struct buckets *buckets, const double *bounds, const struct exemplar_mark *mark,
                  struct limbo *limbo);

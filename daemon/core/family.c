@@ -1,5 +1,7 @@
 #include "core/family.h"
 
+#include <math.h>
+
 #include "base/mem.h"
 
 const char *const family_suffixes[FAMILY_TYPE_COUNT][FAMILY_SUFFIXES + 1] = {
@@ -52,6 +54,19 @@ static size_t text_bytes(const struct family_shape *shape)
     return bytes_needed;
 }
 
+static void fill_first(struct family *family)
+{
+    const struct family_shape *shape = &family->shape;
+    unsigned below = 0;
+    for (int i = 0; i < (int)FAMILY_EXPONENTS; i++) {
+        double lower = ldexp(1, i + FAMILY_EXPONENT_MIN);
+        while (below < shape->bound_count && shape->bounds[below] < lower) {
+            below++;
+        }
+        family->first[i] = (uint8_t)below;
+    }
+}
+
 /* One piece of memory: the family, its bounds, its labels, all texts. */
 struct family *family_new(const struct family_shape *shape, uint32_t number)
 {
@@ -79,6 +94,7 @@ struct family *family_new(const struct family_shape *shape, uint32_t number)
     at = keep(at, shape->source, &family->shape.source);
     at = keep(at, shape->help, &family->shape.help);
     (void)keep(at, shape->unit, &family->shape.unit);
+    fill_first(family);
     return family;
 }
 

@@ -41,14 +41,34 @@ struct family_shape {
     uint64_t expire_seconds; /* a series idle for so long ends; 0: never */
 };
 
+/* Where to begin looking for the classic bucket of a value: by its exponent. */
+enum { FAMILY_EXPONENT_MIN = -32, FAMILY_EXPONENTS = 64 };
+
 struct family {
     struct family_shape shape; /* its texts and arrays belong to the family */
     uint32_t number;
+    uint8_t first[FAMILY_EXPONENTS]; /* bounds below 2^exponent, of a histogram */
 };
 
 /* A copy of the shape, or NULL. */
 struct family *family_new(const struct family_shape *shape, uint32_t number);
 void family_free(struct family *family);
+
+/* Classic bucket of a value: the number of bounds below it. */
+static inline unsigned family_bucket(const struct family *family, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    int exponent =
+        (int)(bits >> 52) - 1023 - FAMILY_EXPONENT_MIN; /* negative values are past all */
+    unsigned at = value < 0 || exponent < 0          ? 0
+                  : exponent < (int)FAMILY_EXPONENTS ? family->first[exponent]
+                                                     : family->first[FAMILY_EXPONENTS - 1];
+    while (at < family->shape.bound_count && value > family->shape.bounds[at]) {
+        at++;
+    }
+    return at;
+}
 
 /* The type that an operation belongs to. */
 enum family_type family_type_of(enum metric_op op);

@@ -57,6 +57,7 @@ int metrics_init(struct metrics *metrics, const struct metrics_options *options,
     metrics->options = *options;
     metrics->limbo = limbo;
     metrics->next_serial = 1;
+    metrics->ready = 1;
     metrics->idle = (struct metrics_endings){NULL, &metrics->idle.first, METRICS_HIDDEN_SECONDS};
     metrics->orphaned =
         (struct metrics_endings){NULL, &metrics->orphaned.first, METRICS_ORPHANED_SECONDS};
@@ -477,6 +478,22 @@ static int apply_to_gauge(struct metrics *metrics, const struct target *target, 
     return part_apply(&metrics->parts, &owner, aggregation, op, value, *number, number);
 }
 
+/* A counter never goes back, nor past all numbers. */
+static inline void count_up(double *number, double value)
+{
+    double total = *number + value;
+    *number = __builtin_expect(total <= DBL_MAX, 1) ? total : DBL_MAX;
+}
+
+static int take_observation(struct metrics *metrics, const struct series_set *set,
+                            struct buckets **buckets, double value, uint64_t weight)
+{
+    const struct buckets *before = *buckets;
+    int err = buckets_add(buckets, set->family->shape.bounds, value, weight, metrics->limbo);
+    metrics->ready += *buckets != before;
+    return err;
+}
+
 static int change(struct metrics *metrics, const struct target *target, enum metric_op op,
                   double value, uint64_t weight, struct process *process)
 {
@@ -489,10 +506,10 @@ static int change(struct metrics *metrics, const struct target *target, enum met
     int err = 0;
     switch (op) {
     case METRIC_COUNT:
-        at->number = fmin(at->number + value, DBL_MAX);
+        count_up(&at->number, value);
         break;
     case METRIC_OBSERVE:
-        err = buckets_add(&at->buckets, set->family->shape.bounds, value, weight, metrics->limbo);
+        err = take_observation(metrics, set, &at->buckets, value, weight);
         break;
     case METRIC_SET:
     case METRIC_ADD:
@@ -557,10 +574,11 @@ static void keep_way(struct metrics *metrics, const struct target *target,
 }
 
 /* In the unit of the name. What was finite stays so. */
-static double scaled(double value, double scale)
+static inline double scaled(double value, double scale)
 {
     double product = value * scale;
-    return isfinite(value) ? fmax(-DBL_MAX, fmin(DBL_MAX, product)) : product;
+    bool good = fabs(product) <= DBL_MAX || !isfinite(value);
+    return __builtin_expect(good, 1) ? product : copysign(DBL_MAX, product);
 }
 
 static int locate(struct metrics *metrics, const struct metric *metric,
@@ -600,6 +618,7 @@ static int remove_series(struct metrics *metrics, struct series_set *set, uint32
         part_drop_all(&metrics->parts, &set->parts[place]);
     }
     metrics->given_back++;
+    metrics->ready++;
     return 0;
 }
 
@@ -649,16 +668,52 @@ int metrics_start(struct metrics *metrics, const struct metric *metric)
     return err;
 }
 
+/* What a way leads to, for as long as it may be written to and is shown. */
+static void shorten(const struct metrics *metrics, const struct target *target, struct way *way)
+{
+    const struct series_set *set = target->set;
+    union series_value *value =
+        &set->pages[target->place / SERIES_PER_PAGE]->value[target->place % SERIES_PER_PAGE];
+    bool short_way = set->touched == NULL && (way->op == METRIC_COUNT || way->op == METRIC_OBSERVE);
+    way->ready = short_way ? metrics->ready : 0;
+    if (way->op == METRIC_COUNT) {
+        way->at.number = &value->number;
+    } else if (way->op == METRIC_OBSERVE) {
+        way->at.buckets = value->buckets;
+    }
+}
+
+static bool go_short_way(const struct metrics *metrics, const struct way *way, double value,
+                         uint64_t weight)
+{
+    if (way->ready != metrics->ready) {
+        return false;
+    }
+    if (way->op == METRIC_COUNT) {
+        count_up(way->at.number, value);
+        return true;
+    }
+    const struct family *family = metrics->sets[way->family].family;
+    return buckets_add_quickly(way->at.buckets, family_bucket(family, value), value, weight);
+}
+
 bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, double value,
                      uint64_t weight, struct process *process)
 {
-    const struct way *way = ways_find(&metrics->ways, spelling);
+    struct way *way = ways_find(&metrics->ways, spelling);
     if (way == NULL) {
         return false;
     }
+    if (go_short_way(metrics, way, scaled(value, way->scale), weight)) {
+        return true;
+    }
     struct target target = {&metrics->sets[way->family], way->place, false, false};
-    return change(metrics, &target, (enum metric_op)way->op, scaled(value, way->scale), weight,
-                  process) == 0;
+    if (change(metrics, &target, (enum metric_op)way->op, scaled(value, way->scale), weight,
+               process) != 0) {
+        return false;
+    }
+    shorten(metrics, &target, way);
+    return true;
 }
 
 /* --- ends -------------------------------------------------------------------------------------- */
@@ -685,6 +740,7 @@ static bool hide(struct metrics *metrics, struct series_set *set, uint32_t place
         return false;
     }
     series_show(page, place, false);
+    metrics->ready++;
     set->hidden[place] = (uint32_t)metrics->now_seconds + 1;
     if (!waits) {
         ending->family = set->family->number;
@@ -785,8 +841,9 @@ void metrics_tick(struct metrics *metrics)
 
 /* --- views ------------------------------------------------------------------------------------- */
 
-int metrics_freeze(const struct metrics *metrics, struct metrics_view *ret)
+int metrics_freeze(struct metrics *metrics, struct metrics_view *ret)
 {
+    metrics->ready++; /* everything must be copied before the next write */
     size_t pages = 0;
     for (uint32_t i = 0; i < metrics->family_count; i++) {
         pages += metrics->sets[i].page_count;

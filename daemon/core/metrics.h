@@ -51,6 +51,7 @@ struct metrics {
     struct series_index index; /* of all but the overflow series */
     uint64_t next_serial;
     struct ways ways;
+    uint64_t ready; /* changes when a number or buckets may be others, or hidden: see struct way */
     struct part_pool parts;
     struct process gone; /* has the parts of processes that ended without memory for it */
     struct metrics_endings idle, orphaned; /* hidden series that will be given back */
@@ -107,7 +108,7 @@ struct family_view {
 };
 
 /* Takes the view; the limbo must have been frozen. Returns 0 or ERR_NOMEM. */
-int metrics_freeze(const struct metrics *metrics, struct metrics_view *ret);
+int metrics_freeze(struct metrics *metrics, struct metrics_view *ret);
 
 /* Heap bytes behind all of it. */
 size_t metrics_bytes(const struct metrics *metrics);

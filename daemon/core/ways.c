@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "core/recall.h"
 
 _Static_assert((WAYS & (WAYS - 1)) == 0, "a power of two");
 
@@ -21,10 +22,19 @@ void ways_fini(struct ways *ways)
     *ways = (struct ways){0};
 }
 
+/* A tail of at most eight bytes, as most of plain StatsD are, is mixed in whole. */
 static uint64_t hash_of(const struct ways *ways, const struct spelling *spelling)
 {
-    uint64_t head = XXH3_64bits_withSeed(spelling->head.ptr, spelling->head.len, ways->seed);
-    return XXH3_64bits_withSeed(spelling->tail.ptr, spelling->tail.len, head + spelling->format);
+    struct str head = spelling->head;
+    struct str tail = spelling->tail;
+    uint64_t seed = ways->seed + spelling->format + (tail.len << 8);
+    if (tail.len <= 8) {
+        uint64_t hash = XXH3_64bits_withSeed(head.ptr, head.len, seed);
+        hash = (hash ^ recall_head(tail.ptr, tail.len)) * UINT64_C(0x9E3779B97F4A7C15);
+        return hash ^ hash >> 32;
+    }
+    uint64_t hash = XXH3_64bits_withSeed(head.ptr, head.len, seed);
+    return XXH3_64bits_withSeed(tail.ptr, tail.len, hash);
 }
 
 static struct way *place_of(const struct ways *ways, uint64_t hash)
@@ -51,13 +61,13 @@ static void copy(char *to, struct str text)
     }
 }
 
-const struct way *ways_find(const struct ways *ways, const struct spelling *spelling)
+struct way *ways_find(const struct ways *ways, const struct spelling *spelling)
 {
     if (!fits(spelling)) {
         return NULL;
     }
     uint64_t hash = hash_of(ways, spelling);
-    const struct way *way = place_of(ways, hash);
+    struct way *way = place_of(ways, hash);
     bool same = way->hash == hash && way->generation == ways->generation &&
                 way->format == spelling->format && way->head_len == spelling->head.len &&
                 way->tail_len == spelling->tail.len && is_at(way->bytes, spelling->head) &&
@@ -78,6 +88,8 @@ void ways_keep(struct ways *ways, const struct spelling *spelling, const struct 
     place->scale = way->scale;
     place->op = way->op;
     place->hash = hash;
+    place->ready = way->ready;
+    place->at = way->at;
     place->format = spelling->format;
     place->head_len = (uint16_t)spelling->head.len;
     place->tail_len = (uint16_t)spelling->tail.len;

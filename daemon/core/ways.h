@@ -9,11 +9,11 @@
 #ifndef DWELL_CORE_WAYS_H
 #define DWELL_CORE_WAYS_H
 
-#include "core/record.h"
+#include "core/buckets.h"
 
 enum {
     WAYS = 8192,
-    WAY_BYTES = 208, /* of a spelling: with the rest a place is four cache lines */
+    WAY_BYTES = 198, /* of a spelling: with the rest a place is four cache lines */
 };
 
 struct way {
@@ -24,6 +24,12 @@ struct way {
     uint16_t tail_len;
     double scale; /* values times this */
     uint64_t hash;
+    /* A shorter way still, which is good while `ready` is the registry's: what to write to. */
+    uint64_t ready;
+    union {
+        double *number;
+        struct buckets *buckets;
+    } at;
     uint8_t format;
     uint8_t op;
     char bytes[WAY_BYTES]; /* head, tail */
@@ -47,8 +53,8 @@ static inline void ways_forget(struct ways *ways)
     ways->generation++;
 }
 
-/* The way of a spelling, or NULL. */
-const struct way *ways_find(const struct ways *ways, const struct spelling *spelling);
+/* The way of a spelling, or NULL; `ready` and `at` may be written. */
+struct way *ways_find(const struct ways *ways, const struct spelling *spelling);
 
 /* Remembers one; `way` says where it leads, its spelling part is filled here. */
 void ways_keep(struct ways *ways, const struct spelling *spelling, const struct way *way);
