@@ -16,7 +16,11 @@ for purpose in "$@"; do
     case $purpose in
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
-    peers) wanted="$wanted $peers" ;;
+    peers)
+        wanted="$wanted $peers"
+        # Any npm will do, and Debian's brings hundreds of packages.
+        command -v npm >/dev/null 2>&1 || wanted="$wanted nodejs npm"
+        ;;
     demo) wanted="$wanted $demo" ;;
     lint) wanted="$wanted $lint" ;;
     fuzz) wanted="$wanted $fuzz" ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the tests against software of others: packages from PyPI, in an environment of their own under
-# the build directory, which is made once. What cannot be had is skipped and said so; with
+# Runs the tests against software of others: packages from PyPI and npm, in environments of their own
+# under the build directory, which are made once. What cannot be had is skipped and said so; with
 # REQUIRE_PEERS=1 a skip is a failure. DWELL_BUILD: the build directory. PYTHON: who makes it.
 set -eu
 
@@ -30,6 +30,22 @@ if ! cmp -s "$wanted" "$peers/installed.txt"; then
         [ "$complete" = no ] || cp "$wanted" "$peers/installed.txt"
     else
         cat "$build/peers.log" >&2
+    fi
+fi
+
+# Package and version of each line `"name": "version"`.
+node_peers=$build/peers-node
+node_wanted=$here/node.json
+if ! cmp -s "$node_wanted" "$node_peers/installed.json" && command -v npm >/dev/null 2>&1; then
+    echo "  PEERS  $node_peers"
+    rm -rf "$node_peers"
+    mkdir -p "$node_peers"
+    packages=$(sed -n 's/.*"\(.*\)": "\(.*\)".*/\1@\2/p' "$node_wanted")
+    # shellcheck disable=SC2086  # the list is meant to be split
+    if npm install --silent --no-save --prefix "$node_peers" $packages >"$build/peers-node.log" 2>&1; then
+        cp "$node_wanted" "$node_peers/installed.json"
+    else
+        tail -n 3 "$build/peers-node.log" >&2
     fi
 fi
 
