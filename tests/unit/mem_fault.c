@@ -1,6 +1,7 @@
 #include "mem_fault.h"
 
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +10,8 @@
 static size_t until_failure;
 static bool failed;
 static bool moves;
-static size_t allocations;
-static size_t live;
+static atomic_size_t allocations;
+static atomic_size_t live;
 
 void mem_fail_after(size_t n)
 {
