@@ -425,18 +425,15 @@ static bool drop_part(struct metrics *metrics, struct part *part)
     bool is_info = set->family->shape.type == FAMILY_INFO;
     bool stays = !is_info && (aggregation == AGGREGATION_UNSAID || aggregation == AGGREGATION_SUM);
     bool ends = !stays && (*first)->next == NULL;
-    struct series_page *page = NULL;
     if (ends && !hide(metrics, set, place, &metrics->orphaned)) {
         return false;
     }
-    if (!ends && !is_info) {
-        page = series_own(set, place, metrics->limbo);
-        if (page == NULL) {
-            return false;
-        }
+    struct series_page *page = is_info ? NULL : series_own(set, place, metrics->limbo);
+    if (!is_info && page == NULL) { /* not after hide, which owns it */
+        return false;
     }
     part_drop(&metrics->parts, part);
-    if (page != NULL) {
+    if (page != NULL) { /* of one that ends too: who comes after begins at 0 */
         page->value[place % SERIES_PER_PAGE].number = part_fold(*first, aggregation);
     }
     return true;

@@ -422,6 +422,21 @@ static void test_metrics_what_a_process_leaves_without_memory_ends_later(void **
     core_drop(&core, snapshot);
 }
 
+/* The first process of a container has the same number each time. */
+static void test_metrics_a_pid_that_comes_again_begins_anew(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct process *process = must_enter(1);
+        gauge(AGGREGATION_PER_PID, METRIC_SET, "own", 5, process);
+        gauge(AGGREGATION_PER_PID, METRIC_ADD, "own", 1, process);
+        gauge(AGGREGATION_MAX, METRIC_ADD, "max", 5, process);
+        must_be_value("own", "pid=1", 6);
+        must_be_value("max", "", 5);
+        leave(process);
+    }
+}
+
 /* What a process says of itself replaces what it said before, however much else belongs to it. */
 static void test_metrics_an_info_replaces_what_its_process_said(void **state)
 {
@@ -543,6 +558,336 @@ static void test_metrics_only_gauges_are_aggregated(void **state)
     }
 }
 
+/* --- a naive model ----------------------------------------------------------------------------- */
+
+/*
+ * What metrics.c promises, with plain arrays: a value by family and label, parts by process. Values are
+ * eighths of small whole numbers, so that sums are exact in any order.
+ */
+enum { KINDS = 10, LABELS = 6, ACTORS = 4, NOBODY = 0 };
+
+static const struct kind {
+    const char *name;
+    enum family_type type;
+    enum aggregation aggregation;
+    unsigned expire_seconds;
+} kinds[KINDS] = {
+    {"counter", FAMILY_COUNTER, AGGREGATION_UNSAID, 0},
+    {"counter_idle", FAMILY_COUNTER, AGGREGATION_UNSAID, 25},
+    {"hist", FAMILY_HISTOGRAM, AGGREGATION_UNSAID, 0},
+    {"unsaid", FAMILY_GAUGE, AGGREGATION_UNSAID, 0},
+    {"last", FAMILY_GAUGE, AGGREGATION_LAST, 0},
+    {"sum", FAMILY_GAUGE, AGGREGATION_SUM, 0},
+    {"max", FAMILY_GAUGE, AGGREGATION_MAX, 0},
+    {"min", FAMILY_GAUGE, AGGREGATION_MIN, 0},
+    {"own", FAMILY_GAUGE, AGGREGATION_PER_PID, 0},
+    {"said", FAMILY_INFO, AGGREGATION_UNSAID, 0},
+};
+
+struct naive_part {
+    bool has;
+    double value;
+};
+
+struct naive_series {
+    bool exists; /* found and counted in */
+    bool shown;
+    double value; /* the count of a histogram */
+    uint64_t touched, hidden;
+    double base; /* of unsaid: what was set, and what nobody added */
+    struct naive_part parts[ACTORS];
+};
+
+/* A per_pid family has a series for each actor. */
+static struct naive_series naive[KINDS][LABELS][ACTORS];
+
+struct world {
+    struct random random;
+    struct process *actors[ACTORS]; /* the first is nobody */
+    uint64_t now;
+};
+
+static struct naive_series *naive_of(unsigned kind, unsigned label, unsigned actor)
+{
+    return &naive[kind][label][kinds[kind].aggregation == AGGREGATION_PER_PID ? actor : 0];
+}
+
+static unsigned count_parts(const struct naive_series *series)
+{
+    unsigned parts = 0;
+    for (unsigned i = 0; i < ACTORS; i++) {
+        parts += series->parts[i].has;
+    }
+    return parts;
+}
+
+static double fold(const struct naive_series *series, enum aggregation aggregation)
+{
+    double total = aggregation == AGGREGATION_UNSAID ? series->base : 0;
+    bool first = true;
+    for (unsigned i = 0; i < ACTORS; i++) {
+        double value = series->parts[i].value;
+        if (!series->parts[i].has) {
+            continue;
+        }
+        if (aggregation == AGGREGATION_MAX || aggregation == AGGREGATION_MIN) {
+            bool takes = first || (aggregation == AGGREGATION_MAX ? value > total : value < total);
+            total = takes ? value : total;
+        } else {
+            total += value;
+        }
+        first = false;
+    }
+    return total;
+}
+
+static void naive_hide(struct world *world, struct naive_series *series)
+{
+    series->shown = false;
+    series->hidden = world->now;
+}
+
+static void naive_drop_part(struct world *world, unsigned kind, struct naive_series *series,
+                            unsigned actor)
+{
+    enum aggregation aggregation = kinds[kind].aggregation;
+    bool stays = kinds[kind].type == FAMILY_GAUGE &&
+                 (aggregation == AGGREGATION_UNSAID || aggregation == AGGREGATION_SUM);
+    if (!series->parts[actor].has) {
+        return;
+    }
+    series->parts[actor] = (struct naive_part){false, 0};
+    if (!stays && count_parts(series) == 0) {
+        naive_hide(world, series);
+    } else if (kinds[kind].type == FAMILY_GAUGE) {
+        series->value = fold(series, aggregation);
+    }
+}
+
+static void naive_gauge(unsigned kind, struct naive_series *series, enum metric_op op, double value,
+                        unsigned actor)
+{
+    enum aggregation aggregation = kinds[kind].aggregation;
+    struct naive_part *part = &series->parts[actor];
+    if (aggregation == AGGREGATION_LAST) {
+        series->value = op == METRIC_SET ? value : series->value + value;
+        return;
+    }
+    if (aggregation == AGGREGATION_UNSAID && op == METRIC_SET) {
+        memset(series->parts, 0, sizeof series->parts);
+        series->base = value;
+    } else if (aggregation == AGGREGATION_UNSAID && actor == NOBODY) {
+        series->base += value;
+    } else {
+        *part = (struct naive_part){true, op == METRIC_SET ? value : part->value + value};
+    }
+    series->value = fold(series, aggregation);
+}
+
+static void naive_record(struct world *world, unsigned kind, unsigned label, enum metric_op op,
+                         double value, unsigned actor)
+{
+    struct naive_series *series = naive_of(kind, label, actor);
+    if (!series->exists) {
+        *series = (struct naive_series){.exists = true};
+    }
+    switch (op) {
+    case METRIC_COUNT:
+        series->value += value;
+        break;
+    case METRIC_OBSERVE:
+        series->value++;
+        break;
+    case METRIC_INFO:
+        series->parts[actor].has = true;
+        series->value = 1;
+        for (unsigned other = 0; actor != NOBODY && other < LABELS; other++) {
+            if (other != label) {
+                naive_drop_part(world, kind, &naive[kind][other][0], actor);
+            }
+        }
+        break;
+    default:
+        naive_gauge(kind, series, op, value, actor);
+    }
+    series->shown = true;
+    series->touched = world->now;
+}
+
+static void naive_end_process(struct world *world, unsigned actor)
+{
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        for (unsigned label = 0; label < LABELS; label++) {
+            for (unsigned i = 0; i < ACTORS; i++) {
+                naive_drop_part(world, kind, &naive[kind][label][i], actor);
+            }
+        }
+    }
+}
+
+/* Moves in steps of a second, so that ends come when they are due. Hidden ones may be given back from
+ * 60 s on, and are at 120 s; in between both are right, so nothing is done in between. */
+static void naive_second(struct world *world)
+{
+    world->now++;
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        for (unsigned label = 0; label < LABELS; label++) {
+            for (unsigned i = 0; i < ACTORS; i++) {
+                struct naive_series *series = &naive[kind][label][i];
+                unsigned expire = kinds[kind].expire_seconds;
+                if (series->shown && expire > 0 && world->now - series->touched >= expire) {
+                    naive_hide(world, series);
+                }
+                if (series->exists && !series->shown &&
+                    world->now - series->hidden >= 2 * METRICS_HIDDEN_SECONDS) {
+                    *series = (struct naive_series){.exists = false};
+                }
+            }
+        }
+    }
+}
+
+/* Whether some hidden series may or may not be gone. */
+static bool is_doubtful(const struct world *world)
+{
+    for (unsigned i = 0; i < KINDS * LABELS * ACTORS; i++) {
+        const struct naive_series *series = &(&naive[0][0][0])[i];
+        if (series->exists && !series->shown &&
+            world->now - series->hidden >= METRICS_HIDDEN_SECONDS - 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void must_match_naive(const struct world *world)
+{
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        for (unsigned label = 0; label < LABELS; label++) {
+            bool per_pid = kinds[kind].aggregation == AGGREGATION_PER_PID;
+            for (unsigned actor = 0; actor < (per_pid ? ACTORS : 1U); actor++) {
+                const struct naive_series *series = &naive[kind][label][actor];
+                char labels[32];
+                (void)snprintf(labels, sizeof labels, actor > 0 ? "l=%u,pid=%u" : "l=%u", label,
+                               actor);
+                bool shown = core_has_series(&core, kinds[kind].name, labels);
+                if (shown != series->shown) {
+                    fail_msg("at %u s %s{%s} is %s", (unsigned)world->now, kinds[kind].name, labels,
+                             shown ? "there" : "not there");
+                }
+                if (shown && kinds[kind].type == FAMILY_HISTOGRAM) {
+                    assert_true(
+                        (double)core_series(&core, kinds[kind].name, labels).buckets->count ==
+                        series->value);
+                } else if (shown) {
+                    must_be_value(kinds[kind].name, labels, series->value);
+                }
+            }
+        }
+    }
+}
+
+static void record_in_both(struct world *world, unsigned format_ways)
+{
+    struct random *random = &world->random;
+    unsigned kind = (unsigned)random_below(random, KINDS);
+    unsigned label = (unsigned)random_below(random, LABELS);
+    unsigned actor = (unsigned)random_below(random, ACTORS);
+    bool adds = random_below(random, 2) == 0;
+    static const enum metric_op ops[] = {METRIC_COUNT, METRIC_SET, METRIC_OBSERVE, METRIC_INFO};
+    enum metric_op op = ops[kinds[kind].type];
+    double value = (double)random_below(random, 1000) / 8;
+    char attributes[16];
+    char tail[24];
+    actor = world->actors[actor] == NULL ? NOBODY : actor;
+    op = op == METRIC_SET && adds ? METRIC_ADD : op;
+    value = op == METRIC_ADD || op == METRIC_SET ? value - 60 : value;
+    (void)snprintf(attributes, sizeof attributes, "l=%u", label);
+    (void)snprintf(tail, sizeof tail, "%u|%u", (unsigned)op, label);
+    struct metric metric = metric_of(op, kinds[kind].name, value, attributes);
+    metric.aggregation = kinds[kind].aggregation;
+    metric.spelling = (struct spelling){SPELLING_BATCH, str_of(kinds[kind].name), str_of(tail)};
+    if (format_ways == 0 ||
+        !metrics_spelled(core.metrics, &metric.spelling, value, 1, world->actors[actor])) {
+        must_count(&core, &metric, world->actors[actor]);
+    }
+    naive_record(world, kind, label, op, value, actor);
+}
+
+static void change_both(struct world *world, struct snapshot **held)
+{
+    struct random *random = &world->random;
+    unsigned actor = 1 + (unsigned)random_below(random, ACTORS - 1);
+    uint64_t seconds;
+    switch (random_below(random, 30)) {
+    case 0:
+        if (world->actors[actor] == NULL) {
+            world->actors[actor] = must_enter(actor);
+        } else {
+            leave(world->actors[actor]);
+            world->actors[actor] = NULL;
+            naive_end_process(world, actor);
+        }
+        break;
+    case 1:
+        seconds = random_below(random, 20);
+        for (; seconds > 0 || is_doubtful(world); seconds -= seconds > 0) {
+            tick(1);
+            naive_second(world);
+        }
+        break;
+    case 2:
+        if (*held == NULL) {
+            *held = must_take(&core);
+        } else {
+            core_drop(&core, *held);
+            *held = NULL;
+        }
+        break;
+    default:
+        record_in_both(world, (unsigned)random_below(random, 2));
+    }
+}
+
+static void test_metrics_do_what_a_naive_model_does(void **state)
+{
+    (void)state;
+    struct world world = {.random = random_start("naive"), .now = core.mono_ns / NS_PER_SECOND};
+    struct snapshot *held = NULL;
+    memset(naive, 0, sizeof naive);
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        static const struct str label = {"l", 1};
+        static const double bound = 50;
+        struct family_shape shape = {.name = str_of(kinds[kind].name),
+                                     .source = str_of(kinds[kind].name),
+                                     .type = kinds[kind].type,
+                                     .aggregation = kinds[kind].aggregation,
+                                     .declared = true,
+                                     .label_count = 1,
+                                     .labels = &label,
+                                     .bound_count = kinds[kind].type == FAMILY_HISTOGRAM,
+                                     .bounds = &bound,
+                                     .expire_seconds = kinds[kind].expire_seconds};
+        must_declare(&shape);
+    }
+    for (unsigned step = 0; step < 30000; step++) {
+        change_both(&world, &held);
+        if (step % 8 == 0) {
+            must_match_naive(&world);
+        }
+    }
+    for (unsigned actor = 1; actor < ACTORS; actor++) {
+        if (world.actors[actor] != NULL) {
+            leave(world.actors[actor]);
+            naive_end_process(&world, actor);
+        }
+    }
+    must_match_naive(&world);
+    if (held != NULL) {
+        core_drop(&core, held);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -563,12 +908,14 @@ int main(void)
         TEST(test_metrics_a_first_record_counts_whole_or_not_at_all),
         TEST(test_metrics_past_the_ceiling_of_parts_nothing_is_made),
         TEST(test_metrics_what_a_process_leaves_without_memory_ends_later),
+        TEST(test_metrics_a_pid_that_comes_again_begins_anew),
         TEST(test_metrics_an_info_replaces_what_its_process_said),
         TEST(test_metrics_a_sum_forgets_a_large_part_whole),
         TEST(test_metrics_values_stay_finite_in_any_unit),
         TEST(test_metrics_a_counter_stays_finite),
         TEST(test_metrics_a_refused_record_makes_no_family),
         TEST(test_metrics_only_gauges_are_aggregated),
+        TEST(test_metrics_do_what_a_naive_model_does),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
