@@ -270,15 +270,42 @@ static int check_family(const struct family_shape *shape, const struct metric *m
     return same ? 0 : ERR_CONFLICT;
 }
 
+static bool ends_in(struct str text, struct str end)
+{
+    return text.len > end.len && memcmp(text.ptr + text.len - end.len, end.ptr, end.len) == 0;
+}
+
+/* A declared family whose own name ends as the samples of counters and infos do, such as a gauge
+ * jobs_total: metric_name would take that off. NAMES_NONE when there is none of the type. */
+static uint32_t find_by_whole_name(const struct metrics *metrics, const struct metric *metric)
+{
+    if (metric->unit.len > 0 || (!ends_in(metric->name, STR_LITERAL("_total")) &&
+                                 !ends_in(metric->name, STR_LITERAL("_info")))) {
+        return NAMES_NONE;
+    }
+    uint32_t number = names_find(&metrics->names, metric->name);
+    if (number == NAMES_NONE) {
+        return NAMES_NONE;
+    }
+    const struct family_shape *shape = &metrics->sets[number].family->shape;
+    return shape->declared && shape->type == family_type_of(metric->op) ? number : NAMES_NONE;
+}
+
 static int find_family(struct metrics *metrics, const struct metric *metric,
                        struct series_set **ret_set, double *ret_scale)
 {
     struct metric_name name;
+    uint32_t number = find_by_whole_name(metrics, metric);
+    if (number != NAMES_NONE) {
+        *ret_set = &metrics->sets[number];
+        *ret_scale = 1;
+        return 0;
+    }
     int err = metric_name_make(metric->name, metric->unit, metric->op, &name);
     if (err != 0) {
         return err;
     }
-    uint32_t number = names_find(&metrics->names, (struct str){name.text, name.len});
+    number = names_find(&metrics->names, (struct str){name.text, name.len});
     if (number == NAMES_NONE) {
         number = metrics->family_count;
         err = make_family(metrics, metric, &name);
