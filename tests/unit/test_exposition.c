@@ -312,6 +312,33 @@ static void fill_ledger(struct core *core)
     assert_true(ledger_advance(&core->ledger, place, &mark));
 }
 
+static void trace(struct metric *metric)
+{
+    metric->has = METRIC_HAS_TRACE_ID | METRIC_HAS_SPAN_ID | METRIC_HAS_TIMESTAMP;
+    memset(metric->trace_id, 0xAB, sizeof metric->trace_id);
+    memset(metric->span_id, 0x0F, sizeof metric->span_id);
+    metric->timestamp_wall_ns = UINT64_C(1700000000012999999);
+}
+
+/* Each type of a client's family, with all that its lines may have. */
+static void fill_metrics(struct core *core)
+{
+    struct metric violations = metric_of(METRIC_COUNT, "constitutional_violations", 2,
+                                         "service=billing \"eu\",violation_type=hash_mismatch");
+    struct metric jobs = metric_of(METRIC_COUNT, "jobs.done", 1.5, "queue=a\\b");
+    struct metric depth = metric_of(METRIC_SET, "depth", -3, "");
+    struct metric took = metric_of(METRIC_OBSERVE, "took", 4, "zone=模型");
+    struct metric build = metric_of(METRIC_INFO, "build_info", 0, "commit=abc,2nd=x");
+    trace(&jobs);
+    trace(&took);
+    took.unit = STR_LITERAL("ms");
+    must_count(core, &violations, NULL);
+    must_count(core, &jobs, NULL);
+    must_count(core, &depth, NULL);
+    must_count(core, &took, NULL);
+    must_count(core, &build, NULL);
+}
+
 /* One of everything. */
 static void fill(struct core *core)
 {
@@ -324,9 +351,7 @@ static void fill(struct core *core)
     fill_ledger(core);
     core->intake.accepted = 5;
     core->intake.rejected[ERR_ROW_RANGE] = 1;
-    struct metric violations = metric_of(METRIC_COUNT, "constitutional_violations", 2,
-                                         "service=billing \"eu\",violation_type=hash_mismatch");
-    must_count(core, &violations, NULL);
+    fill_metrics(core);
     timing_add(&core->counters.loop_lag, 400000);
     timing_add(&core->counters.loop_lag, 300000000);
 }
