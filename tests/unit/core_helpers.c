@@ -356,6 +356,72 @@ static void describe_model(FILE *out, const struct snapshot *snapshot, const str
     (void)fputc('\n', out);
 }
 
+static void describe_mark(FILE *out, uint32_t number, const struct exemplar_mark *mark)
+{
+    if (mark->set) {
+        (void)fprintf(out, "mark %u %d %a %" PRIu64 " ", number, mark->has_span_id, mark->value,
+                      mark->wall_ns);
+        describe_bytes(out, mark->trace_id, sizeof mark->trace_id);
+        describe_bytes(out, mark->span_id, sizeof mark->span_id);
+    }
+}
+
+static void describe_run(FILE *out, const struct bucket_run *run, const uint64_t *counts)
+{
+    (void)fprintf(out, "run %d+%u: ", run->first, run->len);
+    for (uint32_t i = 0; i < run->len; i++) {
+        (void)fprintf(out, "%" PRIu64 " ", counts[i]);
+    }
+}
+
+static void describe_buckets(FILE *out, const struct buckets *buckets)
+{
+    (void)fprintf(out,
+                  "buckets %" PRIu64 " %" PRIu64 " %a zero %" PRIu64 " schema %d: ", buckets->stamp,
+                  buckets->count, buckets->sum, buckets->zero, buckets->schema);
+    for (uint32_t i = 0; i <= buckets->bound_count; i++) {
+        (void)fprintf(out, "%" PRIu64 " ", buckets->counts[i]);
+        if (buckets->exemplars != NULL) {
+            describe_mark(out, i, &buckets->exemplars->marks[i]);
+        }
+    }
+    describe_run(out, &buckets->positive, buckets_positive(buckets));
+    describe_run(out, &buckets->negative, buckets_negative(buckets));
+}
+
+static void describe_series(FILE *out, const struct series_page *page, uint32_t slot, bool buckets)
+{
+    const struct series_id *id = page->who[slot];
+    (void)fprintf(out, "\n  series %u %" PRIu64 " %" PRIu64 " ", slot, id->serial,
+                  id->created_wall_ns);
+    describe_bytes(out, id->pairs, id->len);
+    if (buckets) {
+        describe_buckets(out, page->value[slot].buckets);
+    } else {
+        (void)fprintf(out, "%a ", page->value[slot].number);
+        if (page->exemplars != NULL) {
+            describe_mark(out, slot, &page->exemplars->marks[slot]);
+        }
+    }
+}
+
+static void describe_family(FILE *out, const struct family_view *view)
+{
+    bool buckets = view->family->shape.type == FAMILY_HISTOGRAM;
+    (void)fprintf(out, "family %u %.*s\n", view->family->number, (int)view->family->shape.name.len,
+                  view->family->shape.name.ptr);
+    for (uint32_t i = 0; i < view->page_count; i++) {
+        const struct series_page *page = view->pages[i];
+        (void)fprintf(out, " page %" PRIu64 " %" PRIx64, page->stamp, page->shown);
+        for (uint32_t slot = 0; slot < SERIES_PER_PAGE; slot++) {
+            if ((page->shown >> slot & 1) != 0) {
+                describe_series(out, page, slot, buckets);
+            }
+        }
+        (void)fputc('\n', out);
+    }
+}
+
 char *describe_snapshot(const struct snapshot *snapshot, struct profile_scratch *scratch)
 {
     char *text = NULL;
@@ -366,6 +432,9 @@ char *describe_snapshot(const struct snapshot *snapshot, struct profile_scratch 
     }
     for (uint32_t i = 0; i < snapshot->model_count; i++) {
         describe_model(out, snapshot, snapshot->models[i], scratch);
+    }
+    for (uint32_t i = 0; i < snapshot->metrics.family_count; i++) {
+        describe_family(out, &snapshot->metrics.families[i]);
     }
     return fclose(out) == 0 ? text : NULL;
 }

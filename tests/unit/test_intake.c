@@ -658,6 +658,202 @@ static void test_intake_services_with_bad_names_are_other(void **state)
     peer_settle(&talk.peer);
 }
 
+/* --- metrics ----------------------------------------------------------------------------------- */
+
+static int say_metric(struct talk *talk, const struct metric *metric)
+{
+    int err = talk->sink.metric(talk->sink.ctx, metric);
+    if (err != 0) { /* what decoders do */
+        struct rejection rejection = {.err = err};
+        talk->sink.reject(talk->sink.ctx, &rejection);
+    }
+    return err;
+}
+
+/* As a decoder that has spellings: the short way, else the long one. */
+static void say_spelled(struct talk *talk, const struct metric *metric, bool wanted)
+{
+    bool applied = talk->sink.spelled(talk->sink.ctx, &metric->spelling, metric->value, 1);
+    assert_int_equal(applied, wanted);
+    if (!applied) {
+        (void)say_metric(talk, metric);
+    }
+}
+
+static void say_pid(struct talk *talk, uint64_t pid)
+{
+    struct hello hello = {.pid = pid};
+    assert_int_equal(talk->sink.hello(talk->sink.ctx, &hello, &nowhere), 0);
+}
+
+static double value_of(const char *family, const char *labels)
+{
+    return core_series(&core, family, labels).number;
+}
+
+static void test_intake_metrics_are_accounted_for(void **state)
+{
+    (void)state;
+    struct talk talk;
+    struct metric good = metric_of(METRIC_COUNT, "c", 2, "");
+    struct metric bad = metric_of(METRIC_SET, "c", 2, "");
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    assert_int_equal(say_metric(&talk, &good), 0);
+    assert_int_equal(say_metric(&talk, &bad), ERR_CONFLICT);
+    say_samples(&talk, 1);
+    assert_int_equal(say_metric(&talk, &good), 0);
+    assert_int_equal(talk.sink.flush(talk.sink.ctx, &nowhere), 0);
+    assert_int_equal(talk.told.applied, 3);
+    peer_settle(&talk.peer);
+    must_be(3, 1, 0, 0, 0);
+    assert_true(value_of("c", "") == 4);
+    assert_int_equal(core.intake.rejected[err_row(ERR_CONFLICT)], 1);
+}
+
+/* Each is counted once, whichever way it came. */
+static void test_intake_spelled_records_are_records(void **state)
+{
+    (void)state;
+    struct talk talk;
+    struct metric metric = metric_of(METRIC_COUNT, "c", 2, "a=1");
+    metric.spelling = (struct spelling){SPELLING_STATSD, STR_LITERAL("c:"), STR_LITERAL("|c")};
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_spelled(&talk, &metric, false);
+    say_spelled(&talk, &metric, true);
+    say_spelled(&talk, &metric, true);
+    peer_settle(&talk.peer);
+    must_be(3, 0, 0, 0, 0);
+    assert_true(value_of("c", "a=1") == 6);
+}
+
+static void test_intake_spelled_records_do_without_memory_what_others_do(void **state)
+{
+    (void)state;
+    struct talk talk;
+    struct metric metric = metric_of(METRIC_COUNT, "c", 2, "");
+    metric.spelling = (struct spelling){SPELLING_STATSD, STR_LITERAL("c:"), STR_LITERAL("|c")};
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_spelled(&talk, &metric, false);
+    struct snapshot *snapshot = must_take(&core);
+    mem_fail_after(1);
+    say_spelled(&talk, &metric, false); /* the long way then finds memory */
+    mem_fail_after(0);
+    assert_int_equal(talk.told.rejected, 0);
+    peer_settle(&talk.peer);
+    assert_int_equal(core.intake.accepted, 2);
+    assert_true(value_of("c", "") == 4);
+    core_drop(&core, snapshot);
+}
+
+static void test_intake_enforcement_is_for_metrics_too(void **state)
+{
+    (void)state;
+    core.intake.enforce_hash = true;
+    struct talk talk;
+    struct metric metric = metric_of(METRIC_COUNT, "c", 2, "");
+    metric.spelling = (struct spelling){SPELLING_STATSD, STR_LITERAL("c:"), STR_LITERAL("|c")};
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_spelled(&talk, &metric, false);
+    assert_int_equal(talk.told.last_err, ERR_NO_HELLO);
+    say_hello(&talk, 0, "s", GOOD, &nowhere);
+    say_spelled(&talk, &metric, false);
+    say_spelled(&talk, &metric, true);
+    say_hello(&talk, 0, "s", "0000", &nowhere);
+    say_spelled(&talk, &metric, false); /* although it is known */
+    assert_int_equal(talk.told.last_err, ERR_HASH);
+    assert_int_equal(talk.told.rejected, 2);
+    assert_true(value_of("c", "") == 4);
+    peer_settle(&talk.peer);
+}
+
+/* --- processes --------------------------------------------------------------------------------- */
+
+static void add(struct talk *talk, double amount)
+{
+    struct metric metric = metric_of(METRIC_ADD, "g", amount, "");
+    assert_int_equal(say_metric(talk, &metric), 0);
+}
+
+static void test_intake_parts_end_with_their_process(void **state)
+{
+    (void)state;
+    struct talk one;
+    struct talk two;
+    talk_open(&one);
+    talk_open(&two);
+    add(&one, 1); /* nobody's */
+    say_pid(&one, 100);
+    say_pid(&two, 200);
+    add(&one, 10);
+    add(&two, 100);
+    say_pid(&two, 0); /* says nothing of who it is */
+    add(&two, 1000);
+    say_hello(&one, 0, "s", "", &nowhere);
+    assert_true(value_of("g", "") == 1111);
+    assert_int_equal(core.processes.count, 2);
+    peer_fini(&two.peer);
+    assert_true(value_of("g", "") == 11);
+    peer_fini(&one.peer);
+    assert_true(value_of("g", "") == 1);
+    assert_int_equal(core.processes.count, 0);
+    peer_fini(&one.peer); /* it is over already */
+}
+
+/* The same process once more on its connection stays what it is; its child is another. */
+static void test_intake_a_hello_may_come_again(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    say_pid(&talk, 100);
+    add(&talk, 1);
+    say_pid(&talk, 100);
+    assert_int_equal(core.processes.first->entered, 1);
+    assert_true(value_of("g", "") == 1);
+    say_pid(&talk, 101); /* nobody watches, and it was the parent's last connection */
+    assert_int_equal(core.processes.count, 1);
+    assert_true(value_of("g", "") == 0);
+    add(&talk, 5);
+    peer_fini(&talk.peer);
+    assert_true(value_of("g", "") == 0);
+}
+
+static void test_intake_connections_of_a_process_share_its_part(void **state)
+{
+    (void)state;
+    struct talk talks[3];
+    for (size_t i = 0; i < 3; i++) {
+        talk_open(&talks[i]);
+        say_pid(&talks[i], 100);
+        add(&talks[i], 1);
+    }
+    assert_int_equal(core.processes.count, 1);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(value_of("g", "") == 3);
+        peer_fini(&talks[i].peer);
+    }
+    assert_true(value_of("g", "") == 0);
+}
+
+static void test_intake_past_the_ceiling_of_processes_is_nobody(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    mem_fail_after(1);
+    say_pid(&talk, 100);
+    mem_fail_after(0);
+    add(&talk, 3);
+    peer_fini(&talk.peer);
+    assert_true(value_of("g", "") == 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -682,6 +878,14 @@ int main(void)
         TEST(test_intake_enforcement_on_batches),
         TEST(test_intake_violations_past_a_ceiling_are_counted_together),
         TEST(test_intake_services_with_bad_names_are_other),
+        TEST(test_intake_metrics_are_accounted_for),
+        TEST(test_intake_spelled_records_are_records),
+        TEST(test_intake_spelled_records_do_without_memory_what_others_do),
+        TEST(test_intake_enforcement_is_for_metrics_too),
+        TEST(test_intake_parts_end_with_their_process),
+        TEST(test_intake_a_hello_may_come_again),
+        TEST(test_intake_connections_of_a_process_share_its_part),
+        TEST(test_intake_past_the_ceiling_of_processes_is_nobody),
     };
     return cmocka_run_group_tests_name("intake", tests, core_tables, NULL);
 }

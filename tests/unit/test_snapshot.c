@@ -117,9 +117,11 @@ static void test_snapshot_without_memory(void **state)
     struct registry_options options = core_options();
     core_open(&core, &options);
     struct sample sample = sample_of("m", 5);
+    struct metric metric = metric_of(METRIC_COUNT, "c", 1, "");
     must_record(&core, &sample);
+    must_count(&core, &metric, NULL);
     size_t live = mem_count_live();
-    for (size_t n = 1; n <= 2; n++) {
+    for (size_t n = 1; n <= 3; n++) { /* itself, the models, the families */
         struct snapshot *snapshot = NULL;
         mem_fail_after(n);
         assert_int_equal(
@@ -130,6 +132,94 @@ static void test_snapshot_without_memory(void **state)
         assert_int_equal(mem_count_live(), live);
         assert_int_equal(core.registry->limbo.shared_epoch, 0); /* nobody is waited for */
     }
+    core_close(&core);
+}
+
+static void record_metric(struct random *random, struct process *const *process)
+{
+    static const enum metric_op ops[] = {METRIC_COUNT, METRIC_SET, METRIC_ADD, METRIC_OBSERVE,
+                                         METRIC_INFO};
+    static const char *const names[] = {"c", "g", "s", "h", "i"};
+    static const enum aggregation aggregations[] = {AGGREGATION_UNSAID, AGGREGATION_MAX,
+                                                    AGGREGATION_SUM, AGGREGATION_UNSAID,
+                                                    AGGREGATION_UNSAID};
+    size_t kind = random_below(random, 5);
+    char attributes[16];
+    (void)snprintf(attributes, sizeof attributes, "l=%u", (unsigned)random_below(random, 100));
+    struct metric metric =
+        metric_of(ops[kind], names[kind], (double)random_below(random, 5000), attributes);
+    metric.aggregation = aggregations[kind];
+    metric.has = random_below(random, 4) == 0 ? METRIC_HAS_TRACE_ID : 0;
+    metric.trace_id[0] = (uint8_t)random_next(random);
+    must_count(&core, &metric, *process);
+}
+
+/* Any records and ends, any snapshots: what was seen of one at first is seen of it at last. */
+static void test_snapshot_of_metrics_never_changes(void **state)
+{
+    (void)state;
+    enum { HELD = 5 };
+    struct registry_options options = core_options();
+    struct random random = random_start("metrics");
+    struct process *process = NULL;
+    struct snapshot *held[HELD] = {NULL};
+    char *seen[HELD] = {NULL};
+    core_open(&core, &options);
+    for (int step = 0; step < 6000; step++) {
+        size_t which = random_below(&random, HELD);
+        uint64_t what = random_below(&random, 60);
+        if (what == 0 && held[which] == NULL) {
+            held[which] = must_take(&core);
+            seen[which] = describe_snapshot(held[which], core.scratch);
+        } else if (what == 1 && held[which] != NULL) {
+            char *now = describe_snapshot(held[which], core.scratch);
+            assert_string_equal(now, seen[which]);
+            core_drop(&core, held[which]);
+            held[which] = NULL;
+            free(now);
+            free(seen[which]);
+        } else if (what == 2) {
+            core_move(&core, 20);
+            metrics_tick(core.metrics);
+        } else if (what == 3 && process == NULL) {
+            process = process_enter(&core.processes, 1, 1);
+        } else if (what == 3) {
+            process_leave(&core.processes, process);
+            process = NULL;
+        } else {
+            record_metric(&random, &process);
+        }
+    }
+    for (size_t i = 0; i < HELD; i++) {
+        if (held[i] != NULL) {
+            core_drop(&core, held[i]);
+            free(seen[i]);
+        }
+    }
+    core_close(&core);
+}
+
+static void test_snapshot_counts_families_series_and_processes(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    core.metrics->options.max_series = 2;
+    static const char *const attributes[] = {"l=1", "l=2", "l=3", "l=4"};
+    for (size_t i = 0; i < 4; i++) {
+        struct metric metric = metric_of(METRIC_COUNT, "c", 1, attributes[i]);
+        must_count(&core, &metric, NULL);
+    }
+    core.metrics->lost_exemplars = 3;
+    core.registry->lost_exemplars = 4;
+    (void)process_enter(&core.processes, 1, 1);
+    struct snapshot *snapshot = must_take(&core);
+    assert_int_equal(snapshot->counters.value[COUNTER_FAMILIES], 1);
+    assert_int_equal(snapshot->counters.value[COUNTER_SERIES], 2);
+    assert_int_equal(snapshot->counters.value[COUNTER_OVERFLOW_RECORDS], 2);
+    assert_int_equal(snapshot->counters.value[COUNTER_LOST_EXEMPLARS], 7);
+    assert_int_equal(snapshot->counters.value[COUNTER_PROCESSES], 1);
+    core_drop(&core, snapshot);
     core_close(&core);
 }
 
@@ -317,6 +407,8 @@ int main(void)
         cmocka_unit_test(test_snapshot_moves_the_window),
         cmocka_unit_test(test_snapshot_sees_what_was_applied_before_it),
         cmocka_unit_test(test_snapshot_without_memory),
+        cmocka_unit_test(test_snapshot_of_metrics_never_changes),
+        cmocka_unit_test(test_snapshot_counts_families_series_and_processes),
         cmocka_unit_test(test_snapshot_costs_a_model_one_copy),
         cmocka_unit_test(test_snapshot_steady_state_allocates_nothing),
         cmocka_unit_test(test_snapshot_readers_run_beside_the_writer),
