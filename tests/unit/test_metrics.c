@@ -888,6 +888,323 @@ static void test_metrics_do_what_a_naive_model_does(void **state)
     }
 }
 
+/* --- names that are taken ---------------------------------------------------------------------- */
+
+struct meeting {
+    enum metric_op first;
+    const char *first_name;
+    enum metric_op second;
+    const char *second_name;
+    int err;
+};
+
+static void test_metrics_names_that_look_the_same_conflict(void **state)
+{
+    (void)state;
+    static const struct meeting table[] = {
+        {METRIC_COUNT, "x", METRIC_COUNT, "x_total", 0},
+        {METRIC_COUNT, "x.total", METRIC_COUNT, "x", 0},
+        {METRIC_INFO, "x", METRIC_INFO, "x_info", 0},
+        {METRIC_COUNT, "a.b", METRIC_COUNT, "a.b", 0},
+        {METRIC_COUNT, "a.b", METRIC_COUNT, "a_b", ERR_CONFLICT},
+        {METRIC_COUNT, "a.b", METRIC_COUNT, "a-b", ERR_CONFLICT},
+        {METRIC_COUNT, "2x", METRIC_COUNT, "_2x", ERR_CONFLICT},
+        {METRIC_COUNT, "x", METRIC_SET, "x", ERR_CONFLICT},
+        {METRIC_COUNT, "x", METRIC_SET, "x_total", ERR_CONFLICT},
+        {METRIC_SET, "x", METRIC_OBSERVE, "x", ERR_CONFLICT},
+        {METRIC_SET, "x", METRIC_ADD, "x", 0},
+        {METRIC_OBSERVE, "x", METRIC_SET, "x_count", ERR_CONFLICT},
+        {METRIC_OBSERVE, "x", METRIC_COUNT, "x_count", ERR_CONFLICT},
+        {METRIC_OBSERVE, "x", METRIC_SET, "x_sum", ERR_CONFLICT},
+        {METRIC_OBSERVE, "x", METRIC_SET, "x_bucket", ERR_CONFLICT},
+        {METRIC_OBSERVE, "x", METRIC_SET, "x_created", ERR_CONFLICT},
+        {METRIC_OBSERVE, "x", METRIC_SET, "x_max", 0},
+        {METRIC_SET, "x_count", METRIC_OBSERVE, "x", ERR_CONFLICT},
+        {METRIC_SET, "x_created", METRIC_COUNT, "x", ERR_CONFLICT},
+        {METRIC_COUNT, "x", METRIC_SET, "x_created", ERR_CONFLICT},
+        {METRIC_INFO, "x", METRIC_SET, "x_info", ERR_CONFLICT},
+        {METRIC_SET, "x_info", METRIC_INFO, "x", ERR_CONFLICT},
+        {METRIC_SET, "x_seconds", METRIC_SET, "x.seconds", ERR_CONFLICT},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct registry_options options = core_options();
+        core_close(&core);
+        core_open(&core, &options);
+        struct metric first = metric_of(table[i].first, table[i].first_name, 1, "");
+        struct metric second = metric_of(table[i].second, table[i].second_name, 1, "");
+        must_count(&core, &first, NULL);
+        uint32_t families = core.metrics->family_count;
+        int err = metrics_record(core.metrics, &second, NULL);
+        if (err != table[i].err) {
+            fail_msg("%s after %s: %d", second.name.ptr, first.name.ptr, err);
+        }
+        assert_true(err == 0 || core.metrics->family_count == families);
+        must_count(&core, &first, NULL); /* who was there is not disturbed */
+    }
+}
+
+static void test_metrics_units_lead_to_one_family(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *unit;
+        double value;
+    } table[] = {{"t", "s", 1}, {"t", "ms", 2000}, {"t_seconds", "", 3}, {"t_ms", "ms", 4000}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct metric metric = metric_of(METRIC_SET, table[i].name, table[i].value, "");
+        metric.unit = str_of(table[i].unit);
+        must_count(&core, &metric, NULL);
+        must_be_value("t_seconds", "", (double)i + 1);
+    }
+    struct metric other = metric_of(METRIC_SET, "t", 1, "");
+    must_count(&core, &other, NULL); /* of no unit: another family */
+    assert_int_equal(core.metrics->family_count, 2);
+}
+
+static void test_metrics_aggregations_must_agree(void **state)
+{
+    (void)state;
+    gauge(AGGREGATION_MAX, METRIC_SET, "g", 1, NULL);
+    gauge(AGGREGATION_UNSAID, METRIC_SET, "g", 0.5, NULL);
+    struct metric metric = metric_of(METRIC_SET, "g", 1, "");
+    metric.aggregation = AGGREGATION_MIN;
+    must_refuse_metric(&metric, ERR_CONFLICT);
+    struct family_shape shape = shape_of(FAMILY_GAUGE, "declared");
+    shape.label_count = 0;
+    must_declare(&shape);
+    metric.name = STR_LITERAL("declared"); /* says how, whatever records say */
+    must_count(&core, &metric, NULL);
+}
+
+/* --- ceilings ---------------------------------------------------------------------------------- */
+
+static void must_hold_series(unsigned in_all, unsigned in_family)
+{
+    enum { FAMILIES = 3, EACH = 12 };
+    static const char *const names[FAMILIES] = {"a", "b", "c"};
+    struct registry_options options = core_options();
+    core_close(&core);
+    core_open(&core, &options);
+    core.metrics->options.max_series = in_all;
+    core.metrics->options.max_series_per_family = in_family;
+    unsigned left = in_all;
+    for (int family = 0; family < FAMILIES; family++) {
+        unsigned fit = left < in_family ? left : in_family;
+        fit = fit < EACH ? fit : EACH;
+        char labels[EACH][8];
+        uint64_t before = core.metrics->overflowed;
+        for (unsigned round = 0; round < 2; round++) {
+            for (unsigned i = 0; i < EACH; i++) {
+                (void)snprintf(labels[i], sizeof labels[i], "l=%u", i);
+                count(METRIC_COUNT, names[family], 1, labels[i], NULL);
+                assert_int_equal(core_has_series(&core, names[family], labels[i]), i < fit);
+            }
+        }
+        if (fit < EACH) {
+            must_be_value(names[family], "dwell_overflow=true", 2 * (EACH - fit));
+        }
+        assert_int_equal(core.metrics->overflowed - before, 2 * (EACH - fit));
+        left -= fit;
+        assert_int_equal(core.metrics->series_count, in_all - left);
+    }
+}
+
+static void test_metrics_past_a_ceiling_records_are_counted_together(void **state)
+{
+    (void)state;
+    must_hold_series(0, 5);
+    must_hold_series(1, 5);
+    must_hold_series(11, 12);
+    must_hold_series(12, 12);
+    must_hold_series(13, 12);
+    must_hold_series(36, 11);
+    must_hold_series(36, 12);
+    must_hold_series(35, 12);
+    must_hold_series(100, 0);
+}
+
+/* A place that a series gave back is another's. */
+static void test_metrics_a_ceiling_has_room_again_when_series_end(void **state)
+{
+    (void)state;
+    struct family_shape shape = shape_of(FAMILY_COUNTER, "c");
+    shape.expire_seconds = 5;
+    must_declare(&shape);
+    core.metrics->options.max_series = 1;
+    count(METRIC_COUNT, "c", 1, "a=1", NULL);
+    count(METRIC_COUNT, "c", 2, "a=2", NULL);
+    must_be_value("c", "dwell_overflow=true", 2);
+    tick(5);
+    count(METRIC_COUNT, "c", 2, "a=2", NULL); /* the first is hidden, but not gone */
+    must_be_value("c", "dwell_overflow=true", 4);
+    tick(METRICS_HIDDEN_SECONDS + 5);
+    count(METRIC_COUNT, "c", 8, "a=2", NULL);
+    must_be_value("c", "a=2", 8);
+    assert_false(core_has_series(&core, "c", "a=1"));
+    tick(2 * METRICS_HIDDEN_SECONDS + 5);
+    assert_int_equal(core.metrics->series_count, 0);
+    assert_int_equal(core.metrics->overflow[0], 0);
+}
+
+static void test_metrics_values_that_are_too_long_go_to_the_overflow(void **state)
+{
+    (void)state;
+    char attributes[300];
+    memset(attributes, 'x', sizeof attributes);
+    memcpy(attributes, "a=", 2);
+    attributes[2 + 256] = '\0';
+    count(METRIC_COUNT, "c", 1, attributes, NULL);
+    assert_int_equal(core.metrics->overflowed, 0);
+    attributes[2 + 256] = 'x';
+    attributes[2 + 257] = '\0';
+    count(METRIC_COUNT, "c", 4, attributes, NULL);
+    must_be_value("c", "dwell_overflow=true", 4);
+    assert_int_equal(core.metrics->overflowed, 1);
+}
+
+static void test_metrics_has_a_ceiling_of_families(void **state)
+{
+    (void)state;
+    char name[16];
+    for (unsigned i = 0; i < METRICS_FAMILIES_MAX; i++) {
+        (void)snprintf(name, sizeof name, "f%u", i);
+        struct family_shape shape = shape_of((enum family_type)(i % FAMILY_TYPE_COUNT), name);
+        must_declare(&shape);
+    }
+    struct metric metric = metric_of(METRIC_SET, "one_more", 1, "");
+    must_refuse_metric(&metric, ERR_LIMIT);
+    count(METRIC_COUNT, "f0", 1, "a=1", NULL);
+    tick(1);
+    struct snapshot *snapshot = must_take(&core);
+    assert_int_equal(snapshot->metrics.family_count, METRICS_FAMILIES_MAX);
+    core_drop(&core, snapshot);
+}
+
+/* --- the table --------------------------------------------------------------------------------- */
+
+/* Thousands come and go in a table that is as full as it gets; each is found where it should be. */
+static void test_metrics_series_come_and_go_in_a_full_table(void **state)
+{
+    (void)state;
+    enum { KEYS = 1200, MOST = 512 };
+    struct random random = random_start("table");
+    struct family_shape shape = shape_of(FAMILY_COUNTER, "c");
+    shape.expire_seconds = 3;
+    must_declare(&shape);
+    core.metrics->options.max_series = MOST; /* of 1024 cells */
+    core.metrics->options.max_series_per_family = MOST;
+    core.metrics->cell_mask = 1023;
+    for (unsigned second = 1; second < 600; second++) {
+        for (unsigned i = 0; i < 8; i++) {
+            char labels[12];
+            (void)snprintf(labels, sizeof labels, "a=%u", (unsigned)random_below(&random, KEYS));
+            count(METRIC_COUNT, "c", 1, labels, NULL);
+        }
+        tick(1);
+        uint32_t in_table = 0;
+        for (uint32_t at = 0; at <= core.metrics->cell_mask; at++) {
+            const struct metrics_cell *cell = &core.metrics->cells[at];
+            in_table += cell->id != NULL;
+            assert_true(cell->id == NULL || cell_of(core.metrics, cell->id) == at);
+        }
+        assert_int_equal(in_table, core.metrics->series_count);
+        assert_int_equal(in_table, core.metrics->sets[0].count);
+    }
+    assert_int_equal(core.metrics->overflowed, 0);
+    assert_in_range(core.metrics->series_count, 300, MOST);
+    tick(2 * METRICS_HIDDEN_SECONDS + 5);
+    assert_int_equal(core.metrics->series_count, 0);
+}
+
+/* --- ticks ------------------------------------------------------------------------------------- */
+
+static void fill_family(unsigned series)
+{
+    core.metrics->options.max_series_per_family = series;
+    for (unsigned i = 0; i < series; i++) {
+        char labels[16];
+        (void)snprintf(labels, sizeof labels, "a=%u", i);
+        count(METRIC_COUNT, "c", 1, labels, NULL);
+    }
+}
+
+static unsigned shown(void)
+{
+    const struct series_set *set = &core.metrics->sets[0];
+    unsigned found = 0;
+    for (uint32_t i = 0; i < set->page_count; i++) {
+        found += (unsigned)__builtin_popcountll(set->pages[i]->shown);
+    }
+    return found;
+}
+
+static void test_metrics_ticks_are_bounded(void **state)
+{
+    (void)state;
+    enum { MANY = METRICS_TICK_PLACES + 500 };
+    struct metrics_options metrics = core.metrics->options;
+    metrics_fini(core.metrics);
+    metrics.max_series = MANY;
+    assert_int_equal(metrics_init(core.metrics, &metrics, &core.registry->limbo), 0);
+    core_move(&core, 0);
+    struct family_shape shape = shape_of(FAMILY_COUNTER, "c");
+    shape.expire_seconds = 5;
+    must_declare(&shape);
+    fill_family(MANY);
+    core_move(&core, 5);
+    metrics_tick(core.metrics);
+    assert_int_equal(shown(), MANY - METRICS_TICK_PLACES);
+    metrics_tick(core.metrics);
+    assert_int_equal(shown(), 0);
+    core_move(&core, METRICS_HIDDEN_SECONDS);
+    metrics_tick(core.metrics);
+    assert_int_equal(core.metrics->series_count, MANY - METRICS_TICK_ENDS);
+    metrics_tick(core.metrics);
+    metrics_tick(core.metrics);
+    assert_int_equal(core.metrics->series_count, 0);
+    assert_int_equal(endings(), 0);
+}
+
+/* --- ways -------------------------------------------------------------------------------------- */
+
+static void test_metrics_ways_end_with_their_series(void **state)
+{
+    (void)state;
+    struct family_shape shape = shape_of(FAMILY_COUNTER, "c");
+    shape.expire_seconds = 5;
+    must_declare(&shape);
+    struct metric metric = metric_of(METRIC_COUNT, "c", 1, "a=1");
+    metric.spelling = (struct spelling){SPELLING_BATCH, STR_LITERAL("c"), STR_LITERAL("1")};
+    must_count(&core, &metric, NULL);
+    tick(6); /* hidden: a way still leads there, and shows it again */
+    assert_true(metrics_spelled(core.metrics, &metric.spelling, 1, 1, NULL));
+    must_be_value("c", "a=1", 2);
+    tick(2 * METRICS_HIDDEN_SECONDS + 6);
+    assert_int_equal(core.metrics->series_count, 0);
+    count(METRIC_COUNT, "c", 7, "a=2", NULL); /* has its place */
+    assert_false(metrics_spelled(core.metrics, &metric.spelling, 1, 1, NULL));
+    must_be_value("c", "a=2", 7);
+}
+
+static void test_metrics_ways_are_not_kept_where_they_would_lead_astray(void **state)
+{
+    (void)state;
+    struct process *process = must_enter(1);
+    struct metric own = metric_of(METRIC_SET, "own", 1, "");
+    own.aggregation = AGGREGATION_PER_PID;
+    own.spelling = (struct spelling){SPELLING_BATCH, STR_LITERAL("own"), STR_LITERAL("")};
+    must_count(&core, &own, process);
+    assert_false(metrics_spelled(core.metrics, &own.spelling, 1, 1, NULL)); /* another's */
+    core.metrics->options.max_series = 0;
+    struct metric over = metric_of(METRIC_COUNT, "over", 1, "");
+    over.spelling = (struct spelling){SPELLING_BATCH, STR_LITERAL("over"), STR_LITERAL("")};
+    must_count(&core, &over, NULL);
+    assert_false(metrics_spelled(core.metrics, &over.spelling, 1, 1, NULL)); /* and be counted */
+    struct metric plain = metric_of(METRIC_COUNT, "over", 1, "");
+    plain.spelling.format = SPELLING_NONE;
+    assert_false(metrics_spelled(core.metrics, &plain.spelling, 1, 1, NULL));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -916,6 +1233,17 @@ int main(void)
         TEST(test_metrics_a_refused_record_makes_no_family),
         TEST(test_metrics_only_gauges_are_aggregated),
         TEST(test_metrics_do_what_a_naive_model_does),
+        TEST(test_metrics_names_that_look_the_same_conflict),
+        TEST(test_metrics_units_lead_to_one_family),
+        TEST(test_metrics_aggregations_must_agree),
+        TEST(test_metrics_past_a_ceiling_records_are_counted_together),
+        TEST(test_metrics_a_ceiling_has_room_again_when_series_end),
+        TEST(test_metrics_values_that_are_too_long_go_to_the_overflow),
+        TEST(test_metrics_has_a_ceiling_of_families),
+        TEST(test_metrics_series_come_and_go_in_a_full_table),
+        TEST(test_metrics_ticks_are_bounded),
+        TEST(test_metrics_ways_end_with_their_series),
+        TEST(test_metrics_ways_are_not_kept_where_they_would_lead_astray),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }
