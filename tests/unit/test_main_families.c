@@ -94,7 +94,7 @@ static void test_main_families_start_where_it_is_known_which(void **state)
     assert_true(core_series(&core, "w_plain", "").number == 0);
     assert_int_equal(core_series(&core, "w_h", "").buckets->count, 0);
     assert_false(core_has_series(&core, "w_i", ""));
-    assert_int_equal(core.metrics->series_count, 8);
+    assert_int_equal(core.metrics->index.count, 8);
 }
 
 /* Also where the name ends as the samples of another type do. */
