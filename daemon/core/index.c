@@ -79,10 +79,10 @@ static void put(struct index_leaf *leaf, struct series_id *id, uint64_t hash)
 
 static int double_directory(struct series_index *index)
 {
-    if (index->depth == INDEX_DEPTH_MAX) {
+    size_t places = (size_t)1 << index->depth;
+    if (places > INDEX_PLACES_SPARE + (size_t)index->count) {
         return ERR_LIMIT;
     }
-    size_t places = (size_t)1 << index->depth;
     struct index_leaf **doubled =
         mem_realloc((void *)index->directory, 2 * places * sizeof *doubled);
     if (doubled == NULL) {

@@ -21,8 +21,10 @@
 
 enum {
     INDEX_CELLS = 128,
-    INDEX_FULL = 96,      /* cells in use at most: a probe stays short */
-    INDEX_DEPTH_MAX = 26, /* of the directory: 64 million leaves */
+    INDEX_FULL = 96, /* cells in use at most: a probe stays short */
+    /* A directory with more places than series and these serves hashes that are hardly different, which
+     * do not come by chance. */
+    INDEX_PLACES_SPARE = 64,
 };
 
 struct series_index {
