@@ -35,6 +35,8 @@ DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c))
 DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
 CLIENT_OBJ := $(BUILD)/client/dwell.o
 
+PROTO_OBJ  := $(patsubst proto/%.proto,$(BUILD)/gen/%.pb-c.o,$(wildcard proto/*.proto))
+
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 UNIT_BIN  := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
@@ -133,11 +135,11 @@ lint: ## layers, layout, generated texts, a second compiler
 	$(Q)sh config/packaging/deps.sh build lint
 	$(Q)BUILD=$(BUILD) $(PYTHON) tests/lint/run
 
-$(BUILD)/tests/unit/%.o: tests/unit/%.c | $(BUILD)/gen/dwell.pb-c.h
+$(BUILD)/tests/unit/%.o: tests/unit/%.c | $(PROTO_OBJ:.o=.h)
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(TEST_CFLAGS) $(CFLAGS) -DTEST_DATA='"tests/data"' -Idaemon -Iclient -Itests/unit -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
 
 # A test that includes its module's .c, to reach statics, is linked without that module's object.
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_OBJ) $(UNIT_HELPERS) $(CLIENT_OBJ) $(BUILD)/gen/dwell.pb-c.o
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_OBJ) $(UNIT_HELPERS) $(CLIENT_OBJ) $(PROTO_OBJ)
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ \
 	    $(filter-out $(shell sed -n 's|^#include "\([a-z_/]*\)\.c"|$(BUILD)/daemon/\1.o|p' tests/unit/test_$*.c),$^) $(PKG_LIBS) $(TEST_LIBS) -pthread
 

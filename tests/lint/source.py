@@ -18,6 +18,7 @@ HOMES = {
     "gsl/gsl_histogram.h": ("tests/unit/",),
     "protobuf-c/protobuf-c.h": ("tests/",),
     "dwell.pb-c.h": ("tests/",),
+    "prometheus.pb-c.h": ("tests/unit/",),
 }
 
 # What may be used below rank 3: the language's own headers that ask the system for nothing.
