@@ -1,7 +1,6 @@
 #include "render/exemplar.h"
 
 #include "base/clock.h"
-#include "core/record.h"
 
 static void append_hex(struct buf *out, const char *name, const uint8_t *bytes, size_t count)
 {
@@ -22,19 +21,19 @@ void exemplar_append_time(uint64_t wall_ns, struct buf *out)
     buf_printf(out, ".%03u", (unsigned)(wall_ns / NS_PER_MS % 1000));
 }
 
-void exemplar_append(const struct exemplar_text *exemplar, struct buf *out)
+void exemplar_append(const struct exemplar_mark *mark, struct buf *out)
 {
     if (out->err != 0) {
         return;
     }
     out->len--; /* the line end */
-    append_hex(out, " # {trace_id=\"", exemplar->trace_id, RECORD_TRACE_ID_BYTES);
-    if (exemplar->span_id != NULL) {
-        append_hex(out, ",span_id=\"", exemplar->span_id, RECORD_SPAN_ID_BYTES);
+    append_hex(out, " # {trace_id=\"", mark->trace_id, RECORD_TRACE_ID_BYTES);
+    if (mark->has_span_id) {
+        append_hex(out, ",span_id=\"", mark->span_id, RECORD_SPAN_ID_BYTES);
     }
     buf_puts(out, "} ");
-    buf_double(out, exemplar->value);
+    buf_double(out, mark->value);
     buf_char(out, ' ');
-    exemplar_append_time(exemplar->wall_ns, out);
+    exemplar_append_time(mark->wall_ns, out);
     buf_char(out, '\n');
 }

@@ -1,8 +1,8 @@
 /*
- * A snapshot as Prometheus text 0.0.4 or OpenMetrics 1.0.0 text.
- * It remembers the lines of each model, so that an answer in which few models changed is mostly
- * copying. It does not negotiate, compress or read clocks and files: figures that only the reader's
- * side knows are handed in. One thread owns an exposition; the snapshot may be any thread's.
+ * A snapshot as an answer to /metrics, in one of the formats.
+ * It remembers what it rendered, so that an answer in which little changed is mostly copying. It does
+ * not negotiate, compress or read clocks and files: figures that only the reader's side knows are
+ * handed in. One thread owns an exposition; the snapshot may be any thread's.
  */
 #ifndef DWELL_RENDER_EXPOSITION_H
 #define DWELL_RENDER_EXPOSITION_H

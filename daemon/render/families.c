@@ -1,14 +1,15 @@
 /*
- * A page of series and its lines
+ * A page of series and its samples as they are rendered ("lines": in two of three formats they are)
  *
  *     core     stamp | shown 0110… | who | value
  *     here     stamp | text: lines of 1 | lines of 2 | …        of what is shown
  *                      shown[slot].end --^           serial, and number or stamp: what they say
  *
- *   1. a page whose stamp is the one that was rendered is copied
+ *   1. a page whose stamp is the one that was rendered stays
  *   2. in any other the lines of series that say the same are copied, those of scalars that only have
  *      another number get it behind their old labels, the rest is rendered
  *   3. the new text takes the place of the old one
+ *   4. all pages of a family are copied, behind its head, which may have to say how long they are
  *
  * What can fail: memory. A page is as it was, or wholly new.
  */
@@ -17,14 +18,13 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "render/family_text.h"
 
 enum {
     PAGE_TEXT_MAX = 1 << 28,
     LABELS_MAX = 1 << 17, /* METRIC_KEY_MAX with every byte escaped, and the hash */
     HEAD_MAX = 1 << 14,
     FIRST_BLOCKS = 32,
-    COPY_STEP = 1024, /* see append_steps in exposition.c */
+    COPY_STEP = 1024, /* see append_steps in page.c */
 };
 
 /* What the lines of a series in the text say. */
@@ -48,14 +48,15 @@ struct lines {
 
 struct family_block {
     struct buf head; /* HELP, TYPE, UNIT */
-    struct family_style style;
-    struct family_bound *bounds; /* owned; of a histogram */
-    struct lines **pages;        /* owned, each of them too */
+    const struct family_shape *shape;
+    struct form_bound *bounds; /* owned; of a histogram */
+    struct lines **pages;      /* owned, each of them too */
     uint32_t page_count;
 };
 
 struct families {
     struct families_options options;
+    bool created;                /* shown */
     struct family_block *blocks; /* owned */
     uint32_t count;
     uint32_t room;
@@ -68,6 +69,9 @@ struct families *families_new(const struct families_options *options)
     struct families *families = mem_zalloc(1, sizeof *families);
     if (families != NULL) {
         families->options = *options;
+        families->created =
+            options->form->created == FORM_CREATED_FIELD ||
+            (options->form->created == FORM_CREATED_SERIES && options->created_series);
         buf_init(&families->text, PAGE_TEXT_MAX);
         buf_init(&families->labels, LABELS_MAX);
     }
@@ -118,26 +122,21 @@ static int reserve_blocks(struct families *families)
 
 static int add_block(struct families *families, const struct family_shape *shape)
 {
-    const struct families_options *options = &families->options;
-    struct family_block block = {
-        .style = {.shape = shape,
-                  .hash_label = options->hash_label,
-                  .open_metrics = options->format == EXPOSITION_OPENMETRICS,
-                  .created = options->created && options->format == EXPOSITION_OPENMETRICS}};
+    const struct form *form = families->options.form;
+    bool has_bounds = shape->type == FAMILY_HISTOGRAM;
+    struct family_block block = {.shape = shape};
     int err = reserve_blocks(families);
     buf_init(&block.head, HEAD_MAX);
-    family_render_shape(options->format, shape, &block.head);
-    if (shape->type == FAMILY_HISTOGRAM) {
+    form->head(form, shape, &block.head);
+    if (has_bounds) {
         block.bounds = mem_zalloc(shape->bound_count + 1, sizeof *block.bounds);
-        block.style.bounds = block.bounds;
     }
-    if (err != 0 || block.head.err != 0 ||
-        (shape->type == FAMILY_HISTOGRAM && block.bounds == NULL)) {
+    if (err != 0 || block.head.err != 0 || (has_bounds && block.bounds == NULL)) {
         fini_block(&block);
         return ERR_NOMEM;
     }
-    if (block.bounds != NULL) {
-        family_text_bounds(shape, block.bounds);
+    if (has_bounds) {
+        form_bounds(shape->bounds, shape->bound_count, 1, block.bounds);
     }
     families->blocks[families->count++] = block;
     return 0;
@@ -174,28 +173,103 @@ static struct str old_lines(const struct lines *lines, uint32_t slot)
 }
 
 /* Whether the lines can be told from the old ones: what stands behind a number may have changed with
- * it, but for the plain end of the line. */
-static bool is_plain(const struct family_style *style, const struct series_page *page)
+ * it, but for what ends it. */
+static bool is_plain(const struct families *families, const struct series_page *page)
 {
-    return !style->created && !(style->open_metrics && page->exemplars != NULL);
+    const struct form *form = families->options.form;
+    return !(families->created && form->created == FORM_CREATED_SERIES) &&
+           !(form->exemplars && page->exemplars != NULL);
 }
 
 static void append_renumbered(struct families *families, struct str old, const struct shown *shown)
 {
     struct buf *out = &families->text;
-    char *at = buf_reserve(out, shown->value + NUM_DOUBLE_MAX + 1);
+    char *at = buf_reserve(out, shown->value + FORM_NUMBER_MAX);
     if (at != NULL) {
         memcpy(at, old.ptr, shown->value);
-        out->len += shown->value + family_text_number(shown->said.number, at + shown->value);
+        out->len +=
+            shown->value + families->options.form->number(shown->said.number, at + shown->value);
+    }
+}
+
+/* The labels of a series, with the hash's where all have it. */
+static struct str render_labels(struct families *families, const struct series_id *id)
+{
+    const struct form *form = families->options.form;
+    struct buf *out = &families->labels;
+    struct str name;
+    struct str value;
+    bool has_hash = families->options.hash.len == 0;
+    buf_clear(out);
+    for (const char *at = series_next_pair(id, NULL, &name, &value); at != NULL;
+         at = series_next_pair(id, at, &name, &value)) {
+        form->label(name.ptr, value, out);
+        has_hash = has_hash || str_is(name, "constitutional_hash"); /* an info may say it itself */
+    }
+    if (!has_hash) {
+        form->label("constitutional_hash", families->options.hash, out);
+    }
+    return (struct str){out->data, out->len};
+}
+
+/* Runs of the counters themselves. */
+static struct form_native native_of(const struct buckets *buckets)
+{
+    const struct bucket_run *positive = &buckets->positive;
+    const struct bucket_run *negative = &buckets->negative;
+    return (struct form_native){
+        .schema = buckets->schema,
+        .zero_threshold = BUCKETS_ZERO_THRESHOLD,
+        .zero = buckets->zero,
+        .positive = {positive->first, positive->len, buckets_positive(buckets)},
+        .negative = {negative->first, negative->len, buckets_negative(buckets)}};
+}
+
+static void render_histogram(struct families *families, const struct family_block *block,
+                             struct str labels, const struct buckets *buckets, uint64_t created)
+{
+    const struct form *form = families->options.form;
+    struct form_native native = native_of(buckets);
+    struct form_histogram histogram = {
+        .bounds = block->bounds,
+        .bound_count = block->shape->bound_count,
+        .counts = buckets->counts,
+        .marks = buckets->exemplars == NULL ? NULL : buckets->exemplars->marks,
+        .count = buckets->count,
+        .sum = buckets->sum,
+        .native = buckets->native ? &native : NULL,
+        .created_wall_ns = created};
+    form->histogram(form, block->shape, labels, &histogram, &families->text);
+}
+
+/* Renders the lines of one series. *ret_value says where the number of a scalar begins. */
+static void render_series(struct families *families, const struct family_block *block,
+                          const struct series_page *page, uint32_t slot, uint32_t *ret_value)
+{
+    const struct form *form = families->options.form;
+    enum family_type type = block->shape->type;
+    struct str labels = render_labels(families, page->who[slot]);
+    bool has_created = type == FAMILY_COUNTER || type == FAMILY_HISTOGRAM;
+    uint64_t created = families->created && has_created ? page->who[slot]->created_wall_ns : 0;
+    if (families->labels.err != 0) {
+        families->text.err = families->labels.err;
+    } else if (type == FAMILY_HISTOGRAM) {
+        render_histogram(families, block, labels, page->value[slot].buckets, created);
+    } else {
+        struct form_scalar scalar = {
+            .number = page->value[slot].number,
+            .mark = page->exemplars == NULL ? NULL : &page->exemplars->marks[slot],
+            .created_wall_ns = created};
+        *ret_value = form->scalar(form, block->shape, labels, &scalar, &families->text);
     }
 }
 
 /* Lines of one series that is shown, into families->text. */
-static void render_slot(struct families *families, const struct family_style *style,
+static void render_slot(struct families *families, const struct family_block *block,
                         const struct series_page *page, uint32_t slot, const struct lines *old,
                         struct shown *ret)
 {
-    bool scalar = style->shape->type != FAMILY_HISTOGRAM;
+    bool scalar = block->shape->type != FAMILY_HISTOGRAM;
     const struct shown *before = &old->shown[slot];
     union series_value value = page->value[slot];
     struct shown now = {.serial = page->who[slot]->serial, .value = before->value};
@@ -205,17 +279,13 @@ static void render_slot(struct families *families, const struct family_style *st
         now.said.stamp = value.buckets->stamp;
     }
     bool known = before->serial == now.serial;
-    bool plain = scalar && is_plain(style, page);
+    bool plain = scalar && is_plain(families, page);
     if (known && memcmp(&before->said, &now.said, sizeof now.said) == 0 && (plain || !scalar)) {
         buf_str(&families->text, old_lines(old, slot));
     } else if (known && plain) {
         append_renumbered(families, old_lines(old, slot), &now);
     } else {
-        struct family_subject subject = {
-            .id = page->who[slot],
-            .value = value,
-            .mark = page->exemplars == NULL ? NULL : &page->exemplars->marks[slot]};
-        family_text_render(style, &subject, &families->labels, &families->text, &now.value);
+        render_series(families, block, page, slot, &now.value);
     }
     *ret = now;
 }
@@ -241,7 +311,7 @@ static int take_text(struct lines *lines, const struct buf *text)
     return 0;
 }
 
-static int render_page(struct families *families, const struct family_style *style,
+static int render_page(struct families *families, const struct family_block *block,
                        const struct series_page *page, struct lines *lines)
 {
     struct shown shown[SERIES_PER_PAGE];
@@ -250,7 +320,7 @@ static int render_page(struct families *families, const struct family_style *sty
     for (uint32_t slot = 0; slot < SERIES_PER_PAGE; slot++) {
         shown[slot] = (struct shown){0};
         if ((page->shown >> slot & 1) != 0) {
-            render_slot(families, style, page, slot, lines, &shown[slot]);
+            render_slot(families, block, page, slot, lines, &shown[slot]);
         }
         shown[slot].end = (uint32_t)text->len;
     }
@@ -275,22 +345,38 @@ static void append_steps(struct str text, struct buf *out)
     }
 }
 
-static int render_block(struct families *families, struct family_block *block,
-                        const struct family_view *view, struct buf *out)
+/* Makes the text of all pages the present one, and adds up how long it is. */
+static int refresh_pages(struct families *families, struct family_block *block,
+                         const struct family_view *view, size_t *ret_len)
 {
+    size_t len = 0;
     int err = meet_pages(block, view->page_count);
-    buf_append(out, block->head.data, block->head.len);
     for (uint32_t i = 0; err == 0 && i < view->page_count; i++) {
-        struct lines *lines = block->pages[i];
         if (i + 1 < view->page_count) {
             __builtin_prefetch(view->pages[i + 1]);
         }
-        if (lines->stamp != view->pages[i]->stamp) {
-            err = render_page(families, &block->style, view->pages[i], lines);
+        if (block->pages[i]->stamp != view->pages[i]->stamp) {
+            err = render_page(families, block, view->pages[i], block->pages[i]);
         }
-        append_steps((struct str){lines->text, lines->len}, out);
+        len += block->pages[i]->len;
     }
+    *ret_len = len;
     return err;
+}
+
+static int render_block(struct families *families, struct family_block *block,
+                        const struct family_view *view, struct buf *out)
+{
+    size_t len;
+    int err = refresh_pages(families, block, view, &len);
+    if (err != 0) {
+        return err;
+    }
+    families->options.form->begin((struct str){block->head.data, block->head.len}, len, out);
+    for (uint32_t i = 0; i < view->page_count; i++) {
+        append_steps((struct str){block->pages[i]->text, block->pages[i]->len}, out);
+    }
+    return 0;
 }
 
 int families_render(struct families *families, const struct metrics_view *view, struct buf *out)

@@ -1,20 +1,21 @@
 /*
- * The families of clients on /metrics, in one of the text formats. It remembers the lines of each page
- * of series, so that an answer in which few series changed is mostly copying.
+ * The families of clients on /metrics, in one format. It remembers the samples of each page of
+ * series, so that an answer in which few series changed is mostly copying.
  * It does not know models or the daemon's own families. One thread owns it; the view may be any
  * thread's.
  */
 #ifndef DWELL_RENDER_FAMILIES_H
 #define DWELL_RENDER_FAMILIES_H
 
-#include "render/family.h"
+#include "render/form.h"
 
 struct families;
 
 struct families_options {
-    enum exposition_format format;
-    struct str hash_label; /* rendered label of every series, or empty; borrowed for its life */
-    bool created;          /* _created series, in OpenMetrics */
+    const struct form *form;
+    struct str
+        hash; /* label constitutional_hash of every series, or empty; borrowed for its life */
+    bool created_series; /* where the format tells by a series when another began */
 };
 
 /* NULL without memory. */

@@ -1,97 +1,174 @@
 #include "render/own.h"
 
-#include <math.h>
-
 #include "base/clock.h"
-#include "render/family.h"
-#include "render/label.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/name.h"
 
-#define DWELLD STR_LITERAL("dwelld_")
+enum {
+    LABELS_MAX = 1 << 20,
+    FAMILY_MAX = 1 << 20, /* bytes of one family: client libraries are few */
+};
 
-/* --- one line ---------------------------------------------------------------------------------- */
-
-struct pen {
-    const struct own *own;
+/* A family is put together in `samples` behind its head, then goes to the answer. */
+struct own {
+    const struct form *form;
+    struct str hash;
+    struct buf target;         /* labels of target_info, rendered once */
+    struct buf build;          /* of dwelld_build_info */
+    struct family_shape shape; /* of the family at hand, as all below */
+    struct buf head;
+    struct buf labels;
+    struct buf samples;
+    const struct snapshot *snapshot; /* of the answer at hand, as all below */
+    const struct exposition_process *process;
     struct buf *out;
 };
 
-static void head(const struct pen *pen, enum family_type type, const char *name, const char *help)
+static int render_target_labels(const struct own_options *options, struct buf *out)
 {
-    family_render_head(pen->own->format, type, DWELLD, name, help, pen->out);
-}
-
-/* dwelld_ name end {labels,hash}_   and the value is next. `labels` are rendered, or empty. */
-static void begin_line(const struct pen *pen, const char *name, const char *end, struct str labels)
-{
-    const char *hash = pen->own->hash_label;
-    struct buf *out = pen->out;
-    buf_str(out, DWELLD);
-    buf_puts(out, name);
-    buf_puts(out, end);
-    if (labels.len > 0 || hash[0] != '\0') {
-        buf_char(out, '{');
-        buf_str(out, labels);
-        buf_puts(out, labels.len > 0 && hash[0] != '\0' ? "," : "");
-        buf_puts(out, hash);
-        buf_char(out, '}');
+    for (uint32_t i = 0; i < options->resource_count; i++) {
+        const struct label *label = &options->resource[i];
+        char *name = mem_alloc(label->key.len + 2);
+        if (name == NULL) {
+            return ERR_NOMEM;
+        }
+        name[name_sanitise(label->key, name)] = '\0';
+        options->form->label(name, label->value, out);
+        mem_free(name);
     }
-    buf_char(out, ' ');
+    return out->err;
 }
 
-static void line_u64(const struct pen *pen, const char *name, const char *end, uint64_t value)
+struct own *own_new(const struct own_options *options)
 {
-    begin_line(pen, name, end, STR_LITERAL(""));
-    buf_u64(pen->out, value);
-    buf_char(pen->out, '\n');
+    struct own *own = mem_zalloc(1, sizeof *own);
+    if (own == NULL) {
+        return NULL;
+    }
+    *own = (struct own){.form = options->form, .hash = options->hash};
+    buf_init(&own->target, LABELS_MAX);
+    buf_init(&own->build, LABELS_MAX);
+    buf_init(&own->head, FAMILY_MAX);
+    buf_init(&own->labels, LABELS_MAX);
+    buf_init(&own->samples, FAMILY_MAX);
+    own->form->label("version", options->version, &own->build);
+    if (own->hash.len > 0) {
+        own->form->label("constitutional_hash", own->hash, &own->build);
+    }
+    if (render_target_labels(options, &own->target) != 0 || own->build.err != 0) {
+        own_free(own);
+        return NULL;
+    }
+    return own;
 }
 
-static void line_double(const struct pen *pen, const char *name, const char *end, double value)
+void own_free(struct own *own)
 {
-    begin_line(pen, name, end, STR_LITERAL(""));
-    buf_double(pen->out, value);
-    buf_char(pen->out, '\n');
+    if (own != NULL) {
+        buf_fini(&own->target);
+        buf_fini(&own->build);
+        buf_fini(&own->head);
+        buf_fini(&own->labels);
+        buf_fini(&own->samples);
+        mem_free(own);
+    }
+}
+
+/* --- a family ---------------------------------------------------------------------------------- */
+
+static void begin_family(struct own *own, enum family_type type, const char *name, const char *help)
+{
+    own->shape = form_shape(type, str_of(name), help);
+    buf_clear(&own->samples);
+    buf_clear(&own->head);
+    own->form->head(own->form, &own->shape, &own->head);
+}
+
+static void end_family(struct own *own)
+{
+    own->form->begin((struct str){own->head.data, own->head.len}, own->samples.len, own->out);
+    buf_append(own->out, own->samples.data, own->samples.len);
+    if (own->out->err == 0) {
+        own->out->err = own->head.err != 0 ? own->head.err : own->samples.err;
+    }
+}
+
+/* The labels of a series: so many pairs, and the hash. */
+static struct str render_labels(struct own *own, const struct label *labels, unsigned count)
+{
+    buf_clear(&own->labels);
+    for (unsigned i = 0; i < count; i++) {
+        own->form->label(labels[i].key.ptr, labels[i].value, &own->labels);
+    }
+    if (own->hash.len > 0) {
+        own->form->label("constitutional_hash", own->hash, &own->labels);
+    }
+    own->samples.err = own->samples.err == 0 ? own->labels.err : own->samples.err;
+    return (struct str){own->labels.data, own->labels.len};
+}
+
+static void add(struct own *own, const struct label *labels, unsigned count, double number)
+{
+    struct str rendered = render_labels(own, labels, count);
+    struct form_scalar scalar = {.number = number};
+    (void)own->form->scalar(own->form, &own->shape, rendered, &scalar, &own->samples);
+}
+
+/* A family of one series without labels. */
+static void render_single(struct own *own, enum family_type type, const char *name,
+                          const char *help, double number)
+{
+    begin_family(own, type, name, help);
+    add(own, NULL, 0, number);
+    end_family(own);
 }
 
 /* --- service ----------------------------------------------------------------------------------- */
 
-/* What Prometheus' users join everything with; OpenMetrics only, which has a rule for it. */
-static void render_target(const struct pen *pen)
+/* A family of one series that is always 1. */
+static void render_info(struct own *own, const char *name, const char *help,
+                        const struct buf *labels)
 {
-    struct buf *out = pen->out;
-    if (pen->own->format == EXPOSITION_OPENMETRICS) {
-        family_render_head(EXPOSITION_OPENMETRICS, FAMILY_INFO, STR_LITERAL(""), "target_info",
-                           "The service that dwelld runs beside.", out);
-        buf_puts(out, "target_info{");
-        buf_puts(out, pen->own->target_labels);
-        buf_puts(out, "} 1\n");
+    struct form_scalar scalar = {.number = 1};
+    begin_family(own, FAMILY_INFO, name, help);
+    (void)own->form->scalar(own->form, &own->shape, (struct str){labels->data, labels->len},
+                            &scalar, &own->samples);
+    end_family(own);
+}
+
+/* What Prometheus' users join everything with. OpenMetrics has a rule for it; protobuf has it because
+ * a Prometheus that is told to read native histograms must not lose it. */
+static void render_target(struct own *own)
+{
+    if (own->form->target) {
+        render_info(own, "target_info", "The service that dwelld runs beside.", &own->target);
     }
 }
 
 /* --- records and the ledger -------------------------------------------------------------------- */
 
-static void record_line(const struct pen *pen, struct str labels, uint64_t value)
+static void add_records(struct own *own, struct str outcome, struct str reason, uint64_t count)
 {
-    begin_line(pen, "records_total", "", labels);
-    buf_u64(pen->out, value);
-    buf_char(pen->out, '\n');
+    struct label labels[] = {{STR_LITERAL("outcome"), outcome}, {STR_LITERAL("reason"), reason}};
+    add(own, labels, 2, (double)count);
 }
 
-static void render_records(const struct pen *pen)
+static void render_records(struct own *own)
 {
-    static const struct str rejected[ERR_ROW_COUNT] = {
-#define X(code, label, sentence)                                                                   \
-    {"outcome=\"rejected\",reason=\"" label "\"",                                                  \
-     sizeof "outcome=\"rejected\",reason=\"" label "\"" - 1},
+    static const char *const reasons[ERR_ROW_COUNT] = {
+#define X(code, label, sentence) label,
         ERR_TABLE(X)
 #undef X
     };
-    const struct snapshot *snapshot = pen->own->snapshot;
-    head(pen, FAMILY_COUNTER, "records_total",
-         "Records that arrived, by what became of them and why.");
-    record_line(pen, STR_LITERAL("outcome=\"accepted\",reason=\"\""), snapshot->accepted);
+    begin_family(own, FAMILY_COUNTER, "dwelld_records_total",
+                 "Records that arrived, by what became of them and why.");
+    add_records(own, STR_LITERAL("accepted"), STR_LITERAL(""), own->snapshot->accepted);
     for (unsigned row = 0; row < ERR_ROW_COUNT; row++) {
-        record_line(pen, rejected[row], snapshot->rejected[row]);
+        add_records(own, STR_LITERAL("rejected"), str_of(reasons[row]),
+                    own->snapshot->rejected[row]);
     }
+    end_family(own);
 }
 
 enum term { TERM_SENT, TERM_ACCEPTED, TERM_REJECTED, TERM_DROPPED, TERM_LOST, TERM_COUNT };
@@ -100,11 +177,12 @@ static const struct term_row {
     const char *name;
     const char *help;
 } term_rows[] = {
-    {"client_sent_total", "Records that clients say they sent, of clients that number them."},
-    {"client_accepted_total", "Records of numbering clients that were accepted."},
-    {"client_rejected_total", "Records of numbering clients that were rejected."},
-    {"client_dropped_total", "Records that clients say they dropped themselves."},
-    {"client_lost_total", "Records that are missing in the numbers of clients."},
+    {"dwelld_client_sent_total",
+     "Records that clients say they sent, of clients that number them."},
+    {"dwelld_client_accepted_total", "Records of numbering clients that were accepted."},
+    {"dwelld_client_rejected_total", "Records of numbering clients that were rejected."},
+    {"dwelld_client_dropped_total", "Records that clients say they dropped themselves."},
+    {"dwelld_client_lost_total", "Records that are missing in the numbers of clients."},
 };
 
 _Static_assert(sizeof term_rows / sizeof term_rows[0] == TERM_COUNT, "one each");
@@ -131,24 +209,16 @@ static uint64_t term_value(const struct ledger_terms *terms, enum term term)
     return rejected;
 }
 
-static void render_ledger(const struct pen *pen)
+static void render_ledger(struct own *own)
 {
-    const struct ledger_view *ledger = &pen->own->snapshot->ledger;
-    const char *hash = pen->own->hash_label;
-    struct buf *out = pen->out;
+    const struct ledger_view *ledger = &own->snapshot->ledger;
     for (unsigned term = 0; term < TERM_COUNT; term++) {
-        head(pen, FAMILY_COUNTER, term_rows[term].name, term_rows[term].help);
+        begin_family(own, FAMILY_COUNTER, term_rows[term].name, term_rows[term].help);
         for (uint32_t i = 0; i < ledger->library_count; i++) {
-            buf_str(out, DWELLD);
-            buf_puts(out, term_rows[term].name);
-            buf_puts(out, "{client=\"");
-            label_render_value(str_of(ledger->libraries[i].name), out);
-            buf_puts(out, hash[0] != '\0' ? "\"," : "\"");
-            buf_puts(out, hash);
-            buf_puts(out, "} ");
-            buf_u64(out, term_value(&ledger->libraries[i].terms, (enum term)term));
-            buf_char(out, '\n');
+            struct label client = {STR_LITERAL("client"), str_of(ledger->libraries[i].name)};
+            add(own, &client, 1, (double)term_value(&ledger->libraries[i].terms, (enum term)term));
         }
+        end_family(own);
     }
 }
 
@@ -159,7 +229,7 @@ static const struct counter_row {
     const char *name;
     const char *help;
 } counter_rows[] = {
-#define X(code, name, kind, help) {FAMILY_##kind, name, help},
+#define X(code, name, kind, help) {FAMILY_##kind, "dwelld_" name, help},
     COUNTER_TABLE(X)
 #undef X
 };
@@ -174,12 +244,12 @@ static uint64_t counter_value(const struct own *own, enum counter counter)
                                             : own->snapshot->counters.value[counter];
 }
 
-static void render_counters(const struct pen *pen)
+static void render_counters(struct own *own)
 {
     for (unsigned i = 0; i < COUNTER_COUNT; i++) {
         const struct counter_row *row = &counter_rows[i];
-        head(pen, row->type, row->name, row->help);
-        line_u64(pen, row->name, "", counter_value(pen->own, (enum counter)i));
+        render_single(own, row->type, row->name, row->help,
+                      (double)counter_value(own, (enum counter)i));
     }
 }
 
@@ -188,71 +258,66 @@ static double seconds(uint64_t ns)
     return (double)ns / (double)NS_PER_SECOND;
 }
 
-static void timing_bucket(const struct pen *pen, const char *name, double bound, uint64_t count)
-{
-    char text[FAMILY_BOUND_MAX];
-    begin_line(pen, name, "_bucket", (struct str){text, family_write_bound(bound, text)});
-    buf_u64(pen->out, count);
-    buf_char(pen->out, '\n');
-}
-
-static void render_timing(const struct pen *pen, const char *name, const char *help,
+static void render_timing(struct own *own, const char *name, const char *help,
                           const struct timing *timing)
 {
-    uint64_t seen = 0;
-    head(pen, FAMILY_HISTOGRAM, name, help);
+    double bounds[TIMING_BOUNDS];
+    struct form_bound rendered[TIMING_BOUNDS + 1];
     for (unsigned i = 0; i < TIMING_BOUNDS; i++) {
-        seen += timing->bucket[i];
-        timing_bucket(pen, name, seconds(timing_bounds_ns[i]), seen);
+        bounds[i] = seconds(timing_bounds_ns[i]);
     }
-    timing_bucket(pen, name, (double)INFINITY, timing->count);
-    line_double(pen, name, "_sum", seconds(timing->sum_ns));
-    line_u64(pen, name, "_count", timing->count);
+    form_bounds(bounds, TIMING_BOUNDS, 1, rendered);
+    struct form_histogram histogram = {.bounds = rendered,
+                                       .bound_count = TIMING_BOUNDS,
+                                       .counts = timing->bucket,
+                                       .count = timing->count,
+                                       .sum = seconds(timing->sum_ns)};
+    begin_family(own, FAMILY_HISTOGRAM, name, help);
+    own->form->histogram(own->form, &own->shape, render_labels(own, NULL, 0), &histogram,
+                         &own->samples);
+    end_family(own);
 }
 
-static void render_largest(const struct pen *pen, const char *name, const char *help,
-                           const struct timing *timing)
+static void render_timings(struct own *own)
 {
-    head(pen, FAMILY_GAUGE, name, help);
-    line_double(pen, name, "", seconds(timing->max_ns));
-}
-
-static void render_timings(const struct pen *pen)
-{
-    const struct counters *counters = &pen->own->snapshot->counters;
-    render_timing(pen, "loop_lag_seconds",
+    const struct counters *counters = &own->snapshot->counters;
+    render_timing(own, "dwelld_loop_lag_seconds",
                   "How long one turn of the loop kept everything else waiting.",
                   &counters->loop_lag);
-    render_largest(pen, "loop_lag_max_seconds", "The longest turn of the loop since the start.",
-                   &counters->loop_lag);
-    render_timing(pen, "snapshot_seconds", "Time to freeze a snapshot, on the loop.",
+    render_single(own, FAMILY_GAUGE, "dwelld_loop_lag_max_seconds",
+                  "The longest turn of the loop since the start.",
+                  seconds(counters->loop_lag.max_ns));
+    render_timing(own, "dwelld_snapshot_seconds", "Time to freeze a snapshot, on the loop.",
                   &counters->snapshot);
-    render_largest(pen, "snapshot_max_seconds", "The longest freeze since the start.",
-                   &counters->snapshot);
+    render_single(own, FAMILY_GAUGE, "dwelld_snapshot_max_seconds",
+                  "The longest freeze since the start.", seconds(counters->snapshot.max_ns));
 }
 
 /* --- the process ------------------------------------------------------------------------------- */
 
-static void render_process(const struct pen *pen)
+static void render_process(struct own *own)
 {
-    static const char memory[] = "resident_memory_bytes";
-    uint64_t resident = pen->own->process->resident_bytes;
-    head(pen, FAMILY_GAUGE, memory, "Resident memory of the daemon.");
+    uint64_t resident = own->process->resident_bytes;
+    begin_family(own, FAMILY_GAUGE, "dwelld_resident_memory_bytes",
+                 "Resident memory of the daemon.");
     if (resident > 0) {
-        line_u64(pen, memory, "", resident);
+        add(own, NULL, 0, (double)resident);
     }
-    head(pen, FAMILY_INFO, "build_info", "The daemon's version.");
-    begin_line(pen, "build_info", "", str_of(pen->own->build_labels));
-    buf_puts(pen->out, "1\n");
+    end_family(own);
+    render_info(own, "dwelld_build_info", "The daemon's version.", &own->build);
 }
 
-void own_render(const struct own *own, struct buf *out)
+int own_render(struct own *own, const struct snapshot *snapshot,
+               const struct exposition_process *process, struct buf *out)
 {
-    const struct pen pen = {.own = own, .out = out};
-    render_target(&pen);
-    render_records(&pen);
-    render_ledger(&pen);
-    render_counters(&pen);
-    render_timings(&pen);
-    render_process(&pen);
+    own->snapshot = snapshot;
+    own->process = process;
+    own->out = out;
+    render_target(own);
+    render_records(own);
+    render_ledger(own);
+    render_counters(own);
+    render_timings(own);
+    render_process(own);
+    return out->err;
 }

@@ -1,13 +1,13 @@
 /*
- * The lines of one model on /metrics, family by family; the two text formats differ in exemplars
- * alone. It does not know other models, and keeps nothing from call to call.
+ * The samples of one model on /metrics, family by family, in any format. It does not know other
+ * models, and keeps nothing from call to call.
  * Any thread, one `struct series_style` and one scratch for each.
  */
 #ifndef DWELL_RENDER_SERIES_H
 #define DWELL_RENDER_SERIES_H
 
 #include "core/profile.h"
-#include "render/family.h"
+#include "render/form.h"
 
 /* code, type, name without the namespace, help; in the order of the answer */
 #define SERIES_TABLE(X)                                                                            \
@@ -41,35 +41,27 @@ enum series {
         SERIES_COUNT
 };
 
-extern const struct series_row {
-    enum family_type type;
-    const char *name;
-    const char *help;
-} series_rows[SERIES_COUNT];
-
-/* ,le="0.005"} and a blank: what follows the labels of a bucket. */
-struct series_bound {
-    size_t len;
-    char text[FAMILY_BOUND_MAX + 3];
-};
-
+/* What the samples of all models have in common. */
 struct series_style {
-    struct str prefix; /* borrowed: the namespace and an underscore, or nothing */
-    struct series_bound bounds_ms[BOUNDS_MAX + 1];
-    struct series_bound bounds_batch[BOUNDS_MAX + 1];
+    struct family_shape shapes[SERIES_COUNT];
+    struct buf names; /* of the shapes, with the namespace */
+    struct form_bound bounds_ms[BOUNDS_MAX + 1];
+    struct form_bound bounds_batch[BOUNDS_MAX + 1];
 };
 
-void series_style_init(struct series_style *style, struct str prefix);
+/* Returns 0 or ERR_NOMEM; series_style_fini may follow either. An empty namespace adds nothing. */
+int series_style_init(struct series_style *style, struct str name_space);
+void series_style_fini(struct series_style *style);
 
 struct series_subject {
+    const struct form *form;
     const struct snapshot *snapshot;
     const struct model *model;
-    struct str labels; /* rendered, without braces, not empty */
-    bool exemplars;    /* show them: OpenMetrics */
+    struct str labels; /* rendered in the form */
 };
 
-/* Appends all lines. `ret_ends` says where in `out` the lines of each family end; a family without
- * lines ends where the one before it does. */
+/* Appends all samples. `ret_ends` says where in `out` those of each family end; a family without
+ * samples ends where the one before it does. */
 void series_render(const struct series_style *style, const struct series_subject *subject,
                    struct profile_scratch *scratch, struct buf *out, size_t ret_ends[SERIES_COUNT]);
 

@@ -8,7 +8,7 @@
 #include "base/num.h"
 #include "mem_fault.h"
 #include "render/exposition.h"
-#include "render/family.h"
+#include "render/form.h"
 
 enum { TEXT_BYTES_MAX = 64 << 20, LINES_MAX = 20000 };
 
@@ -651,8 +651,8 @@ static void test_exposition_exemplars_lie_in_their_buckets(void **state)
 
 static void must_spell(double bound, const char *wanted)
 {
-    char text[FAMILY_BOUND_MAX];
-    assert_int_equal(family_write_bound(bound, text), strlen(wanted));
+    char text[FORM_BOUND_MAX];
+    assert_int_equal(form_write_bound(bound, text), strlen(wanted));
     assert_memory_equal(text, wanted, strlen(wanted));
 }
 
