@@ -86,22 +86,35 @@ static double within(double figure, double low, double high)
     return figure < low ? low : figure > high ? high : figure;
 }
 
+/* Adds up the histograms. Returns how many values counted as zero. */
+static uint64_t add_up(const struct parts *parts, struct profile_scratch *scratch, int *ret_first,
+                       int *ret_end)
+{
+    uint64_t zero = 0;
+    part_range(parts, ret_first, ret_end);
+    for (uint32_t i = 0; i < parts->count; i++) {
+        hist_sum_into(&parts->tally[i]->latency, scratch->counts);
+        zero += parts->tally[i]->latency.zero;
+    }
+    return zero;
+}
+
+void profile_clear(struct profile_scratch *scratch, int first, int end)
+{
+    memset(scratch->counts + first, 0, (size_t)(end - first) * sizeof scratch->counts[0]);
+}
+
 static void quantiles_of(const struct parts *parts, struct profile_scratch *scratch, double min_ms,
                          double max_ms, uint64_t total, double ret_ms[QUANTILE_COUNT])
 {
     int first;
     int end;
-    uint64_t zero = 0;
-    part_range(parts, &first, &end);
-    for (uint32_t i = 0; i < parts->count; i++) {
-        hist_sum_into(&parts->tally[i]->latency, scratch->counts);
-        zero += parts->tally[i]->latency.zero;
-    }
+    uint64_t zero = add_up(parts, scratch, &first, &end);
     profile_quantiles(scratch->counts, first, end, zero, total, ret_ms);
     for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
         ret_ms[q] = within(ret_ms[q] * 1e3, min_ms, max_ms);
     }
-    memset(scratch->counts + first, 0, (size_t)(end - first) * sizeof scratch->counts[0]);
+    profile_clear(scratch, first, end);
 }
 
 static double mean_or_nan(const struct gauge_sum *gauge, double steps_per_unit)
@@ -180,10 +193,23 @@ bool profile_window_quantiles(const struct snapshot *snapshot, const struct mode
     return true;
 }
 
-void profile_totals(const struct model *model, struct sums *ret_sums, struct tally_extra *ret_extra)
+static struct parts total_parts(const struct model *model)
 {
     struct parts parts = all_parts(model);
     add_part(&parts, model->past);
+    return parts;
+}
+
+uint64_t profile_total_latencies(const struct model *model, struct profile_scratch *scratch,
+                                 int *ret_first, int *ret_end)
+{
+    struct parts parts = total_parts(model);
+    return add_up(&parts, scratch, ret_first, ret_end);
+}
+
+void profile_totals(const struct model *model, struct sums *ret_sums, struct tally_extra *ret_extra)
+{
+    struct parts parts = total_parts(model);
     *ret_sums = (struct sums){0};
     *ret_extra = (struct tally_extra){0};
     for (uint32_t i = 0; i < parts.count; i++) {

@@ -51,6 +51,13 @@ bool profile_window_quantiles(const struct snapshot *snapshot, const struct mode
 void profile_totals(const struct model *model, struct sums *ret_sums,
                     struct tally_extra *ret_extra);
 
+/* Latencies since the start, resets aside, added up by position in scratch->counts, from *ret_first to
+ * before *ret_end, both multiples of HIST_CHUNK_BUCKETS; profile_clear must follow. Returns how many
+ * counted as zero. */
+uint64_t profile_total_latencies(const struct model *model, struct profile_scratch *scratch,
+                                 int *ret_first, int *ret_end);
+void profile_clear(struct profile_scratch *scratch, int first, int end);
+
 /* Quantile q of n is the ceil(q n)-th smallest; the figure of a bucket is the one whose relative
  * distance to both its ends is the same, at most 0.28 %. `counts` are by position. */
 void profile_quantiles(const uint64_t counts[HIST_BUCKETS], int first, int end, uint64_t zero,

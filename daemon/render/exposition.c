@@ -18,6 +18,8 @@ const char *const exposition_content_types[] = {
     [EXPOSITION_TEXT] = "text/plain; version=0.0.4; charset=utf-8",
     [EXPOSITION_OPENMETRICS] =
         "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+    [EXPOSITION_PROTOBUF] = ("application/vnd.google.protobuf; "
+                             "proto=io.prometheus.client.MetricFamily; encoding=delimited"),
 };
 
 _Static_assert(sizeof exposition_content_types / sizeof exposition_content_types[0] ==

@@ -13,6 +13,7 @@
 enum exposition_format {
     EXPOSITION_TEXT,        /* text/plain; version=0.0.4 */
     EXPOSITION_OPENMETRICS, /* application/openmetrics-text; version=1.0.0 */
+    EXPOSITION_PROTOBUF,    /* application/vnd.google.protobuf; proto=…MetricFamily; … */
     EXPOSITION_FORMAT_COUNT
 };
 
@@ -26,7 +27,7 @@ struct exposition_options {
     uint32_t resource_count;
     struct str constitutional_hash;
     bool hash_label;           /* metrics.constitutional_hash_label: on every series */
-    bool created_series;       /* metrics.created_series: in OpenMetrics */
+    bool created_series;       /* metrics.created_series: in OpenMetrics; protobuf has a field */
     struct str dwelld_version; /* the daemon's own */
     struct str label_keys[REGISTRY_LABEL_KEYS_MAX]; /* the registry's, in the same order */
     uint32_t label_key_count;

@@ -4,11 +4,13 @@
 #include <math.h>
 
 #include "base/num.h"
+#include "render/form_message.h"
 #include "render/form_text.h"
 
 const struct form *const forms[] = {
     [EXPOSITION_TEXT] = &form_text,
     [EXPOSITION_OPENMETRICS] = &form_openmetrics,
+    [EXPOSITION_PROTOBUF] = &form_message,
 };
 
 _Static_assert(sizeof forms / sizeof forms[0] == EXPOSITION_FORMAT_COUNT, "one each");

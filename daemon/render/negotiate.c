@@ -3,7 +3,8 @@
  *     ^~~ range ~~~~~~~~~~~~~~~~~~ ^~ parameter ^~ q
  *
  * A format's q is that of the range that names it most closely; the highest q wins, then the closer
- * range, then the one that was written first. Ranges that cannot be read are passed over.
+ * range, then the one that was written first. Ranges that cannot be read are passed over. Protobuf goes
+ * to those alone who name it: an asterisk is written by those who can read text, or look at it.
  */
 #include "render/negotiate.h"
 
@@ -13,17 +14,27 @@ enum closeness {
     NO_MATCH,
     ANYTHING,    /* any type at all */
     ANY_SUBTYPE, /* text, whatever kind */
-    TYPE,        /* the type, no version said */
-    TYPE_AND_VERSION
+    TYPE,        /* the type, no parameter of the offer's */
+    TYPE_AND_PARAMETERS
 };
+
+/* Parameters that say which of a type's forms is meant. Others, such as charset, are passed over. */
+enum parameter { PARAMETER_VERSION, PARAMETER_PROTO, PARAMETER_ENCODING, PARAMETER_COUNT };
+
+static const char *const parameter_names[] = {"version", "proto", "encoding"};
+
+_Static_assert(sizeof parameter_names / sizeof parameter_names[0] == PARAMETER_COUNT, "one each");
 
 static const struct offer {
     const char *type;
-    const char *any_subtype;
-    const char *version;
+    const char *any_subtype;                 /* NULL: goes only to those who name the type */
+    const char *parameters[PARAMETER_COUNT]; /* NULL: any */
 } offers[] = {
-    [EXPOSITION_TEXT] = {"text/plain", "text/*", "0.0.4"},
-    [EXPOSITION_OPENMETRICS] = {"application/openmetrics-text", "application/*", "1.0.0"},
+    [EXPOSITION_TEXT] = {"text/plain", "text/*", {"0.0.4"}},
+    [EXPOSITION_OPENMETRICS] = {"application/openmetrics-text", "application/*", {"1.0.0"}},
+    [EXPOSITION_PROTOBUF] = {"application/vnd.google.protobuf",
+                             NULL,
+                             {NULL, "io.prometheus.client.MetricFamily", "delimited"}},
 };
 
 _Static_assert(sizeof offers / sizeof offers[0] == EXPOSITION_FORMAT_COUNT, "one each");
@@ -109,8 +120,8 @@ static int read_q(struct str text)
 
 struct range {
     struct str name;
-    struct str version; /* empty: not said */
-    int q;              /* thousandths; -1: cannot be read */
+    struct str parameters[PARAMETER_COUNT]; /* empty: not said */
+    int q;                                  /* thousandths; -1: cannot be read */
 };
 
 static struct range read_range(struct str text)
@@ -122,8 +133,11 @@ static struct range read_range(struct str text)
         value = unquote(trim(value));
         if (is_word(key, "q")) {
             range.q = read_q(value);
-        } else if (is_word(key, "version")) {
-            range.version = value;
+        }
+        for (unsigned i = 0; i < PARAMETER_COUNT; i++) {
+            if (is_word(key, parameter_names[i])) {
+                range.parameters[i] = value;
+            }
         }
     }
     return range;
@@ -131,16 +145,29 @@ static struct range read_range(struct str text)
 
 /* --- the choices ------------------------------------------------------------------------------- */
 
+static enum closeness match_parameters(const struct range *range, const struct offer *offer)
+{
+    enum closeness closeness = TYPE;
+    for (unsigned i = 0; i < PARAMETER_COUNT; i++) {
+        if (offer->parameters[i] != NULL && range->parameters[i].len > 0) {
+            if (!str_is(range->parameters[i], offer->parameters[i])) {
+                return NO_MATCH;
+            }
+            closeness = TYPE_AND_PARAMETERS;
+        }
+    }
+    return closeness;
+}
+
 static enum closeness match(const struct range *range, const struct offer *offer)
 {
     if (is_word(range->name, offer->type)) {
-        return range->version.len == 0                  ? TYPE
-               : str_is(range->version, offer->version) ? TYPE_AND_VERSION
-                                                        : NO_MATCH;
+        return match_parameters(range, offer);
     }
-    return is_word(range->name, offer->any_subtype) ? ANY_SUBTYPE
-           : is_word(range->name, "*/*")            ? ANYTHING
-                                                    : NO_MATCH;
+    return offer->any_subtype == NULL                 ? NO_MATCH
+           : is_word(range->name, offer->any_subtype) ? ANY_SUBTYPE
+           : is_word(range->name, "*/*")              ? ANYTHING
+                                                      : NO_MATCH;
 }
 
 /* The range that stands for an offer. */
@@ -172,7 +199,7 @@ static enum exposition_format choose_format(struct str accept)
     }
     enum exposition_format chosen = EXPOSITION_TEXT;
     for (unsigned format = 0; format < EXPOSITION_FORMAT_COUNT; format++) {
-        if (is_better(&best[format], &best[chosen])) {
+        if (best[format].q > 0 && is_better(&best[format], &best[chosen])) {
             chosen = (enum exposition_format)format;
         }
     }
@@ -212,7 +239,7 @@ struct negotiated negotiate(const char *accept, const char *accept_encoding)
 
 bool negotiate_accepts(const char *accept, const char *type, const char *any_subtype)
 {
-    struct offer offer = {.type = type, .any_subtype = any_subtype, .version = ""};
+    struct offer offer = {.type = type, .any_subtype = any_subtype, .parameters = {""}};
     struct str rest = header(accept);
     struct best best = {.closeness = NO_MATCH};
     if (rest.len == 0) {

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "render/native.h"
+
 enum { NAMES_MAX = 1 << 16 };
 
 #define SECONDS       (EXACT_STEPS_PER_MS * 1e3) /* steps */
@@ -51,6 +53,7 @@ void series_style_fini(struct series_style *style)
 struct pen {
     const struct series_style *style;
     const struct series_subject *subject;
+    struct profile_scratch *scratch;
     struct buf *out;
     struct sums totals; /* since the start */
     struct tally_extra extra;
@@ -101,20 +104,29 @@ static void copy_mark(const struct exemplar *exemplar, double above_seconds,
 
 static void latency(const struct pen *pen)
 {
+    const struct form *form = pen->subject->form;
     const struct sums *totals = &pen->totals;
     const struct exemplars *exemplars = pen->subject->model->exemplars;
     struct exemplar_mark marks[BOUNDS_MAX + 1];
-    bool marked = pen->subject->form->exemplars && exemplars != NULL;
+    bool marked = form->exemplars && exemplars != NULL;
     for (unsigned i = 0; marked && i <= bounds_ms.count; i++) {
         copy_mark(&exemplars->bucket[i], i == 0 ? -1 : bounds_ms.bound[i - 1] / 1e3, &marks[i]);
     }
-    histogram(pen, SERIES_LATENCY,
-              &(struct form_histogram){.bounds = pen->style->bounds_ms,
-                                       .bound_count = bounds_ms.count,
-                                       .counts = totals->latency_bucket,
-                                       .marks = marked ? marks : NULL,
-                                       .count = totals->count,
-                                       .sum = exact_sum(totals->latency_sum, SECONDS)});
+    struct native native;
+    struct form_histogram shown = {.bounds = pen->style->bounds_ms,
+                                   .bound_count = bounds_ms.count,
+                                   .counts = totals->latency_bucket,
+                                   .marks = marked ? marks : NULL,
+                                   .count = totals->count,
+                                   .sum = exact_sum(totals->latency_sum, SECONDS)};
+    if (form->native) {
+        native_begin(pen->subject->model, pen->scratch, &native);
+        shown.native = &native.form;
+    }
+    histogram(pen, SERIES_LATENCY, &shown);
+    if (form->native) {
+        native_end(&native, pen->scratch);
+    }
 }
 
 static void quantiles(const struct pen *pen)
@@ -246,7 +258,7 @@ static void fill_empty_verdict(const struct model *model, struct verdict *verdic
 void series_render(const struct series_style *style, const struct series_subject *subject,
                    struct profile_scratch *scratch, struct buf *out, size_t ret_ends[SERIES_COUNT])
 {
-    struct pen pen = {.style = style, .subject = subject, .out = out};
+    struct pen pen = {.style = style, .subject = subject, .scratch = scratch, .out = out};
     profile_totals(subject->model, &pen.totals, &pen.extra);
     uint64_t count =
         profile_compute(subject->snapshot, subject->model, PROFILE_WINDOW, scratch, &pen.profile);

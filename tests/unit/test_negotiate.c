@@ -19,6 +19,10 @@ static void must_choose(const char *accept, enum exposition_format format)
 
 #define must_be_text(accept)        must_choose(accept, EXPOSITION_TEXT)
 #define must_be_openmetrics(accept) must_choose(accept, EXPOSITION_OPENMETRICS)
+#define must_be_protobuf(accept)    must_choose(accept, EXPOSITION_PROTOBUF)
+
+#define PROTOBUF                                                                                   \
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 
 static void must_zip(const char *accept_encoding, bool gzip)
 {
@@ -35,6 +39,9 @@ static void test_negotiate_content_types_are_exact(void **state)
     assert_string_equal(
         exposition_content_types[EXPOSITION_OPENMETRICS],
         "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores");
+    assert_string_equal(exposition_content_types[EXPOSITION_PROTOBUF],
+                        "application/vnd.google.protobuf; "
+                        "proto=io.prometheus.client.MetricFamily; encoding=delimited");
 }
 
 static void test_negotiate_knows_real_scrapers(void **state)
@@ -45,15 +52,24 @@ static void test_negotiate_knows_real_scrapers(void **state)
                         "application/openmetrics-text;version=0.0.1;q=0.75,"
                         "text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
     /* the same with native histograms */
-    must_be_openmetrics("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
-                        "encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,"
-                        "application/openmetrics-text;version=0.0.1;q=0.75,"
-                        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
+    must_be_protobuf(PROTOBUF ",application/openmetrics-text;version=1.0.0;q=0.8,"
+                              "application/openmetrics-text;version=0.0.1;q=0.75,"
+                              "text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
     /* Prometheus 3 */
     must_be_openmetrics("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
                         "application/openmetrics-text;version=0.0.1;q=0.5,"
                         "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
                         "text/plain;version=0.0.4;q=0.3,*/*;q=0.2");
+    /* the same with native histograms */
+    must_be_protobuf(PROTOBUF
+                     ";q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+                     "application/openmetrics-text;version=0.0.1;q=0.4,"
+                     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+                     "text/plain;version=0.0.4;q=0.2,*/*;q=0.1");
+    /* Prometheus 2.49 to 2.55 with native histograms: no versions of escaping yet */
+    must_be_protobuf(PROTOBUF ";q=0.5,application/openmetrics-text;version=1.0.0;q=0.4,"
+                              "application/openmetrics-text;version=0.0.1;q=0.3,"
+                              "text/plain;version=0.0.4;q=0.2,*/*;q=0.1");
     /* Prometheus 3 told to scrape text */
     must_be_text("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,"
                  "text/plain;version=0.0.4;q=0.5,*/*;q=0.4");
@@ -65,6 +81,43 @@ static void test_negotiate_knows_real_scrapers(void **state)
     must_be_text("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8");
 }
 
+static void test_negotiate_gives_protobuf_to_those_who_name_it(void **state)
+{
+    (void)state;
+    must_be_protobuf(PROTOBUF);
+    must_be_protobuf("application/vnd.google.protobuf");
+    must_be_protobuf("application/vnd.google.protobuf; Encoding=\"delimited\"; escaping=x");
+    must_be_protobuf("text/plain;q=0.9," PROTOBUF ",application/openmetrics-text;q=0.9");
+    must_be_protobuf("*/*," PROTOBUF);
+    must_be_protobuf("application/openmetrics-text," PROTOBUF);
+    must_be_text("text/plain," PROTOBUF ";q=0.9");
+    must_be_openmetrics(PROTOBUF ";q=0.4,application/openmetrics-text;q=0.5");
+    must_be_text(PROTOBUF ";q=0,*/*;q=0.1");
+    must_be_text(PROTOBUF ";q=0");
+}
+
+static void test_negotiate_knows_one_message_in_one_encoding(void **state)
+{
+    (void)state;
+    must_be_text("application/vnd.google.protobuf;proto=io.prometheus.client.Metric");
+    must_be_text("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+                 "encoding=text");
+    must_be_text("application/vnd.google.protobuf;encoding=compact-text");
+    must_be_text("application/vnd.google.protobuf2");
+    must_be_text("application/protobuf");
+    must_be_openmetrics("application/vnd.google.protobuf;encoding=text,"
+                        "application/openmetrics-text;q=0.1");
+}
+
+static void test_negotiate_gives_no_protobuf_for_an_asterisk(void **state)
+{
+    (void)state;
+    must_be_text("*/*");
+    must_be_openmetrics("application/*");
+    must_be_text("text/plain;q=0.1,application/openmetrics-text;q=0.1,*/*");
+    must_be_text("text/plain;q=0.1,application/openmetrics-text;q=0.1,application/*;q=0.9");
+}
+
 static void test_negotiate_falls_back_to_text(void **state)
 {
     (void)state;
@@ -74,6 +127,7 @@ static void test_negotiate_falls_back_to_text(void **state)
     must_be_text("application/json");
     must_be_text("text/plain;q=0");
     must_be_text("*/*;q=0");
+    must_be_text("application/openmetrics-text;q=0");
     must_be_text("application/openmetrics-text;version=2.0.0");
     must_be_text("application/openmetrics-textual");
     must_be_text("openmetrics-text");
@@ -189,6 +243,9 @@ int main(void)
         cmocka_unit_test(test_negotiate_one_type_or_none),
         cmocka_unit_test(test_negotiate_content_types_are_exact),
         cmocka_unit_test(test_negotiate_knows_real_scrapers),
+        cmocka_unit_test(test_negotiate_gives_protobuf_to_those_who_name_it),
+        cmocka_unit_test(test_negotiate_knows_one_message_in_one_encoding),
+        cmocka_unit_test(test_negotiate_gives_no_protobuf_for_an_asterisk),
         cmocka_unit_test(test_negotiate_falls_back_to_text),
         cmocka_unit_test(test_negotiate_prefers_the_higher_q),
         cmocka_unit_test(test_negotiate_prefers_the_closer_range_then_the_first),
