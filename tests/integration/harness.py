@@ -26,6 +26,7 @@ BUILD = (ROOT / os.environ.get("DWELL_BUILD", "build")).resolve()
 DWELLD = BUILD / "dwelld"
 HASH = "cdd01ef066bc6cf2"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
 WAIT_S = 20  # for anything that should take milliseconds, on a machine that does something else
 

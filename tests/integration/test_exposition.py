@@ -10,7 +10,8 @@ import unittest
 
 import wire
 from exposition import Exposition
-from harness import HASH, OPENMETRICS, ROOT, DaemonCase
+from harness import HASH, OPENMETRICS, PROTOBUF, ROOT, DaemonCase
+from protobuf import ProtobufExposition
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
@@ -46,7 +47,7 @@ class ExpositionCase(DaemonCase):
         self.assertEqual((judged.returncode, judged.stdout + judged.stderr), (0, b""))
 
     def must_be_sound(self, daemon):
-        """Both formats are read strictly, agree, and promtool is silent. Returns the text one."""
+        """All formats are read strictly, agree, and promtool is silent. Returns the text one."""
         text = daemon.get("/metrics").text
         self.must_please_promtool(text)
         plain = Exposition(text)
@@ -54,25 +55,31 @@ class ExpositionCase(DaemonCase):
         open_metrics = daemon.metrics(OPENMETRICS)
         self.assertTrue(open_metrics.ended)
         self.must_agree(plain, open_metrics)
+        protobuf = ProtobufExposition(daemon.get("/metrics", Accept=PROTOBUF).body)
+        self.must_agree(plain, protobuf)
+        self.assertEqual(open_metrics.exemplars, protobuf.exemplars)
+        for family, kind in protobuf.types.items():
+            if family != "target_info":
+                self.assertEqual(plain.types[family], kind)
         for family, kind in plain.types.items():
             self.assertIn(family, plain.helps)
             if kind == "histogram":
                 self.must_be_histograms(plain, family)
         return plain
 
-    def must_agree(self, plain, open_metrics):
+    def must_agree(self, plain, other):
         """The same series with the same values, but for what counts the scrapes themselves."""
         moving = re.compile(r"dwelld_(scrapes|loop_lag|snapshot|resident)")
-        for metrics in (plain, open_metrics):
+        for metrics in (plain, other):
             for (name, _), value in metrics.values.items():
                 if name.endswith("_total"):
                     self.assertGreaterEqual(value, 0)
         for key, value in plain.values.items():
             if not moving.match(key[0]):
-                other = open_metrics.values[key]
-                self.assertTrue(value == other or (math.isnan(value) and math.isnan(other)), key)
+                same = other.values[key]
+                self.assertTrue(value == same or (math.isnan(value) and math.isnan(same)), key)
         # Text 0.0.4 has no rule for the target.
-        self.assertEqual(set(plain.values), {key for key in open_metrics.values if key[0] != "target_info"})
+        self.assertEqual(set(plain.values), {key for key in other.values if key[0] != "target_info"})
 
     def must_be_histograms(self, metrics, family):
         for labels, count in metrics.series(family + "_count"):
@@ -228,6 +235,54 @@ class TestExpositionExemplars(ExpositionCase):
         self.assertEqual(daemon.metrics(OPENMETRICS).exemplars, {})
 
 
+class TestExpositionNative(ExpositionCase):
+    LATENCY = "acgs2_model_inference_latency_seconds"
+
+    def native(self, daemon):
+        return ProtobufExposition(daemon.get("/metrics", Accept=PROTOBUF).body)
+
+    def test_exposition_native_buckets_of_a_model(self):
+        daemon = self.start()
+        daemon.send(*(sample(ms=ms) for ms in (0, 1000, 1000, 1000.1, 2000, 500)))
+        metrics = self.native(daemon)
+        self.assertEqual(metrics.buckets_of(self.LATENCY, model_name="m"), (7, {-128: 1, 0: 2, 1: 1, 128: 1}))
+        (histogram,) = (found for (name, _), found in metrics.native.items() if name == self.LATENCY)
+        self.assertEqual((histogram["zero_count"], histogram["zero_threshold"]), ([1], [2.0 ** -30]))
+
+    def test_exposition_native_buckets_outlive_resets(self):
+        daemon = self.start()
+        for turn in range(3):
+            daemon.send(sample(ms=1000))
+            daemon.reset()
+            self.assertEqual(self.native(daemon).buckets_of(self.LATENCY, model_name="m"), (7, {0: turn + 1}))
+
+    def test_exposition_native_buckets_of_clients(self):
+        daemon = self.start()
+        self.assertEqual(daemon.send(*({"type": "histogram", "name": "job.wait", "value": value, "unit": "s",
+                                        "attributes": {"queue": "a"}} for value in (1, 2, 2, 0, -4))), [])
+        metrics = self.native(daemon)
+        self.assertEqual(metrics.buckets_of("job_wait_seconds", queue="a"), (3, {0: 1, 8: 2}))
+        histogram = metrics.native[("job_wait_seconds", frozenset({("queue", "a")}))]
+        self.assertEqual((histogram["zero_count"], histogram["negative_delta"], histogram["negative_span"][0]["offset"]),
+                         ([1], [1], [16]))
+        self.assertEqual(len(histogram["created"]), 1)
+
+    def test_exposition_native_exemplars_are_the_newest(self):
+        daemon = self.start()
+        times = [0.05 * 3 ** i for i in range(12)]
+        daemon.send(*({"type": "histogram", "name": "wait", "value": value, "unit": "s", "trace_id": f"{i + 1:032x}",
+                       "timestamp": f"2024-02-29T12:00:{i:02}Z"} for i, value in enumerate([0.0001 * 2.6 ** i for i in range(14)])),
+                    *(sample(ms=ms, trace_id=f"{i + 1:032x}") for i, ms in enumerate(times)))
+        metrics = self.native(daemon)
+        (of_clients,) = (found for (name, _), found in metrics.native.items() if name == "wait_seconds")
+        marked = sorted(bucket["exemplar"][0]["timestamp"][0]["seconds"][0] for bucket in of_clients["bucket"] if bucket["exemplar"])
+        shown = [exemplar["timestamp"][0]["seconds"][0] for exemplar in of_clients["exemplars"]]
+        self.assertEqual(shown, marked[-10:])
+        self.assertGreater(len(marked), 10)
+        (of_model,) = (found for (name, _), found in metrics.native.items() if name == self.LATENCY)
+        self.assertEqual(len(of_model["exemplars"]), sum(bool(bucket["exemplar"]) for bucket in of_model["bucket"]))
+
+
 class TestExpositionNegotiation(ExpositionCase):
     def test_exposition_format_follows_accept(self):
         daemon = self.start()
@@ -240,11 +295,13 @@ class TestExpositionNegotiation(ExpositionCase):
                                ("APPLICATION/OpenMetrics-Text;Version=1.0.0", OPENMETRICS_TYPE),
                                ("application/openmetrics-text;q=0.4,text/plain;q=0.5", TEXT_TYPE),
                                ("application/openmetrics-text;q=0,*/*", TEXT_TYPE),
+                               (PROTOBUF, PROTOBUF), (PROTOBUF + ";q=0.6," + prometheus.replace(",", ";q=0.5,", 1), PROTOBUF),
+                               (PROTOBUF.replace("delimited", "text"), TEXT_TYPE), ("application/*", OPENMETRICS_TYPE),
                                (";;;,,,q=", TEXT_TYPE)):
             with self.subTest(accept=accept):
                 answer = daemon.get("/metrics", **({} if accept is None else {"Accept": accept}))
                 self.assertEqual((answer.status, answer.headers["Content-Type"]), (200, wanted))
-                self.assertEqual(answer.text.endswith("# EOF\n"), wanted == OPENMETRICS_TYPE)
+                self.assertEqual(answer.body.endswith(b"# EOF\n"), wanted == OPENMETRICS_TYPE)
 
     def test_exposition_openmetrics_names_counters_without_total(self):
         daemon = self.start()
@@ -278,6 +335,35 @@ class TestExpositionNegotiation(ExpositionCase):
             answer = daemon.request("HEAD", target)
             self.assertEqual((answer.status, answer.raw), (200, b""))
             self.assertGreater(int(answer.headers["Content-Length"]), 0)
+
+    def test_exposition_head_says_of_each_format_what_get_does(self):
+        daemon = self.start()
+        daemon.send(*(sample(f"m{i}") for i in range(20)))
+        # Figures of the daemon itself change from answer to answer, and the length with them.
+        moving = ("Date", "Content-Length")
+        for accept, wanted in ((TEXT_TYPE, TEXT_TYPE), (OPENMETRICS, OPENMETRICS_TYPE), (PROTOBUF, PROTOBUF)):
+            for encoding in ("identity", "gzip"):
+                with self.subTest(accept=accept, encoding=encoding):
+                    headers = {"Accept": accept, "Accept-Encoding": encoding}
+                    got = daemon.request("GET", "/metrics", headers)
+                    head = daemon.request("HEAD", "/metrics", headers)
+                    self.assertEqual(head.headers["Content-Type"], wanted)
+                    self.assertEqual(head.headers["Content-Encoding"], "gzip" if encoding == "gzip" else None)
+                    self.assertEqual([item for item in head.headers.items() if item[0] not in moving],
+                                     [item for item in got.headers.items() if item[0] not in moving])
+                    self.assertAlmostEqual(int(head.headers["Content-Length"]), len(got.raw), delta=200)
+                    request = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                    raw = daemon.raw_http(f"HEAD /metrics HTTP/1.1\r\nHost: d\r\nConnection: close\r\n{request}\r\n".encode())
+                    with raw, raw.makefile("rb") as answer:
+                        self.assertTrue(answer.read().endswith(b"\r\n\r\n"))
+
+    def test_exposition_gzip_of_protobuf_is_the_same_bytes(self):
+        daemon = self.start()
+        daemon.send(*(sample(f"m{i}") for i in range(200)))
+        answer = daemon.get("/metrics", Accept=PROTOBUF, Accept_Encoding="gzip")
+        self.assertEqual((answer.headers["Content-Type"], answer.headers["Content-Encoding"]), (PROTOBUF, "gzip"))
+        self.assertLess(len(answer.raw), len(answer.body) / 4)
+        self.must_agree(daemon.metrics(), ProtobufExposition(answer.body))
 
     def test_exposition_is_on_all_three_doors(self):
         daemon = self.start()

@@ -1,5 +1,7 @@
 """A real Prometheus, Debian's, scrapes the daemon and answers queries with the right values."""
 import json
+import math
+import random
 import shutil
 import socket
 import subprocess
@@ -25,7 +27,7 @@ def free_port():
 
 
 class Prometheus:
-    def __init__(self, directory, target):
+    def __init__(self, directory, target, *features):
         (directory / "prometheus.yml").write_text(CONFIG.format(target=target))
         self.log = open(directory / "prometheus.log", "wb+")
         # Somebody else may take the port before Prometheus does: another try then.
@@ -33,7 +35,7 @@ class Prometheus:
             self.port = free_port()
             self.process = subprocess.Popen(
                 ["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data",
-                 f"--web.listen-address=127.0.0.1:{self.port}", "--enable-feature=exemplar-storage"],
+                 f"--web.listen-address=127.0.0.1:{self.port}", "--enable-feature=" + ",".join(["exemplar-storage", *features])],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log)
             if until(lambda: self.is_ready() or self.process.poll() is not None, "Prometheus is ready", 60) and \
                     self.process.poll() is None:
@@ -61,7 +63,7 @@ class Prometheus:
         assert answer["status"] == "success", answer
         return {frozenset((key, value) for key, value in row["metric"].items()
                           if key not in ("__name__", "job", "instance")): float(row["value"][1])
-                for row in answer["data"]["result"]}
+                for row in answer["data"]["result"] if "value" in row}
 
     def exemplars(self, expression, start, end):
         answer = json.loads(self.ask("/api/v1/query_exemplars", query=expression, start=start, end=end))
@@ -84,8 +86,8 @@ def labels(**named):
 
 @unittest.skipUnless(shutil.which("prometheus"), "Prometheus is not installed (package prometheus)")
 class TestPrometheus(DaemonCase):
-    def watch(self, daemon):
-        prometheus = Prometheus(self.directory(), daemon.http_address)
+    def watch(self, daemon, *features):
+        prometheus = Prometheus(self.directory(), daemon.http_address, *features)
         self.addCleanup(prometheus.stop)
         return prometheus
 
@@ -140,6 +142,40 @@ class TestPrometheus(DaemonCase):
 
         daemon.stop()
         self.must_come_to(prometheus, "up", {labels(): 0.0})
+
+    def test_prometheus_reads_native_histograms_where_it_is_told_to(self):
+        daemon = self.start()
+        native = self.watch(daemon, "native-histograms")
+        classic = self.watch(daemon)
+        latency = "acgs2_model_inference_latency_seconds"
+        quantiles = (0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999)
+        chance = random.Random(20260131)
+        times = sorted(chance.lognormvariate(2, 0.5) for _ in range(20000))
+        daemon.send(*({"model_name": "m", "execution_time_ms": ms} for ms in times),
+                    *({"model_name": "m", "execution_time_ms": 1.0, "trace_id": f"{i + 1:032x}"} for i in range(2)),
+                    *({"type": "histogram", "name": "wait", "value": value, "unit": "s"} for value in (-1, 0, 1, 2)))
+        self.must_come_to(native, f"histogram_count({latency})", {labels(model_name="m"): 20002.0})
+        for q in quantiles:
+            got, = native.query(f"histogram_quantile({q}, {latency})").values()
+            exact = times[math.ceil(q * len(times)) - 1] / 1000
+            self.assertAlmostEqual(got, exact, delta=0.015 * exact, msg=f"quantile {q}")
+        total, = native.query(f"histogram_sum({latency})").values()
+        self.assertAlmostEqual(total, (sum(times) + 2) / 1000, places=6)
+        self.assertEqual(native.query("histogram_count(wait_seconds)"), {labels(): 4.0})
+        self.assertEqual(native.query("histogram_quantile(1, wait_seconds)"), {labels(): 2.0})
+        self.assertEqual(native.query("histogram_quantile(0, wait_seconds)"), {labels(): -1.0})
+        # What has no native buckets, and everything that is no histogram, is as ever.
+        self.assertEqual(native.query("acgs2_model_inference_total"), {labels(model_name="m"): 20002.0})
+        self.assertEqual(native.query('dwelld_loop_lag_seconds_bucket{le="+Inf"} > 0').keys(), {labels(le="+Inf")})
+        self.assertEqual(len(native.query("target_info")), 1)
+        self.assertEqual(native.query(latency + "_bucket"), {})
+        self.assertEqual({found["trace_id"] for found, _ in native.exemplars(latency, 0, 4e9)}, {f"{2:032x}"})
+
+        self.must_come_to(classic, f"{latency}_count", {labels(model_name="m"): 20002.0})
+        self.assertEqual(classic.query(f'{latency}_bucket{{le="0.01"}}'),
+                         {labels(model_name="m", le="0.01"): 2.0 + sum(ms <= 10 for ms in times)})
+        self.assertEqual(classic.query(f"histogram_count({latency})"), {})
+        self.must_come_to(native, "up", {labels(): 1.0})
 
     def start_time(self, daemon):
         (info, _), = daemon.metrics().series("acgs2_service_info")
