@@ -6,7 +6,7 @@
 
 #include <prometheus.pb-c.h>
 
-#include "base/clock.h"
+#include "base/err.h"
 #include "mem_fault.h"
 #include "render/exposition.h"
 #include "render/form.h"
@@ -830,6 +830,80 @@ static void test_form_message_leaves_out_families_without_series(void **state)
     core_close(&core);
 }
 
+/* Fails the n-th allocation of an answer for n = 1, 2, …, each time after a change, until one passes
+ * without; the answer after a failure is right. */
+static void must_survive_failures(struct core *core, struct exposition *exposition,
+                                  enum exposition_format format, struct random *random)
+{
+    bool failed = true;
+    for (size_t n = 1; failed; n++) {
+        struct buf got;
+        for (unsigned i = 0; i < 20; i++) {
+            record_randomly(core, random);
+            count_randomly(core, random);
+        }
+        struct snapshot *snapshot = must_take(core);
+        buf_init(&got, BYTES_MAX);
+        mem_fail_after(n);
+        int err = exposition_render(exposition, snapshot, format, &process, &got);
+        failed = mem_has_failed();
+        mem_fail_after(0);
+        assert_int_equal(err, got.err);
+        assert_true(err == 0 || (failed && err == ERR_NOMEM));
+        buf_fini(&got);
+        must_be_as_fresh(snapshot, exposition, false);
+        core_drop(core, snapshot);
+    }
+}
+
+static void test_form_message_is_right_again_after_want_of_memory(void **state)
+{
+    (void)state;
+    struct core core;
+    struct registry_options options = core_options();
+    struct random random = random_start("formats, memory");
+    core_open(&core, &options);
+    declare(&core);
+    for (unsigned format = 0; format < EXPOSITION_FORMAT_COUNT; format++) {
+        struct exposition *exposition = must_make(false);
+        must_survive_failures(&core, exposition, (enum exposition_format)format, &random);
+        exposition_free(exposition);
+    }
+    core_close(&core);
+}
+
+static void test_form_message_stops_at_the_ceiling_of_the_answer(void **state)
+{
+    (void)state;
+    struct core core;
+    struct registry_options options = core_options();
+    struct random random = random_start("formats, ceiling");
+    struct buf whole;
+    core_open(&core, &options);
+    declare(&core);
+    for (unsigned i = 0; i < 100; i++) {
+        record_randomly(&core, &random);
+        count_randomly(&core, &random);
+    }
+    struct snapshot *snapshot = must_take(&core);
+    struct exposition *exposition = must_make(false);
+    must_render(exposition, snapshot, EXPOSITION_PROTOBUF, &whole);
+    for (size_t max = 0; max < whole.len; max += 1 + max / 100) {
+        struct buf got;
+        buf_init(&got, max);
+        assert_int_equal(
+            exposition_render(exposition, snapshot, EXPOSITION_PROTOBUF, &process, &got),
+            ERR_LIMIT);
+        assert_true(got.len <= max);
+        buf_fini(&got);
+    }
+    buf_fini(&whole);
+    must_be_as_fresh(snapshot, exposition, false);
+    exposition_free(exposition);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -838,6 +912,8 @@ int main(void)
         cmocka_unit_test(test_form_message_buckets_have_prometheus_numbers),
         cmocka_unit_test(test_form_message_lowers_resolution_as_little_as_it_must),
         cmocka_unit_test(test_form_message_leaves_out_families_without_series),
+        cmocka_unit_test(test_form_message_is_right_again_after_want_of_memory),
+        cmocka_unit_test(test_form_message_stops_at_the_ceiling_of_the_answer),
     };
     return cmocka_run_group_tests_name("form_message", tests, core_tables, NULL);
 }
