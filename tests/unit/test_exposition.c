@@ -804,6 +804,50 @@ static void test_exposition_renders_an_older_snapshot_after_a_younger(void **sta
     core_close(&core);
 }
 
+static void add_to_each(struct core *core, unsigned models, unsigned samples)
+{
+    for (unsigned i = 0; i < models * samples; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "model_%u", i % models);
+        struct sample sample = sample_of(name, 1 + i % 7);
+        must_record(core, &sample);
+    }
+}
+
+/* The newest model is in the patches only, when an answer of an older snapshot makes them the page. */
+static void test_exposition_renders_anew_what_an_older_snapshot_made_it_forget(void **state)
+{
+    (void)state;
+    enum { MODELS = 300 };
+    struct core core;
+    struct registry_options options = some_registry();
+    struct exposition_options wanted = some_options();
+    core_open(&core, &options);
+    add_to_each(&core, MODELS, 1);
+    struct snapshot *older = must_take(&core);
+    add_to_each(&core, MODELS, 20);
+    struct snapshot *younger = must_take(&core);
+    struct sample newest = sample_of("newest", 1);
+    must_record(&core, &newest);
+    struct snapshot *youngest = must_take(&core);
+    struct snapshot *order[] = {younger, youngest, older, youngest};
+    struct exposition *exposition = must_make(&wanted);
+    for (unsigned i = 0; i < sizeof order / sizeof order[0]; i++) {
+        struct buf got;
+        struct buf fresh;
+        must_render(exposition, order[i], EXPOSITION_TEXT, &got);
+        must_render_anew(order[i], EXPOSITION_TEXT, &fresh);
+        must_be_same(&got, &fresh);
+        buf_fini(&got);
+        buf_fini(&fresh);
+    }
+    exposition_free(exposition);
+    core_drop(&core, youngest);
+    core_drop(&core, younger);
+    core_drop(&core, older);
+    core_close(&core);
+}
+
 /* --- failures ---------------------------------------------------------------------------------- */
 
 static void test_exposition_new_frees_everything_without_memory(void **state)
@@ -977,6 +1021,7 @@ int main(void)
         cmocka_unit_test(test_exposition_remembers_nothing_wrong),
         cmocka_unit_test(test_exposition_remembers_nothing_wrong_with_a_cap),
         cmocka_unit_test(test_exposition_renders_an_older_snapshot_after_a_younger),
+        cmocka_unit_test(test_exposition_renders_anew_what_an_older_snapshot_made_it_forget),
         cmocka_unit_test(test_exposition_new_frees_everything_without_memory),
         cmocka_unit_test(test_exposition_first_answer_fails_cleanly_at_every_allocation),
         cmocka_unit_test(test_exposition_is_right_again_after_want_of_memory),

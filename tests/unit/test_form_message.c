@@ -563,7 +563,7 @@ static double random_value(struct random *random, enum metric_op op)
            : kind < 6 && may_fall ? -size
            : kind == 6            ? ldexp(size, -130) /* about the zero threshold */
            : kind == 7            ? ldexp(size, 60)
-           : kind == 8            ? floor(size)
+           : kind == 8            ? floor(exp(random_unit(random) * 16))
                                   : size;
 }
 
@@ -575,6 +575,7 @@ static void count_randomly(struct core *core, struct random *random)
         const char *key;
     } kinds[] = {
         {"requests", METRIC_COUNT, "path"},
+        {"untraced", METRIC_COUNT, "path"},
         {"depth", METRIC_SET, "queue"},
         {"balance", METRIC_ADD, "queue"},
         {"size", METRIC_OBSERVE, "queue"},
@@ -584,7 +585,9 @@ static void count_randomly(struct core *core, struct random *random)
     };
     size_t kind = random_below(random, sizeof kinds / sizeof kinds[0]);
     char value[16];
-    (void)snprintf(value, sizeof value, "v%u", (unsigned)random_below(random, 90));
+    /* Few and many: series of many exemplars, and families of two pages. */
+    (void)snprintf(value, sizeof value, "v%u",
+                   (unsigned)random_below(random, random_below(random, 2) == 0 ? 2 : 90));
     struct metric metric = {.name = str_of(kinds[kind].name),
                             .op = kinds[kind].op,
                             .value = random_value(random, kinds[kind].op),
@@ -597,8 +600,12 @@ static void count_randomly(struct core *core, struct random *random)
     } else if ((bits & 7) == 1) {
         metric.attributes[0].value = STR_LITERAL("");
     }
-    if ((bits & 0x18) == 0 && (metric.op == METRIC_COUNT || metric.op == METRIC_OBSERVE)) {
-        metric.has = METRIC_HAS_TRACE_ID | ((bits & 0x20) == 0 ? METRIC_HAS_SPAN_ID : 0);
+    bool may_be_traced = metric.op == METRIC_COUNT || metric.op == METRIC_OBSERVE;
+    if ((bits & 8) == 0 && may_be_traced && !str_is(metric.name, "untraced")) {
+        metric.has = METRIC_HAS_TRACE_ID | METRIC_HAS_TIMESTAMP |
+                     ((bits & 0x20) == 0 ? METRIC_HAS_SPAN_ID : 0);
+        metric.timestamp_wall_ns =
+            UINT64_C(1700000000000000000) + (random_below(random, 1u << 30) << 8);
         memset(metric.trace_id, (int)(bits >> 8), sizeof metric.trace_id);
         memset(metric.span_id, (int)(bits >> 16), sizeof metric.span_id);
     }
