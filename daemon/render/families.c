@@ -43,6 +43,7 @@ struct lines {
     char *text;     /* owned */
     size_t len;
     size_t room;
+    bool plain; /* what the text says can be told from `shown` alone: see is_plain */
     struct shown shown[SERIES_PER_PAGE];
 };
 
@@ -279,7 +280,7 @@ static void render_slot(struct families *families, const struct family_block *bl
         now.said.stamp = value.buckets->stamp;
     }
     bool known = before->serial == now.serial;
-    bool plain = scalar && is_plain(families, page);
+    bool plain = scalar && old->plain && is_plain(families, page);
     if (known && memcmp(&before->said, &now.said, sizeof now.said) == 0 && (plain || !scalar)) {
         buf_str(&families->text, old_lines(old, slot));
     } else if (known && plain) {
@@ -330,6 +331,7 @@ static int render_page(struct families *families, const struct family_block *blo
     }
     memcpy(lines->shown, shown, sizeof lines->shown);
     lines->stamp = page->stamp;
+    lines->plain = is_plain(families, page);
     return 0;
 }
 
