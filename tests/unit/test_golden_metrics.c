@@ -344,7 +344,8 @@ static void test_golden_metrics_are_those_of_the_reference(void **state)
     struct exposition *exposition = exposition_new(&wanted);
     assert_non_null(exposition);
     struct snapshot *snapshot = must_take(&core);
-    for (unsigned format = 0; format < EXPOSITION_FORMAT_COUNT; format++) {
+    /* The text formats; what protobuf says is compared with them by test_form_message. */
+    for (unsigned format = EXPOSITION_TEXT; format <= EXPOSITION_OPENMETRICS; format++) {
         struct answer *ours = must_answer(exposition, snapshot, (enum exposition_format)format);
         must_equal(ours, reference);
         free_answer(ours);
