@@ -661,6 +661,7 @@ static int run(struct dwelld *dwelld)
         return EX_UNAVAILABLE;
     }
     say_where(dwelld);
+    (void)malloc_trim(0); /* what reading the configuration took; says whether it found any */
     (void)uv_run(&dwelld->loop, UV_RUN_DEFAULT); /* returns when no handle is left */
     (void)uv_loop_close(&dwelld->loop);
     free_state(dwelld);

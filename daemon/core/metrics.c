@@ -72,7 +72,7 @@ int metrics_init(struct metrics *metrics, const struct metrics_options *options,
 
 static void drop_all_parts(struct metrics *metrics, struct series_set *set)
 {
-    for (uint32_t place = 0; set->parts != NULL && place < set->used; place++) {
+    for (uint32_t place = 0; set->parts != NULL && place < series_places(set); place++) {
         part_drop_all(&metrics->parts, &set->parts[place]);
     }
 }
@@ -835,10 +835,11 @@ static void look_for_idle(struct metrics *metrics)
             metrics->tick_place = 0;
         }
         struct series_set *set = &metrics->sets[metrics->tick_family];
-        for (; set->touched != NULL && metrics->tick_place < set->used && left > 0; left--) {
+        for (; set->touched != NULL && metrics->tick_place < series_places(set) && left > 0;
+             left--) {
             hide_if_idle(metrics, set, metrics->tick_place++);
         }
-        if (set->touched == NULL || metrics->tick_place >= set->used) {
+        if (set->touched == NULL || metrics->tick_place >= series_places(set)) {
             metrics->tick_family++;
             metrics->tick_place = 0;
         }

@@ -43,7 +43,7 @@ void series_fini(struct series_set *set, struct limbo *limbo)
         limbo_retire(limbo, &page->block);
     }
     mem_free(set->pages);
-    mem_free(set->free);
+    mem_free(set->taken);
     mem_free(set->touched);
     mem_free(set->hidden);
     mem_free((void *)set->parts);
@@ -81,7 +81,7 @@ static int grow_beside(struct series_set *set, uint32_t room)
     set->touched = touched;
     set->hidden = hidden;
     set->parts = parts;
-    for (uint32_t place = 0; parts != NULL && place < set->used; place++) {
+    for (uint32_t place = 0; parts != NULL && place < series_places(set); place++) {
         part_follow(&set->parts[place]);
     }
     return err;
@@ -98,6 +98,11 @@ static int reserve_pages(struct series_set *set)
         return ERR_NOMEM;
     }
     set->pages = pages;
+    uint64_t *taken = mem_realloc(set->taken, room * sizeof *taken);
+    if (taken == NULL) {
+        return ERR_NOMEM;
+    }
+    set->taken = taken;
     int err = grow_beside(set, room);
     if (err == 0) {
         set->page_room = room;
@@ -113,6 +118,7 @@ static int add_page(struct series_set *set, const struct limbo *limbo)
     }
     page->block.epoch = limbo->epoch;
     page->stamp = limbo->epoch;
+    set->taken[set->page_count] = 0;
     set->pages[set->page_count++] = page;
     return 0;
 }
@@ -155,17 +161,17 @@ struct exemplar_set *series_own_exemplars(struct series_page *page, struct limbo
     return fresh;
 }
 
-/* A place that ended, or a new one. */
+/* The first free place. */
 static int find_place(struct series_set *set, const struct limbo *limbo, uint32_t *ret_place)
 {
-    if (set->free_count > 0) {
-        *ret_place = set->free[set->free_count - 1];
-        return 0;
+    while (set->hint < set->page_count && set->taken[set->hint] == UINT64_MAX) {
+        set->hint++;
     }
-    if (set->used == set->page_count * SERIES_PER_PAGE && add_page(set, limbo) != 0) {
+    if (set->hint == set->page_count && add_page(set, limbo) != 0) {
         return ERR_NOMEM;
     }
-    *ret_place = set->used;
+    unsigned slot = (unsigned)__builtin_ctzll(~set->taken[set->hint]);
+    *ret_place = set->hint * SERIES_PER_PAGE + slot;
     return 0;
 }
 
@@ -193,27 +199,8 @@ int series_add(struct series_set *set, struct series_id *id, struct limbo *limbo
     page->who[place % SERIES_PER_PAGE] = id;
     page->value[place % SERIES_PER_PAGE] = value;
     series_show(page, place, true);
+    set->taken[place / SERIES_PER_PAGE] |= UINT64_C(1) << place % SERIES_PER_PAGE;
     set->count++;
-    if (set->free_count > 0) {
-        set->free_count--;
-    } else {
-        set->used++;
-    }
-    return 0;
-}
-
-static int reserve_free(struct series_set *set)
-{
-    if (set->free_count < set->free_room) {
-        return 0;
-    }
-    uint32_t room = set->free_room == 0 ? SERIES_PER_PAGE : set->free_room * 2;
-    uint32_t *grown = mem_realloc(set->free, room * sizeof *grown);
-    if (grown == NULL) {
-        return ERR_NOMEM;
-    }
-    set->free = grown;
-    set->free_room = room;
     return 0;
 }
 
@@ -231,9 +218,20 @@ static int forget_exemplar(struct series_page *page, uint32_t slot, struct limbo
     return 0;
 }
 
+/* Those at the end. */
+static void drop_empty_pages(struct series_set *set, struct limbo *limbo)
+{
+    while (set->page_count > 0 && set->taken[set->page_count - 1] == 0) {
+        struct series_page *page = set->pages[--set->page_count];
+        limbo_retire(limbo, page->exemplars == NULL ? NULL : &page->exemplars->block);
+        limbo_retire(limbo, &page->block);
+    }
+    set->hint = set->page_count < set->hint ? set->page_count : set->hint;
+}
+
 int series_remove(struct series_set *set, uint32_t place, struct limbo *limbo)
 {
-    struct series_page *page = reserve_free(set) == 0 ? series_own(set, place, limbo) : NULL;
+    struct series_page *page = series_own(set, place, limbo);
     uint32_t slot = place % SERIES_PER_PAGE;
     if (page == NULL || forget_exemplar(page, slot, limbo) != 0) {
         return ERR_NOMEM;
@@ -243,8 +241,10 @@ int series_remove(struct series_set *set, uint32_t place, struct limbo *limbo)
     page->who[slot] = NULL;
     page->value[slot] = (union series_value){.number = 0};
     series_show(page, place, false);
-    set->free[set->free_count++] = place;
+    set->taken[place / SERIES_PER_PAGE] &= ~(UINT64_C(1) << slot);
     set->count--;
+    set->hint = place / SERIES_PER_PAGE < set->hint ? place / SERIES_PER_PAGE : set->hint;
+    drop_empty_pages(set, limbo);
     return 0;
 }
 
@@ -266,7 +266,7 @@ const char *series_next_pair(const struct series_id *id, const char *at, struct 
 size_t series_bytes(const struct series_set *set)
 {
     size_t places = (size_t)set->page_room * SERIES_PER_PAGE;
-    size_t bytes = set->page_room * sizeof *set->pages + set->free_room * sizeof *set->free +
+    size_t bytes = set->page_room * (sizeof *set->pages + sizeof *set->taken) +
                    (set->touched == NULL ? 0 : places * sizeof *set->touched) +
                    (set->hidden == NULL ? 0 : places * sizeof *set->hidden) +
                    (set->parts == NULL ? 0 : places * sizeof *set->parts);

@@ -9,8 +9,10 @@
  *             [1] --+                            |          |
  *                   +---> …                    series_id   number, or buckets of a histogram
  *
- * A series ends in two steps. First it is no longer shown, but still found and counted in; if nothing
- * comes, its place is given back later, and taken by another. So no reader sees half of one.
+ * A new series takes the first free place, and pages without series at the end go, so that what came
+ * and went leaves no memory behind. A series ends in two steps. First it is no longer shown, but still
+ * found and counted in; if nothing comes, its place is given back later, and taken by another. So no
+ * reader sees half of one.
  */
 #ifndef DWELL_CORE_SERIES_H
 #define DWELL_CORE_SERIES_H
@@ -52,11 +54,9 @@ struct series_set {
     struct series_page **pages;
     uint32_t page_count;
     uint32_t page_room;
-    uint32_t used;       /* places that were ever taken: the next new one */
-    uint32_t count;      /* series there are, hidden ones too */
-    uint32_t free_count; /* places that ended */
-    uint32_t free_room;
-    uint32_t *free; /* owned, as all below */
+    uint32_t count;  /* series there are, hidden ones too */
+    uint32_t hint;   /* no page before it has a free place */
+    uint64_t *taken; /* by page: places that have a series; owned, as all below */
     /* Below, by place, made when first needed, with room for all places of the pages. */
     uint32_t *touched;   /* seconds of the last record; families that expire */
     uint32_t *hidden;    /* while an end is pending: 1 + seconds of the last hiding; gauges, infos
@@ -92,6 +92,13 @@ static inline bool series_is_shown(const struct series_page *page, uint32_t plac
 /* Second step: the place is free. Returns 0 or ERR_NOMEM with nothing done. */
 int series_remove(struct series_set *set, uint32_t place, struct limbo *limbo);
 
+/* Places there are, taken or not. */
+static inline uint32_t series_places(const struct series_set *set)
+{
+    return set->page_count * SERIES_PER_PAGE;
+}
+
+/* NULL where the place is free. */
 static inline const struct series_id *series_who(const struct series_set *set, uint32_t place)
 {
     return set->pages[place / SERIES_PER_PAGE]->who[place % SERIES_PER_PAGE];

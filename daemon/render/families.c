@@ -79,11 +79,16 @@ struct families *families_new(const struct families_options *options)
     return families;
 }
 
+static void free_lines(struct lines *lines)
+{
+    mem_free(lines->text);
+    mem_free(lines);
+}
+
 static void fini_block(struct family_block *block)
 {
     for (uint32_t i = 0; i < block->page_count; i++) {
-        mem_free(block->pages[i]->text);
-        mem_free(block->pages[i]);
+        free_lines(block->pages[i]);
     }
     mem_free(block->pages);
     mem_free(block->bounds);
@@ -143,10 +148,14 @@ static int add_block(struct families *families, const struct family_shape *shape
     return 0;
 }
 
-/* Families and pages are never removed, and keep their numbers. */
+/* As many pages as the view has. What an older or younger one has more of is rendered anew when it
+ * comes again. */
 static int meet_pages(struct family_block *block, uint32_t count)
 {
-    if (count <= block->page_count) {
+    while (block->page_count > count) {
+        free_lines(block->pages[--block->page_count]);
+    }
+    if (count == block->page_count) {
         return 0;
     }
     struct lines **pages = mem_realloc(block->pages, count * sizeof *pages);

@@ -552,7 +552,7 @@ static const union series_value *find_series(const struct core *core, const char
 {
     for (uint32_t i = 0; i < core->metrics->family_count; i++) {
         const struct series_set *set = &core->metrics->sets[i];
-        for (uint32_t place = 0; place < set->used; place++) {
+        for (uint32_t place = 0; place < series_places(set); place++) {
             const struct series_page *page = set->pages[place / SERIES_PER_PAGE];
             if (str_is(set->family->shape.name, family) && series_is_shown(page, place) &&
                 has_labels(series_who(set, place), labels)) {

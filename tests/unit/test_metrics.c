@@ -161,7 +161,7 @@ static void test_metrics_a_place_forgets_the_exemplar_of_who_was_there(void **st
     assert_true(first_has_exemplar());
     tick(5 + METRICS_HIDDEN_SECONDS);
     count(METRIC_COUNT, "c", 3, "a=new", NULL);
-    assert_int_equal(core.metrics->sets[0].used, 1);
+    assert_int_equal(core.metrics->sets[0].count, 1);
     assert_false(first_has_exemplar());
 }
 
@@ -1102,7 +1102,7 @@ static void test_metrics_series_come_and_go_in_a_full_table(void **state)
         tick(1);
         const struct series_set *set = &core.metrics->sets[0];
         uint32_t found = 0;
-        for (uint32_t place = 0; place < set->used; place++) {
+        for (uint32_t place = 0; place < series_places(set); place++) {
             const struct series_id *id = series_who(set, place);
             if (id != NULL) {
                 struct str pairs = {id->pairs, id->len};
