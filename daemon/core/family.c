@@ -1,7 +1,5 @@
 #include "core/family.h"
 
-#include <math.h>
-
 #include "base/mem.h"
 
 const char *const family_suffixes[FAMILY_TYPE_COUNT][FAMILY_SUFFIXES + 1] = {
@@ -58,8 +56,8 @@ static void fill_first(struct family *family)
 {
     const struct family_shape *shape = &family->shape;
     unsigned below = 0;
-    for (int i = 0; i < (int)FAMILY_EXPONENTS; i++) {
-        double lower = ldexp(1, i + FAMILY_EXPONENT_MIN);
+    double lower = 0x1p-32; /* 2^FAMILY_EXPONENT_MIN */
+    for (int i = 0; i < (int)FAMILY_EXPONENTS; i++, lower *= 2) {
         while (below < shape->bound_count && shape->bounds[below] < lower) {
             below++;
         }

@@ -14,14 +14,12 @@ struct names_cell {
     uint32_t number;
 };
 
+enum { FIRST_CELLS = 64 };
+
 int names_init(struct names *names, uint32_t max, uint64_t seed)
 {
-    uint32_t cells = 32;
-    while (cells / 2 < max) {
-        cells *= 2;
-    }
-    *names = (struct names){.mask = cells - 1, .max = max, .seed = seed};
-    names->cells = mem_zalloc(cells, sizeof *names->cells);
+    *names = (struct names){.mask = FIRST_CELLS - 1, .max = max, .seed = seed};
+    names->cells = mem_zalloc(FIRST_CELLS, sizeof *names->cells);
     return names->cells == NULL ? ERR_NOMEM : 0;
 }
 
@@ -34,16 +32,43 @@ void names_fini(struct names *names)
     *names = (struct names){0};
 }
 
+static uint32_t home_of(const struct names *names, struct str name)
+{
+    return (uint32_t)XXH3_64bits_withSeed(name.ptr, name.len, names->seed) & names->mask;
+}
+
 /* The cell of a name, or the free one where it would be. */
 static struct names_cell *find_cell(const struct names *names, struct str name)
 {
-    uint32_t at = (uint32_t)XXH3_64bits_withSeed(name.ptr, name.len, names->seed);
-    for (;; at++) {
+    for (uint32_t at = home_of(names, name);; at++) {
         struct names_cell *cell = &names->cells[at & names->mask];
         if (cell->text == NULL || str_equal((struct str){cell->text, cell->len}, name)) {
             return cell;
         }
     }
+}
+
+/* Twice as many cells once half of them are in use. */
+static int grow(struct names *names)
+{
+    if (names->count * 2 <= names->mask) {
+        return 0;
+    }
+    struct names grown = *names;
+    grown.mask = names->mask * 2 + 1;
+    grown.cells = mem_zalloc(grown.mask + 1, sizeof *grown.cells);
+    if (grown.cells == NULL) {
+        return ERR_NOMEM;
+    }
+    for (uint32_t i = 0; i <= names->mask; i++) {
+        const struct names_cell *cell = &names->cells[i];
+        if (cell->text != NULL) {
+            *find_cell(&grown, (struct str){cell->text, cell->len}) = *cell;
+        }
+    }
+    mem_free(names->cells);
+    *names = grown;
+    return 0;
 }
 
 uint32_t names_find(const struct names *names, struct str name)
@@ -57,7 +82,7 @@ int names_add(struct names *names, struct str name, uint32_t number)
     if (names->count == names->max) {
         return ERR_LIMIT;
     }
-    char *text = mem_alloc(name.len + 1);
+    char *text = grow(names) == 0 ? mem_alloc(name.len + 1) : NULL;
     if (text == NULL) {
         return ERR_NOMEM;
     }
@@ -68,12 +93,22 @@ int names_add(struct names *names, struct str name, uint32_t number)
     return 0;
 }
 
-/* Nobody was put behind it since, so no search passes its cell. */
+/* What follows the hole moves up where it may (Knuth, The Art of Computer Programming 3, 6.4,
+ * algorithm R). */
 void names_take_back(struct names *names, struct str name)
 {
-    struct names_cell *cell = find_cell(names, name);
-    assert(cell->text != NULL);
-    mem_free(cell->text);
-    *cell = (struct names_cell){0};
+    uint32_t mask = names->mask;
+    uint32_t hole = (uint32_t)(find_cell(names, name) - names->cells);
+    assert(names->cells[hole].text != NULL);
+    mem_free(names->cells[hole].text);
+    for (uint32_t at = (hole + 1) & mask; names->cells[at].text != NULL; at = (at + 1) & mask) {
+        const struct names_cell *cell = &names->cells[at];
+        uint32_t home = home_of(names, (struct str){cell->text, cell->len});
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            names->cells[hole] = *cell;
+            hole = at;
+        }
+    }
+    names->cells[hole] = (struct names_cell){0};
     names->count--;
 }

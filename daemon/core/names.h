@@ -30,7 +30,7 @@ uint32_t names_find(const struct names *names, struct str name);
 /* Adds a name that is not there; the text is copied. Returns 0, ERR_LIMIT or ERR_NOMEM. */
 int names_add(struct names *names, struct str name, uint32_t number);
 
-/* Removes the name that was added last of those that are there. */
+/* Removes a name that is there. */
 void names_take_back(struct names *names, struct str name);
 
 #endif
