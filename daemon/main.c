@@ -42,7 +42,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 10,
+    LIMITS = 13,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     HTTP_DOORS = 3,
@@ -430,6 +430,9 @@ static void fill_status(struct dwelld *dwelld)
         {"profiling.window_seconds", conf->profiling.window_seconds},
         {"profiling.max_samples", conf->profiling.max_samples},
         {"profiling.max_models", conf->profiling.max_models},
+        {"metrics.max_series", conf->metrics.max_series},
+        {"metrics.max_series_per_family", conf->metrics.max_series_per_family},
+        {"metrics.max_label_bytes", conf->metrics.max_label_bytes},
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
     };
     memcpy(dwelld->limits, limits, sizeof limits);
