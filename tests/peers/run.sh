@@ -1,7 +1,8 @@
 #!/bin/sh
-# Runs the tests against software of others: packages from PyPI and npm, in environments of their own
-# under the build directory, which are made once. What cannot be had is skipped and said so; with
-# REQUIRE_PEERS=1 a skip is a failure. DWELL_BUILD: the build directory. PYTHON: who makes it.
+# Runs the tests against software of others: packages from PyPI and npm, programs from Go modules.
+# Each kind has a place of its own under the build directory, which is made once. What cannot be
+# had is skipped and said so; with REQUIRE_PEERS=1 a skip is a failure.
+# DWELL_BUILD: the build directory. PYTHON: who makes it.
 set -eu
 
 here=$(dirname "$0")
@@ -46,6 +47,24 @@ if ! cmp -s "$node_wanted" "$node_peers/installed.json" && command -v npm >/dev/
         cp "$node_wanted" "$node_peers/installed.json"
     else
         tail -n 3 "$build/peers-node.log" >&2
+    fi
+fi
+
+# Program and version in each line. Built once: it takes minutes.
+go_peers=$build/peers-go
+go_wanted=$here/go.txt
+if ! cmp -s "$go_wanted" "$go_peers/installed.txt" && command -v go >/dev/null 2>&1; then
+    echo "  PEERS  $go_peers"
+    mkdir -p "$go_peers"
+    complete=yes
+    while read -r program version; do
+        GOBIN=$(cd "$go_peers" && pwd) go install -tags remove_all_sd "$program@$version" \
+            >>"$build/peers-go.log" 2>&1 || complete=no
+    done <"$go_wanted"
+    if [ "$complete" = yes ]; then
+        cp "$go_wanted" "$go_peers/installed.txt"
+    else
+        tail -n 3 "$build/peers-go.log" >&2
     fi
 fi
 
