@@ -24,6 +24,7 @@ class TestPrometheusClient(DaemonCase):
         """What both parsers read: {family: Metric}. They must agree where they say the same."""
         plain = {family.name: family for family in self.text_parser(daemon.get("/metrics").text)}
         strict = {family.name: family for family in self.strict_parser(daemon.get("/metrics", Accept=OPENMETRICS).text)}
+        self.assertEqual(strict.pop("target").type, "info")  # the text format has none
         for name, family in strict.items():
             # The text format has no info type and calls a counter by the name of its samples.
             other = plain.get(name) or plain.get(name + "_info")
@@ -82,6 +83,25 @@ class TestPrometheusClient(DaemonCase):
             self.assertAlmostEqual(exemplar.value * 1000, times[number - 1])
             self.assertLessEqual(exemplar.value, float(sample_with.labels["le"]))
             self.assertGreater(float(exemplar.timestamp), 1.6e9)
+
+    def test_prometheus_client_reads_metrics_of_ones_own(self):
+        daemon = self.start()
+        trace = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+        for shop in AWKWARD:
+            attributes = {"shop": shop}
+            daemon.send({"type": "counter", "name": "my.orders", "value": 3, "attributes": attributes, **trace},
+                        {"type": "gauge", "name": "queue.depth", "value": -2.5, "attributes": attributes},
+                        {"type": "histogram", "name": "wait", "value": 30, "unit": "ms", "attributes": attributes, **trace})
+        families = self.families(daemon)
+        for shop in AWKWARD:
+            self.assertEqual(self.value(families, "my_orders", "my_orders_total", shop=shop), 3)
+            self.assertEqual(self.value(families, "queue_depth", "queue_depth", shop=shop), -2.5)
+            self.assertEqual(self.value(families, "wait_seconds", "wait_seconds_sum", shop=shop), 0.03)
+        for family, value in (("my_orders", 3), ("wait_seconds", 0.03)):
+            found = [sample.exemplar for sample in families[family].samples if sample.exemplar]
+            self.assertEqual(len(found), len(AWKWARD), family)
+            for exemplar in found:
+                self.assertEqual((exemplar.value, exemplar.labels["trace_id"]), (value, trace["trace_id"]))
 
     def test_prometheus_client_reads_a_thousand_models_after_a_reset(self):
         daemon = self.start()
