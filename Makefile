@@ -126,7 +126,7 @@ check-all:
 	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/asan $(PYTHON) -m unittest test_hostile test_ingest test_exposition
 	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m unittest test_hostile
 
-integration: ## against peers from PyPI; what cannot be had is skipped, with REQUIRE_PEERS=1 a failure
+integration: ## against peers from PyPI, npm and Go; what cannot be had is skipped, with REQUIRE_PEERS=1 a failure
 	$(Q)sh config/packaging/deps.sh build peers
 	$(Q)$(SUBMAKE) all
 	$(Q)DWELL_BUILD=$(BUILD) PYTHON=$(PYTHON) sh tests/peers/run.sh

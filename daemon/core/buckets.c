@@ -27,10 +27,21 @@ enum {
 
 #define MANTISSA_MASK ((UINT64_C(1) << MANTISSA_BITS) - 1)
 
-/* Mantissas of 2^(k/8), k from 1: the nearest doubles. */
-static const uint64_t boundaries[PER_OCTAVE - 1] = {
-    0x172B83C7D517B, 0x306FE0A31B715, 0x4BFDAD5362A27, 0x6A09E667F3BCD,
-    0x8ACE5422AA0DB, 0xAE89F995AD3AD, 0xD5818DCFBA487,
+/*
+ * Mantissas of 2^(k/8), k from 0: the nearest doubles. Two are more than a sixteenth of an octave's
+ * mantissas apart, so that at most one lies in each sixteenth: where none does, the next one stands.
+ *
+ *     sixteenth  0  1  2  3  4  5  6  7  8  9  a  b  c  d  e  f
+ *     boundary   0  1     2  3     4     5     6           7
+ */
+static const struct {
+    uint64_t boundary; /* the first one not below the sixteenth */
+    int32_t below;     /* boundaries below the sixteenth */
+} sixteenths[] = {
+    {0x0000000000000, 0}, {0x172B83C7D517B, 1}, {0x306FE0A31B715, 2}, {0x306FE0A31B715, 2},
+    {0x4BFDAD5362A27, 3}, {0x6A09E667F3BCD, 4}, {0x6A09E667F3BCD, 4}, {0x8ACE5422AA0DB, 5},
+    {0x8ACE5422AA0DB, 5}, {0xAE89F995AD3AD, 6}, {0xAE89F995AD3AD, 6}, {0xD5818DCFBA487, 7},
+    {0xD5818DCFBA487, 7}, {0xD5818DCFBA487, 7}, {MANTISSA_MASK, 8},   {MANTISSA_MASK, 8},
 };
 
 /* Number of the native bucket of a value above the zero threshold, at schema 3. */
@@ -40,10 +51,8 @@ static int32_t index_of(double value)
     memcpy(&bits, &value, sizeof bits);
     uint64_t mantissa = bits & MANTISSA_MASK;
     int32_t exponent = (int32_t)(bits >> MANTISSA_BITS) - EXPONENT_BIAS;
-    int32_t step = mantissa > 0;
-    for (int k = 0; k < PER_OCTAVE - 1; k++) {
-        step += mantissa > boundaries[k];
-    }
+    unsigned sixteenth = (unsigned)(mantissa >> (MANTISSA_BITS - 4));
+    int32_t step = sixteenths[sixteenth].below + (mantissa > sixteenths[sixteenth].boundary);
     return exponent * PER_OCTAVE + step;
 }
 
@@ -249,7 +258,7 @@ static inline double add_finite(double sum, double amount)
 
 bool buckets_add_quickly(struct buckets *buckets, unsigned classic, double value, uint64_t weight)
 {
-    double amount = value * (double)weight;
+    double amount = value * (double)(int64_t)weight; /* far below what is negative then */
     if (buckets->native) {
         const struct bucket_run *run = &buckets->positive;
         if (!(value > BUCKETS_ZERO_THRESHOLD)) {

@@ -1,5 +1,8 @@
 #include "core/family.h"
 
+#include <math.h>
+#include <stddef.h>
+
 #include "base/mem.h"
 
 const char *const family_suffixes[FAMILY_TYPE_COUNT][FAMILY_SUFFIXES + 1] = {
@@ -68,25 +71,25 @@ static void fill_first(struct family *family)
 /* One piece of memory: the family, its bounds, its labels, all texts. */
 struct family *family_new(const struct family_shape *shape, uint32_t number)
 {
-    size_t bounds_at = sizeof(struct family);
-    size_t labels_at = bounds_at + shape->bound_count * sizeof(double);
+    size_t bounds_at = offsetof(struct family, bounds);
+    size_t labels_at = bounds_at + (shape->bound_count + 1) * sizeof(double);
     size_t texts_at = labels_at + shape->label_count * sizeof(struct str);
     char *memory = mem_alloc(texts_at + text_bytes(shape) + 1);
     if (memory == NULL) {
         return NULL;
     }
     struct family *family = (struct family *)(void *)memory;
-    double *bounds = (double *)(void *)(memory + bounds_at);
     struct str *labels = (struct str *)(void *)(memory + labels_at);
     char *at = memory + texts_at;
     *family = (struct family){.shape = *shape, .number = number};
     if (shape->bound_count > 0) {
-        memcpy(bounds, shape->bounds, shape->bound_count * sizeof *bounds);
+        memcpy(family->bounds, shape->bounds, shape->bound_count * sizeof *family->bounds);
     }
+    family->bounds[shape->bound_count] = INFINITY;
     for (uint32_t i = 0; i < shape->label_count; i++) {
         at = keep(at, shape->labels[i], &labels[i]);
     }
-    family->shape.bounds = bounds;
+    family->shape.bounds = family->bounds;
     family->shape.labels = labels;
     at = keep(at, shape->name, &family->shape.name);
     at = keep(at, shape->source, &family->shape.source);

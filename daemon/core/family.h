@@ -48,23 +48,28 @@ struct family {
     struct family_shape shape; /* its texts and arrays belong to the family */
     uint32_t number;
     uint8_t first[FAMILY_EXPONENTS]; /* bounds below 2^exponent, of a histogram */
+    double bounds[];                 /* those of the shape, and one more that is past all values */
 };
 
 /* A copy of the shape, or NULL. */
 struct family *family_new(const struct family_shape *shape, uint32_t number);
 void family_free(struct family *family);
 
-/* Classic bucket of a value: the number of bounds below it. */
+/* Classic bucket of a value: the number of bounds below it. Bounds are rarely less than an octave apart,
+ * so most values are past one at most of those that their exponent does not tell: no branch for it. */
 static inline unsigned family_bucket(const struct family *family, double value)
 {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
-    int exponent =
-        (int)(bits >> 52) - 1023 - FAMILY_EXPONENT_MIN; /* negative values are past all */
-    unsigned at = value < 0 || exponent < 0          ? 0
-                  : exponent < (int)FAMILY_EXPONENTS ? family->first[exponent]
-                                                     : family->first[FAMILY_EXPONENTS - 1];
-    while (at < family->shape.bound_count && value > family->shape.bounds[at]) {
+    uint64_t exponent = (bits >> 52) - (uint64_t)(1023 + FAMILY_EXPONENT_MIN);
+    unsigned at = 0;
+    if (__builtin_expect(exponent < FAMILY_EXPONENTS, 1)) { /* a sign is past all */
+        at = family->first[exponent];
+    } else if (value >= 1) {
+        at = family->first[FAMILY_EXPONENTS - 1];
+    }
+    at += value > family->bounds[at];
+    while (__builtin_expect(value > family->bounds[at], 0)) {
         at++;
     }
     return at;

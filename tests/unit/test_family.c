@@ -1,7 +1,10 @@
 #include "core_helpers.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
+#include "core/buckets.h"
 #include "core/family.h"
 #include "mem_fault.h"
 
@@ -94,6 +97,79 @@ static void test_family_usual_bounds_ascend(void **state)
     assert_true(family_usual_bounds(STR_LITERAL("bytes"))->bound[11] == 1073741824);
 }
 
+/* --- the classic bucket of a value ------------------------------------------------------------- */
+
+static void must_agree(const struct family *family, double value)
+{
+    const struct family_shape *shape = &family->shape;
+    unsigned expect = buckets_find(shape->bounds, shape->bound_count, value);
+    unsigned bucket = family_bucket(family, value);
+    if (bucket != expect) {
+        fail_msg("%a is in bucket %u, not in %u", value, expect, bucket);
+    }
+}
+
+/* At each bound, beside it, and at each power of two. */
+static void check_bounds(const double *bounds, uint32_t count, struct random *random)
+{
+    struct family_shape shape = {
+        .name = STR_LITERAL("h"), .type = FAMILY_HISTOGRAM, .bounds = bounds, .bound_count = count};
+    struct family *family = family_new(&shape, 0);
+    assert_non_null(family);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_true(family->shape.bounds[i] == bounds[i]);
+        must_agree(family, bounds[i]);
+        must_agree(family, nextafter(bounds[i], -DBL_MAX));
+        must_agree(family, nextafter(bounds[i], DBL_MAX));
+    }
+    for (int exponent = -1074; exponent < DBL_MAX_EXP; exponent++) {
+        must_agree(family, ldexp(1, exponent));
+        must_agree(family, -ldexp(1, exponent));
+        must_agree(family, ldexp(1 + random_unit(random), exponent));
+    }
+    must_agree(family, 0.0);
+    must_agree(family, -0.0);
+    must_agree(family, DBL_MAX);
+    must_agree(family, -DBL_MAX);
+    family_free(family);
+}
+
+static void test_family_usual_bounds_find_their_buckets(void **state)
+{
+    (void)state;
+    struct random random = random_start("usual");
+    static const char *const units[] = {"seconds", "bytes", ""};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        const struct family_bounds *bounds = family_usual_bounds(str_of(units[i]));
+        check_bounds(bounds->bound, bounds->count, &random);
+    }
+}
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static void test_family_any_bounds_find_their_buckets(void **state)
+{
+    (void)state;
+    struct random random = random_start("any");
+    double bounds[FAMILY_BOUNDS_MAX];
+    check_bounds(bounds, 0, &random);
+    for (int i = 0; i < 100; i++) {
+        uint32_t count = 1 + (uint32_t)random_below(&random, FAMILY_BOUNDS_MAX);
+        double spread = random_unit(&random) * 200; /* from many to an octave to few at all */
+        for (uint32_t k = 0; k < count; k++) {
+            double size = exp2((random_unit(&random) - 0.5) * spread);
+            bounds[k] = random_below(&random, 4) == 0 ? -size : size;
+        }
+        qsort(bounds, count, sizeof *bounds, compare);
+        check_bounds(bounds, count, &random);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, note_memory, must_be_clean)
 
 int main(void)
@@ -104,6 +180,8 @@ int main(void)
         TEST(test_family_without_memory),
         TEST(test_family_types_follow_operations),
         TEST(test_family_usual_bounds_ascend),
+        TEST(test_family_usual_bounds_find_their_buckets),
+        TEST(test_family_any_bounds_find_their_buckets),
     };
     return cmocka_run_group_tests_name("family", tests, NULL, NULL);
 }
