@@ -29,8 +29,12 @@ static inline bool str_equal(struct str a, struct str b)
 /* Whether `len` bytes are the same. Pieces of fixed size that overlap are cheaper than a call. */
 static inline bool str_same(const char *a, const char *b, size_t len)
 {
-    if (len > 32 || len < 4) {
+    if (len > 32) {
         return memcmp(a, b, len) == 0;
+    }
+    if (len < 4) { /* the first one, the middle one, the last one */
+        return len == 0 ||
+               ((a[0] ^ b[0]) | (a[len / 2] ^ b[len / 2]) | (a[len - 1] ^ b[len - 1])) == 0;
     }
     if (len > 16) {
         return memcmp(a, b, 16) == 0 && memcmp(a + len - 16, b + len - 16, 16) == 0;

@@ -22,24 +22,33 @@ void ways_fini(struct ways *ways)
     *ways = (struct ways){0};
 }
 
-/* A tail of at most eight bytes, as most of plain StatsD are, is mixed in whole. */
-static uint64_t hash_of(const struct ways *ways, const struct spelling *spelling)
+static inline uint64_t mix(uint64_t a, uint64_t b)
 {
-    struct str head = spelling->head;
-    struct str tail = spelling->tail;
-    uint64_t seed = ways->seed + spelling->format + (tail.len << 8);
-    if (tail.len <= 8) {
-        uint64_t hash = XXH3_64bits_withSeed(head.ptr, head.len, seed);
-        hash = (hash ^ recall_head(tail.ptr, tail.len)) * UINT64_C(0x9E3779B97F4A7C15);
-        return hash ^ hash >> 32;
-    }
-    uint64_t hash = XXH3_64bits_withSeed(head.ptr, head.len, seed);
-    return XXH3_64bits_withSeed(tail.ptr, tail.len, hash);
+    uint64_t mixed = (a ^ b) * UINT64_C(0x9E3779B97F4A7C15);
+    return mixed ^ mixed >> 32;
 }
 
-static struct way *place_of(const struct ways *ways, uint64_t hash)
+/* Apart, so that the usual case has registers enough. */
+__attribute__((noinline)) static uint64_t mix_long(uint64_t hash, struct str text)
 {
-    return &ways->places[hash & (WAYS - 1)];
+    return XXH3_64bits_withSeed(text.ptr, text.len, hash);
+}
+
+/* Texts of at most sixteen bytes, as most of plain StatsD are, are mixed in whole. */
+static inline uint64_t mix_text(uint64_t hash, struct str text)
+{
+    if (text.len > 16) {
+        return mix_long(hash, text);
+    }
+    hash = mix(hash, recall_head(text.ptr, text.len));
+    return text.len > 8 ? mix(hash, recall_head(text.ptr + text.len - 8, 8)) : hash;
+}
+
+static inline uint64_t hash_of(const struct ways *ways, const struct spelling *spelling)
+{
+    uint64_t hash =
+        ways->seed + spelling->format + (spelling->head.len << 8) + (spelling->tail.len << 24);
+    return mix_text(mix_text(hash, spelling->head), spelling->tail);
 }
 
 static bool fits(const struct spelling *spelling)
@@ -48,17 +57,52 @@ static bool fits(const struct spelling *spelling)
            spelling->tail.len <= WAY_BYTES - spelling->head.len;
 }
 
-/* An empty text may have no pointer. */
-static bool is_at(const char *bytes, struct str text)
+static inline bool is_at(const char *bytes, struct str text)
 {
-    return text.len == 0 || str_same(bytes, text.ptr, text.len);
+    return str_same(bytes, text.ptr, text.len);
 }
 
+/* An empty text may have no pointer. */
 static void copy(char *to, struct str text)
 {
     if (text.len > 0) {
         memcpy(to, text.ptr, text.len);
     }
+}
+
+static inline bool leads(const struct way *way, const struct spelling *spelling, uint64_t hash)
+{
+    return way->hash == hash && way->format == spelling->format &&
+           way->head_len == spelling->head.len && way->tail_len == spelling->tail.len &&
+           is_at(way->bytes, spelling->head) && is_at(way->bytes + way->head_len, spelling->tail);
+}
+
+static inline struct way *place_at(const struct ways *ways, uint64_t place)
+{
+    return &ways->places[place & (WAYS - 1)];
+}
+
+/* Which of the places has it; the first that is free, if none before that has; WAY_PLACES without both. */
+static unsigned search(const struct ways *ways, const struct spelling *spelling, uint64_t hash)
+{
+    unsigned i = 0;
+    while (i < WAY_PLACES) {
+        const struct way *way = place_at(ways, hash + i);
+        if (way->generation != ways->generation || leads(way, spelling, hash)) {
+            break;
+        }
+        i++;
+    }
+    return i;
+}
+
+__attribute__((noinline)) static struct way *find_further(const struct ways *ways,
+                                                          const struct spelling *spelling,
+                                                          uint64_t hash)
+{
+    unsigned i = search(ways, spelling, hash);
+    struct way *way = place_at(ways, hash + i);
+    return i < WAY_PLACES && way->generation == ways->generation ? way : NULL;
 }
 
 struct way *ways_find(const struct ways *ways, const struct spelling *spelling)
@@ -67,12 +111,9 @@ struct way *ways_find(const struct ways *ways, const struct spelling *spelling)
         return NULL;
     }
     uint64_t hash = hash_of(ways, spelling);
-    struct way *way = place_of(ways, hash);
-    bool same = way->hash == hash && way->generation == ways->generation &&
-                way->format == spelling->format && way->head_len == spelling->head.len &&
-                way->tail_len == spelling->tail.len && is_at(way->bytes, spelling->head) &&
-                is_at(way->bytes + way->head_len, spelling->tail);
-    return same ? way : NULL;
+    struct way *way = place_at(ways, hash);
+    bool is_first = way->generation == ways->generation && leads(way, spelling, hash);
+    return __builtin_expect(is_first, 1) ? way : find_further(ways, spelling, hash);
 }
 
 void ways_keep(struct ways *ways, const struct spelling *spelling, const struct way *way)
@@ -81,7 +122,9 @@ void ways_keep(struct ways *ways, const struct spelling *spelling, const struct 
         return;
     }
     uint64_t hash = hash_of(ways, spelling);
-    struct way *place = place_of(ways, hash);
+    unsigned which = search(ways, spelling, hash);
+    which = which < WAY_PLACES ? which : (unsigned)(hash >> 32) % WAY_PLACES;
+    struct way *place = place_at(ways, hash + which);
     place->generation = ways->generation;
     place->family = way->family;
     place->place = way->place;

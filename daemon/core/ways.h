@@ -3,8 +3,10 @@
  * names and attributes need not be read again. It owns no series and decides nothing: a way that is not
  * remembered, or was true of an earlier generation, is found by core/metrics. Loop thread only.
  *
- * A spelling has one place, and spellings that clash push each other out. Longer ones than fit a place
- * are not remembered. Nothing is allocated, and a place that is never used is never touched.
+ * A spelling has one of a few places side by side, and pushes another out when there is none free: with
+ * only one, two of a hundred spellings would more often than not push each other out, every time they
+ * come. Longer ones than fit a place are not remembered. Nothing is allocated, and a place that is
+ * never used is never touched.
  */
 #ifndef DWELL_CORE_WAYS_H
 #define DWELL_CORE_WAYS_H
@@ -13,6 +15,7 @@
 
 enum {
     WAYS = 8192,
+    WAY_PLACES = 4,  /* that a spelling may have; with the first free one a search ends */
     WAY_BYTES = 198, /* of a spelling: with the rest a place is four cache lines */
 };
 

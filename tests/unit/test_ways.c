@@ -164,6 +164,28 @@ static void test_ways_that_clash_push_each_other_out(void **state)
     assert_in_range(found, WAYS / 2, WAYS);
 }
 
+/* So few that a clash of all the places of one is rare: once in hundreds of millions. */
+static void test_ways_of_a_hundred_spellings_stay(void **state)
+{
+    (void)state;
+    char name[24];
+    for (unsigned seed = 0; seed < 100; seed++) {
+        ways_forget(&ways);
+        ways.seed = seed * UINT64_C(0x9E3779B97F4A7C15);
+        for (uint32_t round = 0; round < 2; round++) {
+            for (uint32_t i = 0; i < 100; i++) {
+                (void)snprintf(name, sizeof name, "service.timer.%u", i);
+                struct spelling spelling = spelling_of(SPELLING_STATSD, name, "|ms");
+                if (round == 0) {
+                    keep(&spelling, i);
+                } else {
+                    must_lead(&spelling, i);
+                }
+            }
+        }
+    }
+}
+
 static void test_ways_without_memory(void **state)
 {
     (void)state;
@@ -187,6 +209,7 @@ int main(void)
         TEST(test_ways_are_forgotten_together),
         TEST(test_ways_that_were_forgotten_never_come_back),
         TEST(test_ways_that_clash_push_each_other_out),
+        TEST(test_ways_of_a_hundred_spellings_stay),
         TEST(test_ways_without_memory),
     };
     return cmocka_run_group_tests_name("ways", tests, NULL, NULL);
