@@ -89,12 +89,49 @@ static inline const char *num_scan_fraction(const char *at, const char *end, uin
     return at + digits;
 }
 
+/* Bytes that num_scan_wide reads: digits and a point, digits and what follows. */
+enum { NUM_WIDE_BYTES = NUM_USUAL_WHOLE_DIGITS + 1 + NUM_USUAL_FRACTION_DIGITS + 1 };
+
+/* Powers of ten up to those of the digits that are usual; all are exact. */
+static const double num_powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7};
+
+/* As num_scan_usual where that many bytes can be read, whatever they are. How many digits there are is
+ * different from number to number, so no branch depends on it. */
+static inline const char *num_scan_wide(const char *at, double *ret_number)
+{
+    static const uint64_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    unsigned digits = num_count_digits(&bytes);
+    if (digits - 1 >= NUM_USUAL_WHOLE_DIGITS || (*at == '0' && digits > 1)) {
+        return NULL;
+    }
+    /* Shifted so that zeros stand in front, in place of what is not ours. */
+    uint64_t mantissa = num_eight_digits(bytes << 8 * (8 - digits));
+    unsigned fraction = 0;
+    at += digits;
+    if (*at == '.') {
+        memcpy(&bytes, at + 1, sizeof bytes);
+        fraction = num_count_digits(&bytes);
+        if (fraction - 1 >= NUM_USUAL_FRACTION_DIGITS) {
+            return NULL;
+        }
+        mantissa = mantissa * powers[fraction] + num_eight_digits(bytes << 8 * (8 - fraction));
+        at += 1 + fraction;
+    }
+    if (*at == '.' || *at == 'e' || *at == 'E') {
+        return NULL;
+    }
+    /* Signed: an unsigned one is converted in two ways, and a branch chooses. */
+    *ret_number = (double)(int64_t)mantissa / num_powers[fraction];
+    return at;
+}
+
 /* A short cut for how most numbers look: at most 7 digits, and maybe a point and at most 7 more, so
  * that both mantissa and power of ten are exact doubles. Returns what follows, or NULL when the number
  * looks different. */
 static inline const char *num_scan_usual(const char *at, const char *end, double *ret_number)
 {
-    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7};
     const char *first = at;
     uint64_t mantissa = 0;
     unsigned fraction = 0;
@@ -114,7 +151,7 @@ static inline const char *num_scan_usual(const char *at, const char *end, double
         return NULL;
     }
     /* Signed: an unsigned one is converted in two ways, and a branch chooses. */
-    *ret_number = (double)(int64_t)mantissa / powers[fraction];
+    *ret_number = (double)(int64_t)mantissa / num_powers[fraction];
     return at;
 }
 

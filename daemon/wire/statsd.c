@@ -64,11 +64,24 @@ static int take_line(struct statsd *statsd, struct str rest, const struct record
     return err;
 }
 
+/* Takes lines in short, as far as that goes. */
+static inline void take_usual_lines(struct statsd *statsd, struct str *bytes,
+                                    const struct record_sink *sink)
+{
+    if (statsd->partial.len == 0 && !statsd->discarding && sink->spelled != NULL) {
+        const char *rest = statsd_line_take_usual(&statsd->memory, *bytes, statsd->max_line_bytes,
+                                                  &statsd->line, sink);
+        bytes->len -= (size_t)(rest - bytes->ptr);
+        bytes->ptr = rest;
+    }
+}
+
 /* Takes every line that has its newline; `bytes` are then the rest. */
 static int take_lines(struct statsd *statsd, struct str *bytes, const struct record_sink *sink)
 {
     int err = 0;
     while (err == 0 && bytes->len > 0) {
+        take_usual_lines(statsd, bytes, sink);
         const char *newline = memchr(bytes->ptr, '\n', bytes->len);
         if (newline == NULL) {
             break;

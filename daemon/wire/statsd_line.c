@@ -84,17 +84,20 @@ void statsd_samples_add(struct statsd_samples *samples, struct str name)
     samples->lengths |= UINT64_C(1) << name.len % 64;
 }
 
-static bool is_listed(const struct statsd_samples *samples, struct str name)
+static bool is_in_list(const struct statsd_samples *samples, struct str name)
 {
-    if (samples == NULL || (samples->lengths >> name.len % 64 & 1) == 0) {
-        return false;
-    }
     for (unsigned i = 0; i < samples->count; i++) {
         if (str_equal(samples->names[i], name)) {
             return true;
         }
     }
     return false;
+}
+
+static inline bool is_listed(const struct statsd_samples *samples, struct str name)
+{
+    return samples != NULL && (samples->lengths >> name.len % 64 & 1) != 0 &&
+           is_in_list(samples, name);
 }
 
 /* --- values ------------------------------------------------------------------------------------ */
@@ -693,4 +696,103 @@ void statsd_line_read(struct statsd_memory *memory, struct str text, uint64_t li
     if (err != 0) {
         reject(sink, err, reader.part, line);
     }
+}
+
+/* --- lines as nearly all are ------------------------------------------------------------------- */
+
+/* What can be read of a line behind its name without a look at where the input ends: the value, and
+ * type and newline with a '\r', or with what follows the type. */
+enum { VALUE_BYTES = 1 + NUM_WIDE_BYTES, END_BYTES = 5 };
+_Static_assert(STATSD_MARGIN_BYTES >= VALUE_BYTES + END_BYTES && STATSD_MARGIN_BYTES >= 8,
+               "the margin is there for them, and for what finds the colon");
+
+/* The first colon, if no newline is before it, nor one of two bytes that look like them without two of
+ * their bits: all four are found in one go. NULL without one before `end`, which eight bytes follow. */
+static inline const char *find_colon(const char *at, const char *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    _Static_assert((':' & 0xCF) == '\n' && ('\n' & 0xCF) == '\n', "one search finds both");
+    for (; at < end; at += 8) {
+        uint64_t bytes;
+        memcpy(&bytes, at, sizeof bytes);
+        bytes = (le64toh(bytes) & ones * 0xCF) ^ ones * '\n';
+        uint64_t found = (bytes - ones) & ~bytes & ones * 0x80; /* the lowest one is right */
+        if (found != 0) {
+            at += __builtin_ctzll(found) / 8;
+            return *at == ':' ? at : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* Bytes of "|c" or "|ms", 0 for what it is not. */
+static inline unsigned type_bytes(const char *at)
+{
+    if (at[1] == 'm') {
+        return at[2] == 's' ? 3 : 0;
+    }
+    return at[1] == 'c' || at[1] == 'g' || at[1] == 'h' || at[1] == 'd' ? 2 : 0;
+}
+
+/* Finds the newline behind a type, and the end of the line's text. NULL: the rate is here, or there is
+ * no newline. */
+static inline const char *find_newline(const char *at, const char *end, const char **ret_text_end)
+{
+    const char *newline = at;
+    if (*at == '|' && at[1] != '@') {
+        newline = memchr(at, '\n', (size_t)(end - at));
+        if (newline == NULL) {
+            return NULL;
+        }
+        newline -= newline[-1] == '\r';
+    }
+    *ret_text_end = newline;
+    newline += *newline == '\r';
+    return *newline == '\n' ? newline : NULL;
+}
+
+/* Takes one line. Returns what follows, or NULL when it is none of those. */
+static inline const char *take_usual(const struct statsd_memory *memory, const char *at,
+                                     const char *end, size_t max_line_bytes,
+                                     const struct record_sink *sink)
+{
+    const char *colon = find_colon(at, end - STATSD_MARGIN_BYTES);
+    if (colon == NULL || colon == at || end - colon < STATSD_MARGIN_BYTES ||
+        colon - at > RECORD_NAME_MAX || is_blank(*at) || *at == '_') {
+        return NULL;
+    }
+    double value;
+    const char *bar = num_scan_wide(colon + 1, &value);
+    if (bar == NULL || *bar != '|') {
+        return NULL;
+    }
+    unsigned type = type_bytes(bar);
+    const char *text_end;
+    const char *newline = type == 0 ? NULL : find_newline(bar + type, end, &text_end);
+    if (newline == NULL || (size_t)(newline - at) > max_line_bytes) {
+        return NULL;
+    }
+    struct spelling spelling = {
+        SPELLING_STATSD, {at, (size_t)(colon - at)}, {bar, (size_t)(text_end - bar)}};
+    return !is_listed(memory->samples, spelling.head) &&
+                   sink->spelled(sink->ctx, &spelling, value, 1)
+               ? newline + 1
+               : NULL;
+}
+
+const char *statsd_line_take_usual(const struct statsd_memory *memory, struct str bytes,
+                                   size_t max_line_bytes, uint64_t *lines,
+                                   const struct record_sink *sink)
+{
+    const char *at = bytes.ptr;
+    const char *end = bytes.ptr + bytes.len;
+    while (end - at > STATSD_MARGIN_BYTES) {
+        const char *next = take_usual(memory, at, end, max_line_bytes, sink);
+        if (next == NULL) {
+            break;
+        }
+        at = next;
+        ++*lines;
+    }
+    return at;
 }

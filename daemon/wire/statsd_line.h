@@ -13,6 +13,8 @@
 enum {
     STATSD_SAMPLES_MAX = 64, /* names in the list */
     STATSD_CARRIES = 64,     /* a power of two: the place comes from a hash */
+    STATSD_MARGIN_BYTES =
+        32, /* that are there to be read behind the name of what is read in short */
 };
 
 /* Names of timings that are inferences. Borrowed texts. */
@@ -35,6 +37,16 @@ struct statsd_memory {
     const struct statsd_samples *samples; /* borrowed; NULL: none */
     double carry[STATSD_CARRIES];
 };
+
+/*
+ * Takes the lines that `bytes` begin with as long as they look as nearly all do and the sink knows them
+ * by their spelling: it has done then what statsd_line_read would have. Returns what follows; adds to
+ * *lines how many they were. The first one that is anything else, is longer than `max_line_bytes`, or
+ * ends within STATSD_MARGIN_BYTES of the end of `bytes`, is for statsd_line_read.
+ */
+const char *statsd_line_take_usual(const struct statsd_memory *memory, struct str bytes,
+                                   size_t max_line_bytes, uint64_t *lines,
+                                   const struct record_sink *sink);
 
 /* Hands over the records of a line without its newline, or its rejection; nothing for a blank one. */
 void statsd_line_read(struct statsd_memory *memory, struct str text, uint64_t line,

@@ -462,6 +462,56 @@ static void test_num_scan_stays_inside_its_end(void **state)
     }
 }
 
+/* All digit counts, and any bytes behind them: both say the same, or neither says anything. */
+static void test_num_scan_wide_says_what_the_usual_one_says(void **state)
+{
+    (void)state;
+    unsigned taken = 0;
+    for (int i = 0; i < 300000; i++) {
+        static const char alphabet[] = "0123456789012345678901234567....eE|:-";
+        char *text = malloc(NUM_WIDE_BYTES);
+        assert_non_null(text);
+        for (size_t k = 0; k < NUM_WIDE_BYTES; k++) {
+            bool any = random_u64() % 50 == 0;
+            text[k] = any ? (char)random_u64() : alphabet[random_u64() % (sizeof alphabet - 1)];
+        }
+        double expect = 77;
+        double number = 77;
+        const char *expect_end = num_scan_usual(text, text + NUM_WIDE_BYTES, &expect);
+        assert_ptr_equal(num_scan_wide(text, &number), expect_end);
+        assert_memory_equal(&number, &expect, sizeof number);
+        taken += expect_end != NULL;
+        free(text);
+    }
+    assert_true(taken > 30000);
+}
+
+static void test_num_scan_wide_has_its_limits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char text[NUM_WIDE_BYTES + 1];
+        double number;
+    } good[] = {{"9999999.9999999|", 9999999.9999999},
+                {"0|1111111111111.", 0},
+                {"0.0000001|99999.", 1e-7},
+                {"1234567|99999999", 1234567},
+                {"12.345|ms\n99999", 12.345}};
+    static const char bad[][NUM_WIDE_BYTES + 1] = {
+        "12345678|9999999", "1.12345678|99999", "01|1111111111111", "|123456789012345",
+        "1.|2222222222222", "1.2.333333333333", "1e55555555555555", "1.5E222222222222"};
+    double number;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        const char *end = num_scan_wide(good[i].text, &number);
+        assert_non_null(end);
+        assert_int_equal(*end, '|');
+        assert_true(number == good[i].number);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_null(num_scan_wide(bad[i], &number));
+    }
+}
+
 static void test_num_reads_hard_cases_right(void **state)
 {
     (void)state;
@@ -622,6 +672,8 @@ int main(void)
         cmocka_unit_test(test_num_scan_is_lenient_where_asked),
         cmocka_unit_test(test_num_scan_is_as_lenient_as_strtod),
         cmocka_unit_test(test_num_scan_stays_inside_its_end),
+        cmocka_unit_test(test_num_scan_wide_says_what_the_usual_one_says),
+        cmocka_unit_test(test_num_scan_wide_has_its_limits),
         cmocka_unit_test(test_num_reads_hard_cases_right),
         cmocka_unit_test(test_num_reads_ties_to_even),
         cmocka_unit_test(test_num_reads_random_texts_as_strtod_does),

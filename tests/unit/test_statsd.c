@@ -330,6 +330,140 @@ static void test_statsd_short_way_is_taken_where_it_may_be(void **state)
     must_hit("inference:1|ms|#model:m", 0);
 }
 
+/* Bytes of the line and its newline when it is taken as usual, before another one; else 0. */
+static size_t count_taken(const char *line, size_t max_line_bytes, size_t after)
+{
+    struct speller speller;
+    struct buf text;
+    struct statsd_memory memory = {.samples = &samples};
+    uint64_t lines = 1;
+    speller_init(&speller);
+    buf_init(&text, 4096);
+    buf_puts(&text, line);
+    statsd_line_read(&memory, (struct str){text.data, text.len}, 1, &speller.sink);
+    size_t known = speller.recorder.accepted;
+    buf_char(&text, '\n');
+    size_t line_bytes = text.len;
+    while (after-- > 0) {
+        buf_char(&text, '\n');
+    }
+    char *copy = wire_copy((struct str){text.data, text.len});
+    const char *rest = statsd_line_take_usual(&memory, (struct str){copy, text.len}, max_line_bytes,
+                                              &lines, &speller.sink);
+    size_t taken = (size_t)(rest - copy);
+    assert_true(taken == 0 || taken == line_bytes);
+    assert_int_equal(lines, taken == 0 ? 1 : 2);
+    assert_int_equal(speller.recorder.accepted, taken == 0 ? known : known + 1);
+    free(copy);
+    buf_fini(&text);
+    speller_fini(&speller);
+    return taken;
+}
+
+static void must_be_usual(const char *line)
+{
+    size_t len = strlen(line);
+    assert_int_equal(count_taken(line, len, STATSD_MARGIN_BYTES), len + 1);
+    assert_int_equal(count_taken(line, len - 1, STATSD_MARGIN_BYTES), 0);
+    size_t after = 0; /* one more byte may make it usual, none less does again */
+    while (count_taken(line, len, after) == 0) {
+        after++;
+    }
+    for (; after < STATSD_MARGIN_BYTES; after++) {
+        assert_int_equal(count_taken(line, len, after), len + 1);
+    }
+}
+
+static void must_be_unusual(const char *line)
+{
+    assert_int_equal(count_taken(line, MAX_LINE_BYTES, STATSD_MARGIN_BYTES), 0);
+}
+
+static void test_statsd_usual_lines_are_taken_at_once(void **state)
+{
+    (void)state;
+    must_be_usual("a:1|c");
+    must_be_usual("a:0|c");
+    must_be_usual("service.timer.42:12.345|ms");
+    must_be_usual("a:9999999.9999999|h");
+    must_be_usual("a:0.0000001|d");
+    must_be_usual("a:1|g");
+    must_be_usual("a:1|c\r");
+    must_be_usual("a:1|c|");
+    must_be_usual("a:1|c||");
+    must_be_usual("a:1|c|#");
+    must_be_usual("a:1|c|#\r");
+    must_be_usual("a:1|ms|#k:v,code:200|c:x");
+    must_be_usual("a b\r_:1|c");
+    must_be_usual("inferencE:1|ms");
+    /* of every length of a name, and with each byte that may be in one */
+    char line[RECORD_NAME_MAX + 16];
+    for (int len = 1; len <= RECORD_NAME_MAX; len++) {
+        (void)snprintf(line, sizeof line, "%0*d:12.5|ms", len, 7);
+        must_be_usual(line);
+    }
+    for (int c = 1; c < 256; c++) {
+        bool odd = c == ':' || c == '\n' || c == '*' || c == 0x1A || c == '|';
+        (void)snprintf(line, sizeof line, "ab%ccdefghij:1|c", c);
+        if (odd) {
+            must_be_unusual(line);
+        } else {
+            must_be_usual(line);
+        }
+    }
+}
+
+static void test_statsd_other_lines_are_read_in_full(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "",
+        "\r",
+        "a",
+        ":1|c",
+        " a:1|c",
+        "\ta:1|c",
+        "\ra:1|c",
+        "_a:1|c",
+        "a:|c",
+        "a:1",
+        "a:1|",
+        "a:1||c",
+        "a:1|x",
+        "a:1|m",
+        "a:1|mx",
+        "a:1|ms2",
+        "a:1|cc",
+        "a:1|s",
+        "a:1|c\r\r",
+        "a:1|c |#k:v",
+        "a:1|ms|@0.5",
+        "a:1|c|@1|#k:v",
+        "a:1|c|#k:v|@0.5",
+        "a:1|c|T5",
+        "a:-1|h",
+        "a:+1|g",
+        "a:01|c",
+        "a:1.|c",
+        "a:.5|c",
+        "a:1e3|c",
+        "a:1.5E1|c",
+        "a:12345678|c",
+        "a:1.12345678|c",
+        "a:1.2.3|c",
+        "a:1:2|h",
+        "a:1 |c",
+        "inference:1|ms",
+        "model.inference:1|ms|#model:m",
+        "_e{1,1}:a|b",
+        "a|b:1|c",
+        "a:nan|g",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        must_be_unusual(lines[i]);
+    }
+}
+
 /* --- flipped bits ------------------------------------------------------------------------------ */
 
 static void flip(char *bytes, size_t bit)
@@ -956,6 +1090,38 @@ static void test_statsd_reads_what_regular_expressions_read(void **state)
     recorder_fini(&got);
 }
 
+/* Many lines in one stream: short and long ways take turns. */
+static void test_statsd_short_way_says_the_same_of_any_lines(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    struct speller speller;
+    struct buf text;
+    recorder_init(&recorder);
+    speller_init(&speller);
+    buf_init(&text, 1 << 20);
+    for (int i = 0; i < LINES / 100; i++) {
+        buf_clear(&text);
+        for (int k = 0; k < 30; k++) {
+            append_line(&text);
+            if (wire_random_below(&dice, 4) == 0) {
+                buf_puts(&text, "\na:1|c\nservice.timer:12.25|ms\nb:7|c|#k:v");
+            }
+            buf_char(&text, '\n');
+        }
+        if (wire_random_below(&dice, 2) == 0) {
+            buf_char(&text, '\0');
+            damage(text.data, text.len - 1);
+            text.len = strlen(text.data);
+        }
+        must_agree_in_short(&recorder, &speller, (struct str){text.data, text.len}, 2);
+    }
+    assert_true(speller.hits > LINES / 100);
+    buf_fini(&text);
+    speller_fini(&speller);
+    recorder_fini(&recorder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -965,6 +1131,8 @@ int main(void)
         cmocka_unit_test(test_statsd_cut_anywhere_counts_whole_lines),
         cmocka_unit_test(test_statsd_short_way_says_what_the_long_one_says),
         cmocka_unit_test(test_statsd_short_way_is_taken_where_it_may_be),
+        cmocka_unit_test(test_statsd_usual_lines_are_taken_at_once),
+        cmocka_unit_test(test_statsd_other_lines_are_read_in_full),
         cmocka_unit_test(test_statsd_with_flipped_bits_does_no_harm),
         cmocka_unit_test(test_statsd_takes_the_ceiling_and_not_one_byte_more),
         cmocka_unit_test(test_statsd_frames_take_the_ceiling_and_not_one_byte_more),
@@ -975,6 +1143,7 @@ int main(void)
         cmocka_unit_test(test_statsd_sink_may_lack_what_is_optional),
         cmocka_unit_test(test_statsd_sampled_lines_add_up),
         cmocka_unit_test(test_statsd_rejected_line_carries_nothing),
+        cmocka_unit_test(test_statsd_short_way_says_the_same_of_any_lines),
         cmocka_unit_test_setup_teardown(test_statsd_reads_what_regular_expressions_read,
                                         compile_forms, free_forms),
     };
