@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "fuzz.h"
 #include "wire/batch.h"
-#include "wire_memory.h"
+#include "wire_speller.h"
 #include "wire_recorder.h"
 
 static size_t skip_varint(const uint8_t *bytes, size_t at, uint64_t *ret_number)
@@ -38,17 +38,17 @@ static size_t count_records(const uint8_t *bytes, size_t len)
 static void must_be_remembered_right(struct batch_decoder *decoder, struct str batch, int err,
                                      const struct recorder *first)
 {
-    static struct memory memory;
-    memory_init(&memory);
+    struct speller speller;
+    speller_init(&speller);
     for (int run = 0; run < 2; run++) {
-        recorder_clear(&memory.recorder);
-        WIRE_REQUIRE(batch_decode(decoder, batch, &memory.recorder.sink) == err);
-        recorder_check(&memory.recorder);
-        WIRE_REQUIRE(strcmp(first->text, memory.recorder.text) == 0);
-        WIRE_REQUIRE(first->accepted == memory.recorder.accepted);
-        WIRE_REQUIRE(first->unknown == memory.recorder.unknown);
+        recorder_clear(&speller.recorder);
+        WIRE_REQUIRE(batch_decode(decoder, batch, &speller.recorder.sink) == err);
+        recorder_check(&speller.recorder);
+        WIRE_REQUIRE(strcmp(first->text, speller.recorder.text) == 0);
+        WIRE_REQUIRE(first->accepted == speller.recorder.accepted);
+        WIRE_REQUIRE(first->unknown == speller.recorder.unknown);
     }
-    memory_fini(&memory);
+    speller_fini(&speller);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)

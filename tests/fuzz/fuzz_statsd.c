@@ -63,9 +63,9 @@ static void must_agree_in_short(struct recorder *recorder, struct str input)
     statsd_init(&in_short, MAX_LINE_BYTES, &samples);
     for (int i = 0; i < 2; i++) {
         recorder_clear(recorder);
-        speller_clear(&speller);
+        recorder_clear(&speller.recorder);
         WIRE_REQUIRE(statsd_feed_last(&in_full, input, &recorder->sink) == 0);
-        WIRE_REQUIRE(statsd_feed_last(&in_short, input, &speller.sink) == 0);
+        WIRE_REQUIRE(statsd_feed_last(&in_short, input, &speller.recorder.sink) == 0);
         WIRE_REQUIRE(strcmp(speller.recorder.text, recorder->text) == 0);
     }
     statsd_fini(&in_short);

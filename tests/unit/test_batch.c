@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "wire/batch.h"
 #include "wire_data.h"
-#include "wire_memory.h"
+#include "wire_speller.h"
 #include "wire_random.h"
 #include "wire_recorder.h"
 
@@ -318,9 +318,9 @@ static void test_batch_spells_only_what_says_all(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof spelled_cases / sizeof spelled_cases[0]; i++) {
         struct recorder recorder;
-        static struct memory memory;
+        struct speller speller;
         recorder_init(&recorder);
-        memory_init(&memory);
+        speller_init(&speller);
         struct writer metric = {sample_bytes, 0};
         spelled_cases[i].put(&metric);
         struct writer batch = {batch_bytes, 0};
@@ -328,15 +328,15 @@ static void test_batch_spells_only_what_says_all(void **state)
         put_bytes(&batch, 14, metric.bytes, metric.len);
         put_bytes(&batch, 14, metric.bytes, metric.len);
         assert_int_equal(decode(&recorder, written(&batch)), 0);
-        assert_int_equal(decode(&memory.recorder, written(&batch)), 0);
-        if (memory.recalled != spelled_cases[i].has_spelling) {
+        assert_int_equal(decode(&speller.recorder, written(&batch)), 0);
+        if (speller.hits != spelled_cases[i].has_spelling) {
             print_error("%s\n", spelled_cases[i].what);
         }
         assert_int_equal(recorder.accepted, 2);
-        assert_int_equal(memory.recalled, spelled_cases[i].has_spelling);
-        assert_int_equal(memory.remembered, spelled_cases[i].has_spelling);
-        assert_string_equal(memory.recorder.text, recorder.text);
-        memory_fini(&memory);
+        assert_int_equal(speller.hits, spelled_cases[i].has_spelling);
+        assert_int_equal(speller.remembered, spelled_cases[i].has_spelling);
+        assert_string_equal(speller.recorder.text, recorder.text);
+        speller_fini(&speller);
         recorder_fini(&recorder);
     }
 }
@@ -345,8 +345,8 @@ static void test_batch_spells_only_what_says_all(void **state)
 static void test_batch_rejects_bad_values_of_what_is_remembered(void **state)
 {
     (void)state;
-    static struct memory memory;
-    memory_init(&memory);
+    struct speller speller;
+    speller_init(&speller);
     static const double values[] = {1, 2, -1, NAN, 1.1e300, 3};
     struct writer batch = {batch_bytes, 0};
     for (unsigned op = 1; op <= 4; op++) {
@@ -358,7 +358,7 @@ static void test_batch_rejects_bad_values_of_what_is_remembered(void **state)
             put_bytes(&batch, 14, metric.bytes, metric.len);
         }
     }
-    assert_int_equal(decode(&memory.recorder, written(&batch)), 0);
+    assert_int_equal(decode(&speller.recorder, written(&batch)), 0);
     static const char bad[] = "reject out_of_range key=\"value\"\n";
     char expect[1024] = "batch\n";
     for (unsigned op = 1; op <= 4; op++) {
@@ -377,9 +377,9 @@ static void test_batch_rejects_bad_values_of_what_is_remembered(void **state)
         (void)snprintf(expect + len, sizeof expect - len, "%s%s%s \"m\" value=3\n", /* fits */
                        op == 1 ? bad : negative, op == 2 ? large : both, word);
     }
-    assert_string_equal(memory.recorder.text, expect);
-    assert_int_equal(memory.remembered, 4);
-    memory_fini(&memory);
+    assert_string_equal(speller.recorder.text, expect);
+    assert_int_equal(speller.remembered, 4);
+    speller_fini(&speller);
 }
 
 /* What the library says. */
@@ -942,19 +942,19 @@ static void print_bytes(struct str bytes)
 }
 
 /* Once more to a sink that remembers spellings: it says the same. */
-static void must_agree_with_memory(struct memory *memory, const struct recorder *ours, int err,
-                                   struct str bytes)
+static void must_agree_in_short(struct speller *speller, const struct recorder *ours, int err,
+                                struct str bytes)
 {
-    assert_int_equal(decode(&memory->recorder, bytes), err);
-    assert_string_equal(memory->recorder.text, ours->text);
+    assert_int_equal(decode(&speller->recorder, bytes), err);
+    assert_string_equal(speller->recorder.text, ours->text);
 }
 
 /* Returns whether the batch was sound. */
-static bool must_agree(struct recorder *ours, struct recorder *theirs, struct memory *memory,
+static bool must_agree(struct recorder *ours, struct recorder *theirs, struct speller *speller,
                        struct str bytes)
 {
     int err = decode(ours, bytes);
-    must_agree_with_memory(memory, ours, err, bytes);
+    must_agree_in_short(speller, ours, err, bytes);
     Dwell__Batch *batch = dwell__batch__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
     bool sound = batch != NULL && is_strict(bytes);
     if (err != (sound ? 0 : ERR_FRAME)) {
@@ -1337,26 +1337,26 @@ static void test_batch_agrees_with_protobuf_c(void **state)
     (void)state;
     struct recorder ours;
     struct recorder theirs;
-    static struct memory memory;
+    struct speller speller;
     recorder_init(&ours);
     recorder_init(&theirs);
-    memory_init(&memory);
+    speller_init(&speller);
     dice = wire_random_start("test_batch");
     size_t sound = 0;
     size_t damaged = 0;
     for (size_t i = 0; i < BATCHES; i++) {
         struct writer batch = {batch_bytes, 0};
         put_random_batch(&batch);
-        sound += must_agree(&ours, &theirs, &memory, written(&batch));
+        sound += must_agree(&ours, &theirs, &speller, written(&batch));
         damage(&batch);
-        damaged += must_agree(&ours, &theirs, &memory, written(&batch));
+        damaged += must_agree(&ours, &theirs, &speller, written(&batch));
     }
     print_message("         sound: %zu of %d, after damage %zu; metrics by spelling: %zu\n", sound,
-                  BATCHES, damaged, memory.recalled);
-    assert_true(memory.recalled > BATCHES / 10);
+                  BATCHES, damaged, speller.hits);
+    assert_true(speller.hits > BATCHES / 10);
     assert_true(sound > BATCHES / 2);
     assert_in_range(damaged, BATCHES / 20, BATCHES);
-    memory_fini(&memory);
+    speller_fini(&speller);
     recorder_fini(&theirs);
     recorder_fini(&ours);
 }

@@ -11,7 +11,7 @@
 #include "wire/frames.h"
 #include "wire/sniff.h"
 #include "wire_data.h"
-#include "wire_memory.h"
+#include "wire_speller.h"
 #include "wire_random.h"
 #include "wire_recorder.h"
 
@@ -111,13 +111,13 @@ static void check_every_split(const struct wire_case *wire_case)
 static void check_remembered(const struct wire_case *wire_case)
 {
     struct str input = skip_magic(wire_case->input);
-    static struct memory memory;
-    memory_init(&memory);
+    struct speller speller;
+    speller_init(&speller);
     for (int i = 0; i < 2; i++) {
-        run(&memory.recorder, input, input.len + 1, 1);
-        must_say(&memory.recorder, wire_case);
+        run(&speller.recorder, input, input.len + 1, 1);
+        must_say(&speller.recorder, wire_case);
     }
-    memory_fini(&memory);
+    speller_fini(&speller);
 }
 
 static void test_frames_may_be_remembered(void **state)

@@ -263,9 +263,9 @@ static void must_agree_in_short(struct recorder *recorder, struct speller *spell
     statsd_init(&in_short, MAX_LINE_BYTES, &samples);
     for (int i = 0; i < times; i++) {
         recorder_clear(recorder);
-        speller_clear(speller);
+        recorder_clear(&speller->recorder);
         feed_last(&in_full, input, &recorder->sink);
-        feed_last(&in_short, input, &speller->sink);
+        feed_last(&in_short, input, &speller->recorder.sink);
         assert_string_equal(speller->recorder.text, recorder->text);
         assert_memory_equal(in_full.memory.carry, in_short.memory.carry,
                             sizeof in_full.memory.carry);
@@ -303,10 +303,10 @@ static void must_hit(const char *line, size_t expect)
     struct statsd statsd;
     speller_init(&speller);
     statsd_init(&statsd, MAX_LINE_BYTES, &samples);
-    feed_last(&statsd, str_of(line), &speller.sink);
+    feed_last(&statsd, str_of(line), &speller.recorder.sink);
     assert_int_equal(speller.recorder.rejected, 0);
     size_t first = speller.hits; /* packed values after the first may already come in short */
-    feed_last(&statsd, str_of(line), &speller.sink);
+    feed_last(&statsd, str_of(line), &speller.recorder.sink);
     assert_int_equal(speller.hits - first, expect);
     statsd_fini(&statsd);
     speller_fini(&speller);
@@ -340,7 +340,7 @@ static size_t count_taken(const char *line, size_t max_line_bytes, size_t after)
     speller_init(&speller);
     buf_init(&text, 4096);
     buf_puts(&text, line);
-    statsd_line_read(&memory, (struct str){text.data, text.len}, 1, &speller.sink);
+    statsd_line_read(&memory, (struct str){text.data, text.len}, 1, &speller.recorder.sink);
     size_t known = speller.recorder.accepted;
     buf_char(&text, '\n');
     size_t line_bytes = text.len;
@@ -349,7 +349,7 @@ static size_t count_taken(const char *line, size_t max_line_bytes, size_t after)
     }
     char *copy = wire_copy((struct str){text.data, text.len});
     const char *rest = statsd_line_take_usual(&memory, (struct str){copy, text.len}, max_line_bytes,
-                                              &lines, &speller.sink);
+                                              &lines, &speller.recorder.sink);
     size_t taken = (size_t)(rest - copy);
     assert_true(taken == 0 || taken == line_bytes);
     assert_int_equal(lines, taken == 0 ? 1 : 2);

@@ -17,9 +17,26 @@ static void free_text(struct str text)
     free((void *)(uintptr_t)text.ptr); /* the cast frees what copy_text made */
 }
 
-static struct metric *find(struct speller *speller, const struct spelling *spelling)
+static void forget(const struct metric *known)
 {
-    for (size_t i = 0; i < speller->count; i++) {
+    free_text(known->name);
+    free_text(known->unit);
+    free_text(known->spelling.head);
+    free_text(known->spelling.tail);
+    for (uint32_t i = 0; i < known->attribute_count; i++) {
+        free_text(known->attributes[i].key);
+        free_text(known->attributes[i].value);
+    }
+}
+
+static size_t count(const struct speller *speller)
+{
+    return speller->remembered < SPELLER_KEEPS ? speller->remembered : SPELLER_KEEPS;
+}
+
+static const struct metric *find(const struct speller *speller, const struct spelling *spelling)
+{
+    for (size_t i = 0; i < count(speller); i++) {
         const struct spelling *known = &speller->known[i].spelling;
         if (known->format == spelling->format && str_equal(known->head, spelling->head) &&
             str_equal(known->tail, spelling->tail)) {
@@ -41,12 +58,10 @@ static void require_same_series(const struct metric *a, const struct metric *b)
 
 static void remember(struct speller *speller, const struct metric *metric)
 {
-    if (speller->count == speller->cap) {
-        speller->cap = 2 * speller->cap + 16;
-        speller->known = realloc(speller->known, speller->cap * sizeof *speller->known);
-        WIRE_REQUIRE(speller->known != NULL);
+    struct metric *kept = &speller->known[speller->remembered++ % SPELLER_KEEPS];
+    if (speller->remembered > SPELLER_KEEPS) {
+        forget(kept);
     }
-    struct metric *kept = &speller->known[speller->count++];
     *kept = *metric;
     kept->name = copy_text(metric->name);
     kept->unit = copy_text(metric->unit);
@@ -61,7 +76,7 @@ static void remember(struct speller *speller, const struct metric *metric)
 static int on_metric(void *ctx, const struct metric *metric)
 {
     struct speller *speller = ctx;
-    int err = speller->recorder.sink.metric(&speller->recorder, metric);
+    int err = speller->metric(ctx, metric);
     if (err == 0 && metric->spelling.format != SPELLING_NONE) {
         WIRE_REQUIRE(metric->has == 0);
         const struct metric *known = find(speller, &metric->spelling);
@@ -77,66 +92,36 @@ static int on_metric(void *ctx, const struct metric *metric)
 static bool on_spelled(void *ctx, const struct spelling *spelling, double value, uint64_t weight)
 {
     struct speller *speller = ctx;
+    recorder_check(&speller->recorder);
     WIRE_REQUIRE(spelling->format != SPELLING_NONE);
     const struct metric *known = find(speller, spelling);
-    if (known == NULL) {
+    if (known == NULL || speller->recorder.refuse != 0) { /* a sink refuses in full */
         return false;
     }
     struct metric metric = *known;
     metric.value = value;
     metric.weight = weight;
     speller->hits++;
-    /* A sink that refuses does so in full. */
-    WIRE_REQUIRE(speller->recorder.sink.metric(&speller->recorder, &metric) == 0);
+    WIRE_REQUIRE(speller->metric(ctx, &metric) == 0);
     return true;
-}
-
-static int on_sample(void *ctx, const struct sample *sample)
-{
-    struct speller *speller = ctx;
-    return speller->recorder.sink.sample(&speller->recorder, sample);
-}
-
-static void on_reject(void *ctx, const struct rejection *rejection)
-{
-    struct speller *speller = ctx;
-    speller->recorder.sink.reject(&speller->recorder, rejection);
-}
-
-static void on_ignored(void *ctx, enum ignored what)
-{
-    struct speller *speller = ctx;
-    speller->recorder.sink.ignored(&speller->recorder, what);
 }
 
 void speller_init(struct speller *speller)
 {
-    *speller = (struct speller){.sink = {.ctx = speller,
-                                         .sample = on_sample,
-                                         .metric = on_metric,
-                                         .spelled = on_spelled,
-                                         .reject = on_reject,
-                                         .ignored = on_ignored}};
     recorder_init(&speller->recorder);
-}
-
-void speller_clear(struct speller *speller)
-{
-    recorder_clear(&speller->recorder);
+    speller->metric = speller->recorder.sink.metric;
+    speller->recorder.sink.metric = on_metric;
+    speller->recorder.sink.spelled = on_spelled;
+    speller->known = calloc(SPELLER_KEEPS, sizeof *speller->known);
+    WIRE_REQUIRE(speller->known != NULL);
+    speller->remembered = 0;
+    speller->hits = 0;
 }
 
 void speller_fini(struct speller *speller)
 {
-    for (size_t i = 0; i < speller->count; i++) {
-        const struct metric *known = &speller->known[i];
-        free_text(known->name);
-        free_text(known->unit);
-        free_text(known->spelling.head);
-        free_text(known->spelling.tail);
-        for (uint32_t k = 0; k < known->attribute_count; k++) {
-            free_text(known->attributes[k].key);
-            free_text(known->attributes[k].value);
-        }
+    for (size_t i = 0; i < count(speller); i++) {
+        forget(&speller->known[i]);
     }
     free(speller->known);
     recorder_fini(&speller->recorder);
