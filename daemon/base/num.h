@@ -107,7 +107,8 @@ static inline const char *num_scan_wide(const char *at, double *ret_number)
         return NULL;
     }
     /* Shifted so that zeros stand in front, in place of what is not ours. */
-    uint64_t mantissa = num_eight_digits(bytes << 8 * (8 - digits));
+    uint64_t whole = bytes << 8 * (8 - digits);
+    uint64_t mantissa;
     unsigned fraction = 0;
     at += digits;
     if (*at == '.') {
@@ -116,8 +117,13 @@ static inline const char *num_scan_wide(const char *at, double *ret_number)
         if (fraction - 1 >= NUM_USUAL_FRACTION_DIGITS) {
             return NULL;
         }
-        mantissa = mantissa * powers[fraction] + num_eight_digits(bytes << 8 * (8 - fraction));
+        bytes <<= 8 * (8 - fraction);
+        mantissa = digits + fraction <= 8
+                       ? num_eight_digits(whole >> 8 * fraction | bytes)
+                       : num_eight_digits(whole) * powers[fraction] + num_eight_digits(bytes);
         at += 1 + fraction;
+    } else {
+        mantissa = num_eight_digits(whole);
     }
     if (*at == '.' || *at == 'e' || *at == 'E') {
         return NULL;

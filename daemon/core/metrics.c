@@ -707,8 +707,8 @@ static void shorten(const struct metrics *metrics, const struct target *target, 
     }
 }
 
-static bool go_short_way(const struct metrics *metrics, const struct way *way, double value,
-                         uint64_t weight)
+static inline bool go_short_way(const struct metrics *metrics, const struct way *way, double value,
+                                uint64_t weight)
 {
     if (way->ready != metrics->ready) {
         return false;
@@ -721,6 +721,18 @@ static bool go_short_way(const struct metrics *metrics, const struct way *way, d
     return buckets_add_quickly(way->at.buckets, family_bucket(family, value), value, weight);
 }
 
+/* Apart, so that the short way has little to save and restore. */
+__attribute__((noinline)) static bool go_way(struct metrics *metrics, struct way *way, double value,
+                                             uint64_t weight, struct process *process)
+{
+    struct target target = {&metrics->sets[way->family], way->place, false, false};
+    if (change(metrics, &target, (enum metric_op)way->op, value, weight, process) != 0) {
+        return false;
+    }
+    shorten(metrics, &target, way);
+    return true;
+}
+
 bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, double value,
                      uint64_t weight, struct process *process)
 {
@@ -728,16 +740,9 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
     if (way == NULL) {
         return false;
     }
-    if (go_short_way(metrics, way, scaled(value, way->scale), weight)) {
-        return true;
-    }
-    struct target target = {&metrics->sets[way->family], way->place, false, false};
-    if (change(metrics, &target, (enum metric_op)way->op, scaled(value, way->scale), weight,
-               process) != 0) {
-        return false;
-    }
-    shorten(metrics, &target, way);
-    return true;
+    value = scaled(value, way->scale);
+    return go_short_way(metrics, way, value, weight) ||
+           go_way(metrics, way, value, weight, process);
 }
 
 /* --- ends -------------------------------------------------------------------------------------- */

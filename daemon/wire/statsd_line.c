@@ -757,8 +757,8 @@ static inline const char *take_usual(const struct statsd_memory *memory, const c
                                      const struct record_sink *sink)
 {
     const char *colon = find_colon(at, end - STATSD_MARGIN_BYTES);
-    if (colon == NULL || colon == at || end - colon < STATSD_MARGIN_BYTES ||
-        colon - at > RECORD_NAME_MAX || is_blank(*at) || *at == '_') {
+    if (colon == NULL || end - colon < STATSD_MARGIN_BYTES ||
+        (size_t)(colon - at) - 1 >= RECORD_NAME_MAX || is_blank(*at) || *at == '_') {
         return NULL;
     }
     double value;
