@@ -305,7 +305,7 @@ static void test_metrics_a_family_that_found_no_memory_can_be_declared_later(voi
 {
     (void)state;
     for (int type = 0; type < FAMILY_TYPE_COUNT; type++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof name, "f%d", type);
         struct family_shape shape = shape_of((enum family_type)type, name);
         bool failed = true;
