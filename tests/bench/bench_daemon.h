@@ -138,6 +138,9 @@ static inline uint64_t bench_process_cpu_ns(pid_t child)
     DIR *tasks = opendir(path);
     for (struct dirent *task = tasks == NULL ? NULL : readdir(tasks); task != NULL;
          task = readdir(tasks)) {
+        if (task->d_name[0] == '.') { /* ".." has figures too: the first thread's once more */
+            continue;
+        }
         snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", (int)child, task->d_name);
         FILE *file = fopen(path, "re");
         char line[128];
