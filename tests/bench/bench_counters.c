@@ -130,7 +130,7 @@ static void print(struct bench *bench, const char *name, const struct payload *p
 int main(void)
 {
     static const char *const names[KINDS] = {"counters", "tagged", "timers"};
-    static const double limits[KINDS] = {8, 8, 16};
+    static const double limits[KINDS] = {8, 8, 20}; /* the last in bench_statsd, too */
     struct bench bench;
     struct payload payloads[KINDS];
     static struct figures figures[KINDS];

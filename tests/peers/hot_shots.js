@@ -16,8 +16,9 @@ const client = new StatsD({
 for (let i = 0; i < count; i++) {
     client.increment("node.requests", 1, { code: "200" });
     client.timing("node.latency", i % 100, { path: "/v1" });
-    client.gauge("node.depth", i);
     client.distribution("node.size", i);
     client.timing("inference", 5, { model: "node-model" });
 }
+// Once: when the kernel's queue is full, the library tries a datagram again after its successors.
+client.gauge("node.depth", count - 1);
 client.close((error) => console.log(JSON.stringify(error ? [...errors, String(error)] : errors)));
