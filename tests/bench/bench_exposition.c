@@ -2,11 +2,8 @@
  * Prometheus text of 1,000 models of which 1 % changed since the last scrape, against copying the
  * same bytes; and when all changed, for information.
  */
-#include "bench.h"
-#include "bench_core.h"
-#include "core/intake.h"
-#include "render/exposition.h"
 #include "rows.h"
+#include "scrape.h"
 
 enum { MODELS = 1000, SAMPLES = 1000, SCRAPES = 20 };
 
@@ -24,36 +21,12 @@ static void record(unsigned model)
 }
 
 /* Nanoseconds of a scrape after `changes` models got one more sample. */
-static double scrape(struct exposition *exposition, unsigned changes, struct buf *out)
+static double scrape_after(unsigned changes, struct exposition *exposition, struct buf *out)
 {
-    static const struct thresholds thresholds = {1, 50, 20};
-    struct exposition_process process = {0};
-    struct snapshot *snapshot;
     for (unsigned i = 0; i < changes; i++) {
         record((unsigned)(rows_random() % MODELS));
     }
-    if (snapshot_take(&intake, &thresholds, 1, 1, &snapshot) != 0) {
-        abort();
-    }
-    buf_clear(out);
-    uint64_t began = cpu_ns();
-    int err = exposition_render(exposition, snapshot, EXPOSITION_TEXT, &process, out);
-    double took = (double)(cpu_ns() - began);
-    snapshot_release(snapshot, &registry);
-    while (limbo_sweep(&registry.limbo, 1000000)) {
-    }
-    if (err != 0) {
-        abort();
-    }
-    return took;
-}
-
-static double copy(const struct buf *from, char *to)
-{
-    uint64_t began = cpu_ns();
-    memcpy(to, from->data, from->len);
-    bench_keep(to);
-    return (double)(cpu_ns() - began);
+    return scrape(exposition, EXPOSITION_TEXT, out);
 }
 
 int main(void)
@@ -72,19 +45,19 @@ int main(void)
     }
     struct exposition *exposition = exposition_new(&how);
     buf_init(&out, 1 << 28);
-    (void)scrape(exposition, MODELS, &out);
+    (void)scrape_after(MODELS, exposition, &out);
     char *copied = malloc(out.len * 2);
-    (void)copy(&out, copied);
+    (void)scrape_copy(&out, copied);
     for (unsigned round = 0; round < BENCH_ROUNDS; round++) {
         double rendered = 0;
         double plain = 0;
         for (unsigned i = 0; i < SCRAPES; i++) {
-            rendered += scrape(exposition, MODELS / 100, &out);
-            plain += copy(&out, copied);
+            rendered += scrape_after(MODELS / 100, exposition, &out);
+            plain += scrape_copy(&out, copied);
         }
         few[round] = rendered / SCRAPES / 1e3;
         ratios[round] = rendered / plain;
-        all[round] = scrape(exposition, 10 * MODELS, &out) / 1e3;
+        all[round] = scrape_after(10 * MODELS, exposition, &out) / 1e3;
     }
     bench_begin(&bench, "exposition", BENCH_ROUNDS);
     bench_number(&bench, "bytes", (double)out.len);

@@ -7,11 +7,9 @@
  */
 #include <malloc.h>
 
-#include "bench.h"
-#include "bench_core.h"
-#include "render/exposition.h"
 #include "render/gzip.h"
 #include "rows.h"
+#include "scrape.h"
 
 enum { SERIES = 100000, LABELS = 4, SCRAPES = 10, ANSWER_MAX = 1 << 28 };
 
@@ -77,36 +75,6 @@ static size_t heap_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
-/* Nanoseconds of a scrape. */
-static double scrape(struct exposition *exposition, enum exposition_format format, struct buf *out)
-{
-    static const struct thresholds thresholds = {1, 50, 20};
-    struct exposition_process process = {0};
-    struct snapshot *snapshot;
-    if (snapshot_take(&intake, &thresholds, 1, 1, &snapshot) != 0) {
-        abort();
-    }
-    buf_clear(out);
-    uint64_t began = cpu_ns();
-    int err = exposition_render(exposition, snapshot, format, &process, out);
-    double took = (double)(cpu_ns() - began);
-    snapshot_release(snapshot, &registry);
-    while (limbo_sweep(&registry.limbo, 1000000)) {
-    }
-    if (err != 0) {
-        abort();
-    }
-    return took;
-}
-
-static double copy(const struct buf *from, char *to)
-{
-    uint64_t began = cpu_ns();
-    memcpy(to, from->data, from->len);
-    bench_keep(to);
-    return (double)(cpu_ns() - began);
-}
-
 static double packed_bytes(const struct buf *answer)
 {
     struct buf packed;
@@ -136,7 +104,7 @@ static void measure(struct exposition *exposition, enum exposition_format format
             (void)count_in((unsigned)(rows_random() % SERIES), 1);
         }
         rendered += scrape(exposition, format, out);
-        plain += copy(out, copied);
+        plain += scrape_copy(out, copied);
     }
     ret->us[round] = rendered / SCRAPES / 1e3;
     ret->ratio[round] = rendered / plain;
@@ -168,7 +136,7 @@ int main(void)
     double protobuf_packed = packed_bytes(&out);
     char *copied = malloc(2 * (size_t)(text_bytes + protobuf_bytes));
     (void)scrape(exposition, EXPOSITION_TEXT, &out);
-    (void)copy(&out, copied);
+    (void)scrape_copy(&out, copied);
     for (unsigned round = 0; round < BENCH_ROUNDS; round++) {
         measure(exposition, EXPOSITION_TEXT, round, &out, copied, &text);
         measure(exposition, EXPOSITION_PROTOBUF, round, &out, copied, &protobuf);
