@@ -12,7 +12,7 @@
 #include <math.h>
 
 #include "base/clock.h"
-#include "render/message.h"
+#include "base/message.h"
 
 /* Field numbers of proto/prometheus.proto. */
 enum { FAMILY_NAME = 1, FAMILY_HELP = 2, FAMILY_TYPE = 3, FAMILY_METRIC = 4, FAMILY_UNIT = 5 };

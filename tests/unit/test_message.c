@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "mem_fault.h"
-#include "render/message.h"
+#include "base/message.h"
 
 enum { BYTES_MAX = 1 << 20 };
 

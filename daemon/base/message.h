@@ -14,8 +14,8 @@
  *     message_double(out, 1, 0.5);
  *     message_end(out, inner);
  */
-#ifndef DWELL_RENDER_MESSAGE_H
-#define DWELL_RENDER_MESSAGE_H
+#ifndef DWELL_BASE_MESSAGE_H
+#define DWELL_BASE_MESSAGE_H
 
 #include "base/buf.h"
 

@@ -1,4 +1,4 @@
-#include "render/message.h"
+#include "base/message.h"
 
 #include <endian.h>
 #include <math.h>
