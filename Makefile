@@ -161,7 +161,7 @@ tsan: ## what has several threads, under ThreadSanitizer
 
 FUZZ_SECONDS ?= 60
 FUZZ_NAMES   := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
-FUZZ_OBJ     := $(DAEMON_OBJ) $(BUILD)/tests/unit/wire_recorder.o \
+FUZZ_OBJ     := $(DAEMON_OBJ) $(BUILD)/tests/unit/wire_recorder.o $(BUILD)/tests/unit/wire_otlp.o \
                 $(BUILD)/tests/unit/wire_speller.o
 
 $(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c

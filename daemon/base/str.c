@@ -36,6 +36,14 @@ bool str_is_utf8(struct str text)
     const uint8_t *bytes = (const uint8_t *)text.ptr;
     size_t at = 0;
     while (at < text.len) {
+        uint64_t eight = UINT64_MAX;
+        if (text.len - at >= sizeof eight) {
+            memcpy(&eight, bytes + at, sizeof eight);
+        }
+        if ((eight & UINT64_C(0x8080808080808080)) == 0) { /* eight of ASCII */
+            at += sizeof eight;
+            continue;
+        }
         if (bytes[at] < 0x80) {
             at++;
             continue;

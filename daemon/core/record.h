@@ -201,6 +201,77 @@ struct metric {
     struct label attributes[RECORD_ATTRIBUTES_MAX];
 };
 
+/* Limits of OpenTelemetry's specification ("SDK span limits"); what is above them is left out and
+ * counted in the span. */
+enum {
+    SPAN_ATTRIBUTES_MAX = 128,
+    SPAN_EVENTS_MAX = 128,
+    SPAN_LINKS_MAX = 128,
+    SPAN_CHILD_ATTRIBUTES_MAX = 128, /* of an event, of a link */
+    SPAN_DEPTH_MAX = 8,              /* lists in lists in an attribute's value */
+    SPAN_STATE_MAX = 512,            /* bytes of trace_state */
+    SPAN_KIND_MAX = 5,               /* consumer */
+};
+
+enum span_part {
+    SPAN_WHOLE,
+    SPAN_START, /* the half that says that a span has begun */
+    SPAN_END,
+    SPAN_PART_COUNT
+};
+
+enum span_status { SPAN_UNSET, SPAN_OK, SPAN_ERROR, SPAN_STATUS_COUNT };
+
+/* What repeats in a span is kept in the bytes that it goes on in: those of OTLP (proto/otlp.proto). */
+
+struct span_attribute {
+    struct str key;
+    struct str field; /* KeyValue with tag and length, as in Span.attributes */
+    bool is_text;
+    struct str text; /* the value, when it is one */
+};
+
+struct span_child {
+    struct str body;  /* Event or Link, without tag and length, and without its dropped_… field */
+    uint32_t dropped; /* attributes that are not in it */
+};
+
+/* One operation of a trace, or a half of it. Texts are UTF-8 without a zero byte. */
+struct span {
+    enum span_part part;
+    struct str name; /* 1 … RECORD_NAME_MAX bytes */
+    uint8_t trace_id[RECORD_TRACE_ID_BYTES];
+    uint8_t span_id[RECORD_SPAN_ID_BYTES];
+    uint8_t parent_id[RECORD_SPAN_ID_BYTES]; /* all zero: a root */
+    struct str trace_state;                  /* of W3C Trace Context */
+    uint8_t kind;                            /* as OTLP has it, 0: not said, … SPAN_KIND_MAX */
+    bool has_flags;
+    uint32_t flags;         /* bit 0: somebody decided to keep the trace, or not to */
+    uint64_t start_wall_ns; /* 0: not said, which only an END may leave */
+    uint64_t end_wall_ns;   /* 0: not said, by a START */
+    enum span_status status;
+    struct str status_message;
+    struct str service_name; /* empty: not said */
+    uint32_t attribute_count, event_count, link_count;
+    uint32_t dropped_attributes, dropped_events, dropped_links;
+    struct span_attribute attributes[SPAN_ATTRIBUTES_MAX]; /* each key once */
+    struct span_child events[SPAN_EVENTS_MAX];
+    struct span_child links[SPAN_LINKS_MAX];
+};
+
+/* Forgets everything but what the counts say is not there: the struct is large. */
+void span_clear(struct span *span);
+
+/* Whether ids, name and times are what a record must have: 0, or a code and its key. `has_…` says
+ * which of the required ones were given. */
+struct span_given {
+    bool name, trace_id, span_id;
+};
+int span_check(const struct span *span, const struct span_given *given, struct str *ret_key);
+
+/* The attribute of a key, or NULL. */
+const struct span_attribute *span_find(const struct span *span, struct str key);
+
 /* Who is speaking. Empty text and zero numbers mean: not said. */
 struct hello {
     struct str service_name;
@@ -262,6 +333,7 @@ struct record_sink {
      * Returns true when it did; false when the spelling is not remembered, or this is not to be done in
      * short: the decoder then reads the record and calls `metric`. May be NULL. */
     bool (*spelled)(void *ctx, const struct spelling *spelling, double value, uint64_t weight);
+    int (*span)(void *ctx, const struct span *span);
     int (*hello)(void *ctx, const struct hello *hello, const struct mark *mark);
     int (*flush)(void *ctx, const struct mark *mark);
     int (*goodbye)(void *ctx, const struct mark *mark);

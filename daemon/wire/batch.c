@@ -11,7 +11,8 @@
  * Happy path:
  *   1. fields 1 to 5 fill the head and the string table;
  *   2. before the first record, or at the end without one, sink->batch is told the head;
- *   3. each record is read as a whole, then judged, then handed over; a metric by wire/batch_metric.
+ *   3. each record is read as a whole, then judged, then handed over; a metric by wire/batch_metric,
+ *      a span by wire/batch_span.
  *
  * What can fail: damage, that is bytes that are no message, ends the batch with ERR_FRAME and the
  * record it was found in is not handed over. A wrong value rejects its record alone. The sink may
@@ -24,6 +25,7 @@
 
 #include "base/err.h"
 #include "wire/batch_metric.h"
+#include "wire/batch_span.h"
 #include "wire/field.h"
 
 enum {
@@ -33,7 +35,7 @@ enum {
 
 /* Sets of known field numbers. */
 #define BATCH_HEAD_FIELDS FIELDS(1, 6) /* 6 is reserved, and its place is before the records */
-#define BATCH_FIELDS      (FIELDS(1, 5) | FIELDS(8, 11) | FIELD(14))
+#define BATCH_FIELDS      (FIELDS(1, 5) | FIELDS(8, 11) | FIELDS(13, 14))
 #define SAMPLE_FIELDS     FIELDS(1, 25)
 #define LABEL_FIELDS      FIELDS(1, 2)
 #define HELLO_FIELDS      FIELDS(1, 5)
@@ -519,6 +521,8 @@ static int decode_record(struct batch_decoder *decoder, uint32_t tag, struct pie
         return decode_hello(piece, sink);
     case TAG(10, KIND_BYTES):
         return decode_mark(piece, "Flush", 0, sink->flush, sink);
+    case TAG(13, KIND_BYTES):
+        return batch_span_decode(decoder, piece, sink);
     case TAG(14, KIND_BYTES):
         return batch_metric_decode(decoder, piece, sink);
     default:
@@ -529,7 +533,7 @@ static int decode_record(struct batch_decoder *decoder, uint32_t tag, struct pie
 static bool is_record(uint32_t tag)
 {
     return tag == TAG(8, KIND_BYTES) || tag == TAG(9, KIND_BYTES) || tag == TAG(10, KIND_BYTES) ||
-           tag == TAG(11, KIND_BYTES) || tag == TAG(14, KIND_BYTES);
+           tag == TAG(11, KIND_BYTES) || tag == TAG(13, KIND_BYTES) || tag == TAG(14, KIND_BYTES);
 }
 
 static const uint8_t *read_client_id(const uint8_t *at, const uint8_t *end, struct batch *head)

@@ -20,6 +20,7 @@
 #include "base/num.h"
 #include "wire/line_reader.h"
 #include "wire/line_skip.h"
+#include "wire/line_span.h"
 #include "wire/line_value.h"
 
 enum {
@@ -71,13 +72,22 @@ _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name f
     X(bytes_moved, FIGURE, OF_SAMPLE, SAMPLE_BYTES_MOVED, sample.bytes_moved, RECORD_COUNT_MAX)    \
     X(flops, FIGURE, OF_SAMPLE, SAMPLE_FLOPS, sample.flops, RECORD_COUNT_MAX)                      \
     X(threads, FIGURE, OF_SAMPLE, SAMPLE_THREADS, sample.threads, RECORD_COUNT_MAX)                \
-    X(name, NAME, OF_METRIC, PART_NAME, metric.name, 0)                                            \
+    X(name, NAME, OF_METRIC | OF_SPAN, PART_NAME, metric.name, 0)                                  \
     X(value, VALUE, OF_AMOUNT, PART_VALUE, metric.value, RECORD_AMOUNT_MAX)                        \
     X(delta, DELTA, OF_GAUGE, PART_DELTA, metric.value, RECORD_AMOUNT_MAX)                         \
-    X(attributes, ATTRIBUTES, OF_METRIC, PART_ANY, metric.attributes, 0)                           \
+    X(attributes, ATTRIBUTES, OF_METRIC | OF_SPAN, PART_ANY, metric.attributes, 0)                 \
     X(unit, TEXT, OF_AMOUNT, PART_ANY, metric.unit, RECORD_UNIT_MAX)                               \
     X(aggregation, AGGREGATION, OF_GAUGE, PART_ANY, metric.aggregation, 0)                         \
-    X(service_name, TEXT, OF_HELLO, PART_ANY, hello.service_name, RECORD_NAME_MAX)                 \
+    X(start_time_unix_nano, INTEGER, OF_SPAN, PART_START_TIME, span.start_wall_ns, 0)              \
+    X(end_time_unix_nano, INTEGER, OF_ENDED, PART_END_TIME, span.end_wall_ns, 0)                   \
+    X(parent_span_id, ID, OF_SPAN, PART_ANY, span.parent_id, RECORD_SPAN_ID_BYTES)                 \
+    X(kind, SPAN_KIND, OF_SPAN, PART_ANY, span.kind, 0)                                            \
+    X(status, STATUS, OF_SPAN, PART_ANY, span.status, 0)                                           \
+    X(events, EVENTS, OF_SPAN, PART_ANY, span.events, 0)                                           \
+    X(links, LINKS, OF_SPAN, PART_ANY, span.links, 0)                                              \
+    X(trace_state, TEXT, OF_SPAN, PART_ANY, span.trace_state, SPAN_STATE_MAX)                      \
+    X(sampled, SAMPLED, OF_SPAN, PART_ANY, span.flags, 0)                                          \
+    X(service_name, TEXT, OF_HELLO | OF_SPAN, PART_ANY, hello.service_name, RECORD_NAME_MAX)       \
     X(service_version, TEXT, OF_HELLO, PART_ANY, hello.service_version, RECORD_NAME_MAX)           \
     X(pid, INTEGER, OF_HELLO, PART_ANY, hello.pid, 0)                                              \
     X(constitutional_hash, TEXT, OF_HELLO, PART_ANY, hello.constitutional_hash, RECORD_NAME_MAX)   \
@@ -291,6 +301,8 @@ static void reset(struct reader *reader, const char *at, const char *newline)
         reader->metric.unit = (struct str){NULL, 0};
         reader->metric.aggregation = AGGREGATION_UNSAID;
         reader->metric.attribute_count = 0;
+    } else if ((OF_SPAN & 1U << reader->type) != 0) {
+        line_span_reset(reader);
     } else if (reader->type != TYPE_SAMPLE) {
         reader->hello = (struct hello){.pid = 0};
         reader->mark = (struct mark){.sequence = 0};
@@ -432,6 +444,9 @@ static int deliver(struct reader *reader, const struct record_sink *sink)
     if ((OF_METRIC & 1U << reader->type) != 0) {
         return deliver_metric(reader, sink);
     }
+    if ((OF_SPAN & 1U << reader->type) != 0) {
+        return line_span_deliver(reader, sink);
+    }
     reader->mark.has_sequence = (reader->has & BIT(PART_SEQUENCE)) != 0;
     reader->mark.has_dropped = (reader->has & BIT(PART_DROPPED)) != 0;
     if (reader->type == TYPE_FLUSH) {
@@ -524,6 +539,13 @@ static void read_record(struct line_memory *memory, const char *at, const char *
     }
 }
 
+static void give_back(struct buf *buf)
+{
+    if (buf->cap > KEEP_BYTES) {
+        buf_fini(buf);
+    }
+}
+
 void line_read(struct line_memory *memory, const char *start, const char *newline, uint64_t line,
                struct line_batch *batch, const struct record_sink *sink)
 {
@@ -534,18 +556,19 @@ void line_read(struct line_memory *memory, const char *start, const char *newlin
     if (at != newline) {
         read_record(memory, at, newline, line, batch, sink);
     }
-    if (memory->scratch.cap > KEEP_BYTES) {
-        buf_fini(&memory->scratch);
-    }
+    give_back(&memory->scratch);
+    give_back(&memory->otlp);
 }
 
 void line_init(struct line_memory *memory, size_t max_line_bytes)
 {
     *memory = (struct line_memory){.follows = {0}};
     buf_init(&memory->scratch, max_line_bytes);
+    buf_init(&memory->otlp, line_span_room(max_line_bytes));
 }
 
 void line_fini(struct line_memory *memory)
 {
     buf_fini(&memory->scratch);
+    buf_fini(&memory->otlp);
 }

@@ -17,12 +17,14 @@ enum {
     LINE_UNKNOWN_MAX =
         64,             /* unknown keys of a line; one more rejects it with ERR_LIMIT. Keys of the
                               objects that are open inside a skipped value count too. */
-    LINE_KEYS_MAX = 40, /* rows of the key table, and room */
+    LINE_INNER_UNKNOWN_MAX = 8, /* different unknown keys inside a span that are told */
+    LINE_KEYS_MAX = 56, /* rows of the key table, and room */
 };
 
 /* What is kept from line to line. */
 struct line_memory {
     struct buf scratch;             /* texts of one line whose escapes had to be decoded */
+    struct buf otlp;                /* attributes, events and links of a span */
     uint8_t follows[LINE_KEYS_MAX]; /* which key came after which one: what to expect */
 };
 

@@ -27,13 +27,12 @@
     X(COUNTER, "counter")                                                                          \
     X(GAUGE, "gauge")                                                                              \
     X(HISTOGRAM, "histogram")                                                                      \
-    X(INFO, "info")
-
-#define OTHER_TYPES(X)                                                                             \
+    X(INFO, "info")                                                                                \
     X(SPAN, "span")                                                                                \
     X(SPAN_START, "span_start")                                                                    \
-    X(SPAN_END, "span_end")                                                                        \
-    X(BUDGET, "budget")
+    X(SPAN_END, "span_end")
+
+#define OTHER_TYPES(X) X(BUDGET, "budget")
 
 enum type {
 #define X(type, name) TYPE_##type,
@@ -49,8 +48,10 @@ enum { OF_CONTROL = OF_HELLO | 1 << TYPE_FLUSH | 1 << TYPE_GOODBYE };
 enum { OF_COUNTER = 1 << TYPE_COUNTER, OF_GAUGE = 1 << TYPE_GAUGE };
 enum { OF_HISTOGRAM = 1 << TYPE_HISTOGRAM, OF_INFO = 1 << TYPE_INFO };
 enum { OF_AMOUNT = OF_COUNTER | OF_GAUGE | OF_HISTOGRAM, OF_METRIC = OF_AMOUNT | OF_INFO };
-enum { OF_TRACED = OF_SAMPLE | OF_COUNTER | OF_HISTOGRAM };
-enum { OF_ALL = OF_SAMPLE | OF_CONTROL | OF_METRIC };
+enum { OF_BEGUN = 1 << TYPE_SPAN | 1 << TYPE_SPAN_START };
+enum { OF_ENDED = 1 << TYPE_SPAN | 1 << TYPE_SPAN_END, OF_SPAN = OF_BEGUN | OF_ENDED };
+enum { OF_TRACED = OF_SAMPLE | OF_COUNTER | OF_HISTOGRAM | OF_SPAN };
+enum { OF_ALL = OF_SAMPLE | OF_CONTROL | OF_METRIC | OF_SPAN };
 
 /* How a value is read. */
 enum kind {
@@ -66,6 +67,11 @@ enum kind {
     KIND_VALUE,       /* what the type of a metric allows */
     KIND_DELTA,       /* number, of either sign */
     KIND_AGGREGATION, /* one of aggregation_names */
+    KIND_SPAN_KIND,   /* internal, server, … */
+    KIND_SAMPLED,     /* true or false */
+    KIND_EVENTS,      /* list of objects */
+    KIND_LINKS,       /* list of objects */
+    KIND_STATUS,      /* object */
     KIND_TYPE,
 };
 
@@ -80,7 +86,10 @@ enum {
     PART_VALUE,
     PART_DELTA,
     PART_ANY, /* nobody asks */
-    PART_COUNT
+    PART_COUNT,
+    /* A span has none of the parts whose bits these are. */
+    PART_START_TIME = SAMPLE_CPU_BEFORE,
+    PART_END_TIME = SAMPLE_CPU_DURING,
 };
 _Static_assert(PART_COUNT <= 32, "parts are bits of a uint32_t");
 
@@ -103,6 +112,10 @@ struct reader {
     struct metric metric;
     struct hello hello;
     struct mark mark;
+    struct span span; /* its ids and service are read as those of a sample and a hello */
+    struct str span_keys[SPAN_ATTRIBUTES_MAX]; /* of the attributes being read */
+    uint32_t inner_unknown_count;
+    struct str inner_unknown[LINE_INNER_UNKNOWN_MAX]; /* keys of its events, links and status */
 };
 
 /* A row of the key table. */

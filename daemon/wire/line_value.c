@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "wire/iso8601.h"
 #include "wire/line_skip.h"
+#include "wire/line_span.h"
 
 int line_read_text(struct reader *reader, struct str *ret_text, bool *ret_is_text)
 {
@@ -56,21 +57,25 @@ static int read_count_number(struct reader *reader, uint64_t *ret_count)
     return 0;
 }
 
+int line_read_count(struct reader *reader, uint64_t *ret_count)
+{
+    if (reader_at_number(reader)) {
+        return read_count_number(reader, ret_count);
+    }
+    struct str text = {NULL, 0};
+    bool is_text = false;
+    int err = line_read_text(reader, &text, &is_text);
+    int read = err == 0 && is_text ? num_read_u64(text, ret_count) : 0;
+    if (read != 0) {
+        reader_note(reader, read == ERR_RANGE ? ERR_RANGE : ERR_WRONG_TYPE);
+    }
+    return err;
+}
+
 static int read_count(struct reader *reader, const struct key *key)
 {
     uint64_t count = 0;
-    int err = 0;
-    if (reader_at_number(reader)) {
-        err = read_count_number(reader, &count);
-    } else {
-        struct str text = {NULL, 0};
-        bool is_text = false;
-        err = line_read_text(reader, &text, &is_text);
-        int read = err == 0 && is_text ? num_read_u64(text, &count) : 0;
-        if (read != 0) {
-            reader_note(reader, read == ERR_RANGE ? ERR_RANGE : ERR_WRONG_TYPE);
-        }
-    }
+    int err = line_read_count(reader, &count);
     if (err == 0) {
         /* What was noted rejects the record: a 0 does no harm. */
         *(uint64_t *)reader_place(reader, key) = count;
@@ -95,20 +100,24 @@ static bool read_hex(struct str text, uint8_t *out, size_t bytes)
     return true;
 }
 
-static int read_id(struct reader *reader, const struct key *key)
+int line_read_id(struct reader *reader, size_t bytes, uint8_t *ret_id, bool *ret_good)
 {
     struct str text = {NULL, 0};
     bool is_text = false;
     int err = line_read_text(reader, &text, &is_text);
-    if (err != 0 || !is_text) {
-        return err;
-    }
-    if (!read_hex(text, reader_place(reader, key), (size_t)key->max)) {
+    *ret_good = err == 0 && is_text && read_hex(text, ret_id, bytes);
+    if (err == 0 && is_text && !*ret_good) {
         reader_note(reader, ERR_RANGE);
-        return 0;
     }
-    reader->has |= key->bit;
-    return 0;
+    return err;
+}
+
+static int read_id(struct reader *reader, const struct key *key)
+{
+    bool good = false;
+    int err = line_read_id(reader, (size_t)key->max, reader_place(reader, key), &good);
+    reader->has |= good ? key->bit : 0;
+    return err;
 }
 
 static int read_timestamp(struct reader *reader, const struct key *key)
@@ -368,12 +377,19 @@ int line_read_value(struct reader *reader, const struct key *key)
     case KIND_LABELS:
         return read_labels(reader);
     case KIND_ATTRIBUTES:
-        return read_attributes(reader);
+        return (OF_SPAN & 1U << reader->type) != 0 ? line_span_read(reader, key)
+                                                   : read_attributes(reader);
     case KIND_VALUE:
     case KIND_DELTA:
         return read_value(reader, key);
     case KIND_AGGREGATION:
         return read_aggregation(reader);
+    case KIND_SPAN_KIND:
+    case KIND_SAMPLED:
+    case KIND_EVENTS:
+    case KIND_LINKS:
+    case KIND_STATUS:
+        return line_span_read(reader, key);
     case KIND_FIGURE:
     case KIND_NAME:
     case KIND_TYPE:

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/num.h"
+#include "wire_otlp.h"
 
 void wire_require(bool holds, const char *condition, const char *file, int line)
 {
@@ -38,7 +39,7 @@ void recorder_print(struct recorder *recorder, const char *format, ...)
     append(recorder, text, (size_t)len);
 }
 
-static void print_quoted(struct recorder *recorder, struct str text)
+void recorder_quote(struct recorder *recorder, struct str text)
 {
     append(recorder, "\"", 1);
     for (size_t i = 0; i < text.len; i++) {
@@ -56,7 +57,7 @@ static void print_text(struct recorder *recorder, const char *name, struct str t
 {
     if (text.len > 0) {
         recorder_print(recorder, " %s=", name);
-        print_quoted(recorder, text);
+        recorder_quote(recorder, text);
     }
 }
 
@@ -98,9 +99,9 @@ static void print_labels(struct recorder *recorder, const char *name, const stru
 {
     for (uint32_t i = 0; i < count; i++) {
         recorder_print(recorder, i == 0 ? " %s={" : " ", name);
-        print_quoted(recorder, labels[i].key);
+        recorder_quote(recorder, labels[i].key);
         recorder_print(recorder, "=");
-        print_quoted(recorder, labels[i].value);
+        recorder_quote(recorder, labels[i].value);
     }
     recorder_print(recorder, count > 0 ? "}" : "");
 }
@@ -108,7 +109,7 @@ static void print_labels(struct recorder *recorder, const char *name, const stru
 static void print_sample(struct recorder *recorder, const struct sample *sample)
 {
     recorder_print(recorder, "sample ");
-    print_quoted(recorder, sample->model_name);
+    recorder_quote(recorder, sample->model_name);
     print_u64(recorder, "ref", sample->model_ref != 0, sample->model_ref);
     print_figure(recorder, "execution_time_ms", true, sample->execution_time_ms);
 #define FIGURE(part, member)                                                                       \
@@ -135,7 +136,7 @@ static void print_sample(struct recorder *recorder, const struct sample *sample)
     print_text(recorder, "error_text", sample->error_text);
     if (SAMPLE_HAS(sample, DEVICE)) {
         recorder_print(recorder, " device=");
-        print_quoted(recorder, sample->device);
+        recorder_quote(recorder, sample->device);
     }
     print_id(recorder, "trace_id", SAMPLE_HAS(sample, TRACE_ID), sample->trace_id,
              sizeof sample->trace_id);
@@ -209,7 +210,7 @@ static int on_metric(void *ctx, const struct metric *metric)
     recorder_check(recorder);
     require_metric(metric);
     recorder_print(recorder, "%s ", ops[metric->op]);
-    print_quoted(recorder, metric->name);
+    recorder_quote(recorder, metric->name);
     print_figure(recorder, "value", metric->op != METRIC_INFO, metric->value);
     print_u64(recorder, "weight", metric->weight != 1, metric->weight);
     print_text(recorder, "unit", metric->unit);
@@ -223,6 +224,72 @@ static int on_metric(void *ctx, const struct metric *metric)
     print_id(recorder, "span_id", (metric->has & METRIC_HAS_SPAN_ID) != 0, metric->span_id,
              sizeof metric->span_id);
     print_labels(recorder, "attributes", metric->attributes, metric->attribute_count);
+    recorder_print(recorder, "\n");
+    return answer(recorder, &recorder->accepted);
+}
+
+static void require_span(const struct span *span)
+{
+    WIRE_REQUIRE(span->name.len >= 1 && span->name.len <= RECORD_NAME_MAX);
+    WIRE_REQUIRE(span->part < SPAN_PART_COUNT && span->status < SPAN_STATUS_COUNT);
+    WIRE_REQUIRE(span->kind <= SPAN_KIND_MAX);
+    WIRE_REQUIRE(span->attribute_count <= SPAN_ATTRIBUTES_MAX);
+    WIRE_REQUIRE(span->event_count <= SPAN_EVENTS_MAX && span->link_count <= SPAN_LINKS_MAX);
+    WIRE_REQUIRE(span->start_wall_ns <= INT64_MAX && span->end_wall_ns <= INT64_MAX);
+    WIRE_REQUIRE(span->part == SPAN_END || span->start_wall_ns > 0);
+    WIRE_REQUIRE(span->part == SPAN_START || span->end_wall_ns >= span->start_wall_ns);
+}
+
+static void print_attributes(struct recorder *recorder, const struct span *span)
+{
+    for (uint32_t i = 0; i < span->attribute_count; i++) {
+        const struct span_attribute *attribute = &span->attributes[i];
+        recorder_print(recorder, i == 0 ? " attributes={" : " ");
+        wire_print_attribute(recorder, attribute->field, 9);
+        WIRE_REQUIRE(attribute->key.len > 0);
+    }
+    recorder_print(recorder, span->attribute_count > 0 ? "}" : "");
+}
+
+static void print_children(struct recorder *recorder, const char *name,
+                           const struct span_child *children, uint32_t count, bool are_links)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        recorder_print(recorder, i == 0 ? " %s=[" : " ", name);
+        wire_print_child(recorder, &children[i], are_links);
+    }
+    recorder_print(recorder, count > 0 ? "]" : "");
+}
+
+static int on_span(void *ctx, const struct span *span)
+{
+    static const char *const parts[] = {"span", "span_start", "span_end"};
+    static const char *const statuses[] = {"", " status=ok", " status=error"};
+    static const uint8_t root[RECORD_SPAN_ID_BYTES];
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    require_span(span);
+    recorder_print(recorder, "%s ", parts[span->part]);
+    recorder_quote(recorder, span->name);
+    print_id(recorder, "trace_id", true, span->trace_id, sizeof span->trace_id);
+    print_id(recorder, "span_id", true, span->span_id, sizeof span->span_id);
+    print_id(recorder, "parent", memcmp(span->parent_id, root, sizeof root) != 0, span->parent_id,
+             sizeof span->parent_id);
+    print_text(recorder, "trace_state", span->trace_state);
+    print_u64(recorder, "kind", span->kind != 0, span->kind);
+    print_u64(recorder, "flags", span->has_flags, span->flags);
+    print_u64(recorder, "start", span->start_wall_ns != 0, span->start_wall_ns);
+    print_u64(recorder, "end", span->end_wall_ns != 0, span->end_wall_ns);
+    recorder_print(recorder, "%s", statuses[span->status]);
+    print_text(recorder, "message", span->status_message);
+    print_text(recorder, "service_name", span->service_name);
+    print_attributes(recorder, span);
+    print_children(recorder, "events", span->events, span->event_count, false);
+    print_children(recorder, "links", span->links, span->link_count, true);
+    print_u64(recorder, "dropped_attributes", span->dropped_attributes > 0,
+              span->dropped_attributes);
+    print_u64(recorder, "dropped_events", span->dropped_events > 0, span->dropped_events);
+    print_u64(recorder, "dropped_links", span->dropped_links > 0, span->dropped_links);
     recorder_print(recorder, "\n");
     return answer(recorder, &recorder->accepted);
 }
@@ -282,7 +349,7 @@ static void on_unknown_key(void *ctx, struct str key)
     recorder_check(recorder);
     recorder->unknown++;
     recorder_print(recorder, "unknown ");
-    print_quoted(recorder, key);
+    recorder_quote(recorder, key);
     recorder_print(recorder, "\n");
 }
 
@@ -320,6 +387,7 @@ void recorder_init(struct recorder *recorder)
                  .sample = on_sample,
                  .briefs = on_briefs,
                  .metric = on_metric,
+                 .span = on_span,
                  .hello = on_hello,
                  .flush = on_flush,
                  .goodbye = on_goodbye,

@@ -7,6 +7,7 @@
  *   batch client_id=00…0f sequence=7 dropped=2 constitutional_hash="cdd0…"
  *   sample "resnet50" ref=1 execution_time_ms=12.5 error error_text="oom" labels={"env"="prod"}
  *   observe "http.time" value=12.5 weight=10 unit="ms" attributes={"code"="200"}
+ *   span "GET /" trace_id=00…0f span_id=00…07 start=1 end=2 status=error attributes={"a"="b"}
  *   hello service_name="api" pid=12 sequence=0
  *   flush
  *   goodbye sequence=9
@@ -47,6 +48,9 @@ void recorder_clear(struct recorder *recorder);
 
 /* Nothing may be pending: call after each decoder call. */
 void recorder_check(const struct recorder *recorder);
+
+/* Adds a text between quotes, what is not printable in it as \xNN. */
+void recorder_quote(struct recorder *recorder, struct str text);
 
 /* Adds a formatted text of one's own. */
 void recorder_print(struct recorder *recorder, const char *format, ...)

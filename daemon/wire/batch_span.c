@@ -1,0 +1,550 @@
+/*
+ * A span as it comes, which is also how it goes on to a collector:
+ *
+ *      6a 3b  0a 10 … 12 08 … 2a 04 … 39 … 41 …  4a 0d 0a 04 6b 69 6e 64 12 05 0a 03 67 70 75
+ *      |      |                                  |     |  k  i  n  d  |     |  g  p  u
+ *      span   ids, name, times                   |     key            value: a text
+ *                                                attribute: kept as these 15 bytes
+ *
+ * Happy path:
+ *   1. single fields go to struct span; attributes, events and links are looked through and noted;
+ *   2. the span is judged, then handed over.
+ *
+ * What can fail: damage, at any depth, ends the batch with ERR_FRAME. Values that are merely wrong
+ * reject the span: the first one is told. What is above a limit is left out and counted.
+ *
+ * A text that is no UTF-8 must not pass: receivers of OTLP refuse the whole request it is in.
+ */
+#include "wire/batch_span.h"
+
+#include "base/err.h"
+#include "base/name.h"
+
+enum {
+    TRACE_ID = 1,
+    SPAN_ID,
+    TRACE_STATE,
+    PARENT_SPAN_ID,
+    NAME,
+    KIND,
+    START_TIME,
+    END_TIME,
+    ATTRIBUTES,
+    DROPPED_ATTRIBUTES,
+    EVENTS,
+    DROPPED_EVENTS,
+    LINKS,
+    DROPPED_LINKS,
+    STATUS,
+    FLAGS,
+    PART = 100,
+    SERVICE_NAME,
+};
+
+#define SPAN_FIELDS      FIELDS(TRACE_ID, FLAGS)
+#define KEY_VALUE_FIELDS FIELDS(1, 2)
+#define ANY_VALUE_FIELDS FIELDS(1, 7)
+#define LIST_FIELDS      FIELD(1)
+#define EVENT_FIELDS     FIELDS(1, 4)
+#define LINK_FIELDS      FIELDS(1, 6)
+#define STATUS_FIELDS    FIELDS(2, 3)
+
+/* What is found while a span is read. */
+struct findings {
+    struct span *span;
+    struct span_given given;
+    int err;        /* the first wrong value */
+    struct str key; /* and its key */
+    uint64_t kind, part, status;
+    const struct record_sink *sink;
+};
+
+static void note(struct findings *findings, int err, struct str key)
+{
+    if (findings->err == 0) {
+        findings->err = err;
+        findings->key = key;
+    }
+}
+
+static const uint8_t *read_text(const uint8_t *at, const uint8_t *end, size_t max, struct str key,
+                                struct findings *findings, struct str *ret_text)
+{
+    at = field_read_text(at, end, ret_text);
+    if (at != NULL && (ret_text->len > max || !name_is_text(*ret_text))) {
+        note(findings, ret_text->len > max ? ERR_RANGE : ERR_NAME, key);
+    }
+    return at;
+}
+
+static const uint8_t *read_id(const uint8_t *at, const uint8_t *end, size_t len, struct str key,
+                              struct findings *findings, uint8_t *ret_id)
+{
+    bool good = false;
+    at = field_read_id(at, end, len, &good, ret_id);
+    if (at != NULL && !good) {
+        note(findings, ERR_RANGE, key);
+    }
+    return at;
+}
+
+static const uint8_t *read_fixed32(const uint8_t *at, const uint8_t *end, uint32_t *ret_number)
+{
+    if (end - at < 4) {
+        return NULL;
+    }
+    memcpy(ret_number, at, 4);
+    *ret_number = le32toh(*ret_number);
+    return at + 4;
+}
+
+/* A count of what somebody left out; there is no use for one that does not fit. */
+static const uint8_t *read_count(const uint8_t *at, const uint8_t *end, uint32_t *ret_count)
+{
+    uint64_t number = 0;
+    at = field_read_number(at, end, &number);
+    *ret_count = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+    return at;
+}
+
+static uint32_t add_count(uint32_t a, uint32_t b)
+{
+    return a > UINT32_MAX - b ? UINT32_MAX : a + b;
+}
+
+/* Attributes */
+
+static const uint8_t *check_value(const uint8_t *at, const uint8_t *end, unsigned depth,
+                                  struct str key, struct findings *findings,
+                                  struct span_attribute *attribute);
+
+struct key_value {
+    struct str key;
+    struct span_attribute *attribute; /* NULL: nobody asks for its text */
+};
+
+static const uint8_t *check_key_value(const uint8_t *at, const uint8_t *end, unsigned depth,
+                                      struct findings *findings, struct key_value *ret)
+{
+    struct piece piece;
+    at = field_read_bytes(at, end, &piece);
+    ret->key = (struct str){NULL, 0};
+    while (at != NULL && piece.at < piece.end) {
+        uint32_t tag = 0;
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
+        if (piece.at == NULL) {
+            return NULL;
+        }
+        if (tag == TAG(1, KIND_BYTES)) {
+            piece.at = read_text(piece.at, piece.end, RECORD_NAME_MAX, STR_LITERAL("attributes"),
+                                 findings, &ret->key);
+        } else if (tag == TAG(2, KIND_BYTES)) {
+            piece.at = check_value(piece.at, piece.end, depth, ret->key, findings, ret->attribute);
+        } else {
+            piece.at = field_skip_unknown(piece.at, piece.end, tag, "KeyValue", KEY_VALUE_FIELDS,
+                                          findings->sink);
+        }
+        if (piece.at == NULL) {
+            return NULL;
+        }
+    }
+    if (at != NULL && ret->key.len == 0) {
+        note(findings, ERR_RANGE, STR_LITERAL("attributes"));
+    }
+    return at;
+}
+
+/* A list of values, or of keys and values. */
+static const uint8_t *check_list(const uint8_t *at, const uint8_t *end, bool of_keys,
+                                 unsigned depth, struct str key, struct findings *findings)
+{
+    struct piece piece;
+    at = field_read_bytes(at, end, &piece);
+    if (at == NULL) {
+        return NULL;
+    }
+    if (depth == SPAN_DEPTH_MAX) {
+        note(findings, ERR_TOO_DEEP, key);
+        return at;
+    }
+    while (piece.at < piece.end) {
+        uint32_t tag = 0;
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
+        if (piece.at == NULL) {
+            return NULL;
+        }
+        struct key_value inner = {.attribute = NULL};
+        if (tag != TAG(1, KIND_BYTES)) {
+            piece.at = field_skip_unknown(piece.at, piece.end, tag, "ArrayValue", LIST_FIELDS,
+                                          findings->sink);
+        } else if (of_keys) {
+            piece.at = check_key_value(piece.at, piece.end, depth + 1, findings, &inner);
+        } else {
+            piece.at = check_value(piece.at, piece.end, depth + 1, key, findings, NULL);
+        }
+        if (piece.at == NULL) {
+            return NULL;
+        }
+    }
+    return at;
+}
+
+/* Recursion ends at SPAN_DEPTH_MAX. */
+static const uint8_t *check_value(const uint8_t *at, const uint8_t *end, unsigned depth,
+                                  struct str key, struct findings *findings,
+                                  struct span_attribute *attribute)
+{
+    struct piece piece;
+    at = field_read_bytes(at, end, &piece);
+    while (at != NULL && piece.at < piece.end) {
+        uint32_t tag = 0;
+        uint64_t number = 0;
+        struct str text = {NULL, 0};
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
+        if (piece.at == NULL) {
+            return NULL;
+        }
+        switch (tag) {
+        case TAG(1, KIND_BYTES):
+            piece.at = read_text(piece.at, piece.end, SIZE_MAX, key, findings, &text);
+            break;
+        case TAG(2, KIND_VARINT):
+        case TAG(3, KIND_VARINT):
+            piece.at = field_read_number(piece.at, piece.end, &number);
+            break;
+        case TAG(4, KIND_FIXED64):
+            piece.at = field_read_fixed64(piece.at, piece.end, &number);
+            break;
+        case TAG(5, KIND_BYTES):
+        case TAG(6, KIND_BYTES):
+            piece.at =
+                check_list(piece.at, piece.end, tag == TAG(6, KIND_BYTES), depth, key, findings);
+            break;
+        case TAG(7, KIND_BYTES):
+            piece.at = field_read_text(piece.at, piece.end, &text);
+            break;
+        default:
+            piece.at = field_skip_unknown(piece.at, piece.end, tag, "AnyValue", ANY_VALUE_FIELDS,
+                                          findings->sink);
+        }
+        if (piece.at == NULL) {
+            return NULL;
+        }
+        if (attribute != NULL && tag >> 3 <= 7) { /* of several values the last one counts */
+            attribute->is_text = tag == TAG(1, KIND_BYTES);
+            attribute->text = text;
+        }
+    }
+    return at;
+}
+
+/* One of the span's attributes; `field` is where its tag stands. */
+static const uint8_t *take_attribute(const uint8_t *field, const uint8_t *at, const uint8_t *end,
+                                     struct findings *findings)
+{
+    struct span *span = findings->span;
+    struct span_attribute attribute = {.is_text = false, .text = {NULL, 0}};
+    struct key_value found = {.attribute = &attribute};
+    at = check_key_value(at, end, 0, findings, &found);
+    if (at == NULL) {
+        return NULL;
+    }
+    if (span_find(span, found.key) != NULL) {
+        note(findings, ERR_DUPLICATE_KEY, found.key);
+    } else if (span->attribute_count == SPAN_ATTRIBUTES_MAX) {
+        span->dropped_attributes = add_count(span->dropped_attributes, 1);
+    } else {
+        attribute.key = found.key;
+        attribute.field = (struct str){(const char *)field, (size_t)(at - field)};
+        span->attributes[span->attribute_count++] = attribute;
+    }
+    return at;
+}
+
+/* Events and links */
+
+struct child_shape {
+    const char *message;
+    struct str key; /* of rejections */
+    uint32_t fields;
+    uint32_t attributes, dropped; /* field numbers */
+    uint32_t id_fields;           /* bytes of trace_id (1) and span_id (2) are checked */
+    uint32_t text_field;          /* name, trace_state */
+    bool has_flags;
+};
+
+static const struct child_shape event_shape = {.message = "Event",
+                                               .key = {"events", 6},
+                                               .fields = EVENT_FIELDS,
+                                               .attributes = 3,
+                                               .dropped = 4,
+                                               .text_field = 2};
+static const struct child_shape link_shape = {.message = "Link",
+                                              .key = {"links", 5},
+                                              .fields = LINK_FIELDS,
+                                              .attributes = 4,
+                                              .dropped = 5,
+                                              .id_fields = FIELDS(1, 2),
+                                              .text_field = 3,
+                                              .has_flags = true};
+
+/* A field of an event or a link that is no attribute and no count. */
+static const uint8_t *check_child_field(const struct child_shape *shape, uint32_t tag,
+                                        const uint8_t *at, const uint8_t *end,
+                                        struct findings *findings)
+{
+    uint32_t number = tag >> 3;
+    uint8_t id[RECORD_TRACE_ID_BYTES];
+    uint64_t time = 0;
+    struct str text;
+    if ((tag & 7) == KIND_BYTES && number == shape->text_field) {
+        return read_text(at, end, SIZE_MAX, shape->key, findings, &text);
+    }
+    if ((tag & 7) == KIND_BYTES && number < 32 && (shape->id_fields & FIELD(number)) != 0) {
+        size_t len = number == 1 ? RECORD_TRACE_ID_BYTES : RECORD_SPAN_ID_BYTES;
+        return read_id(at, end, len, shape->key, findings, id);
+    }
+    if (tag == TAG(1, KIND_FIXED64) && shape->id_fields == 0) {
+        return field_read_fixed64(at, end, &time);
+    }
+    if (tag == TAG(6, KIND_FIXED32) && shape->has_flags) {
+        return end - at < 4 ? NULL : at + 4;
+    }
+    return field_skip_unknown(at, end, tag, shape->message, shape->fields, findings->sink);
+}
+
+/* Looks through an event or a link. Its body ends before the first attribute that is one too many, and
+ * before a count of dropped ones, which is added up apart: both stand last in what anybody writes. */
+static const uint8_t *read_child(const struct child_shape *shape, const uint8_t *at,
+                                 const uint8_t *end, struct findings *findings,
+                                 struct span_child *ret)
+{
+    struct piece piece;
+    uint32_t attributes = 0;
+    at = field_read_bytes(at, end, &piece);
+    if (at == NULL) {
+        return NULL;
+    }
+    const uint8_t *start = piece.at;
+    const uint8_t *stop = piece.end;
+    ret->dropped = 0;
+    while (piece.at < piece.end) {
+        const uint8_t *field = piece.at;
+        uint32_t tag = 0;
+        uint32_t count = 0;
+        struct key_value found = {.attribute = NULL};
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
+        if (piece.at == NULL) {
+            return NULL;
+        }
+        if (tag == TAG(shape->attributes, KIND_BYTES)) {
+            piece.at = check_key_value(piece.at, piece.end, 0, findings, &found);
+            count = ++attributes > SPAN_CHILD_ATTRIBUTES_MAX;
+        } else if (tag == TAG(shape->dropped, KIND_VARINT)) {
+            piece.at = read_count(piece.at, piece.end, &count);
+        } else {
+            piece.at = check_child_field(shape, tag, piece.at, piece.end, findings);
+        }
+        if (piece.at == NULL) {
+            return NULL;
+        }
+        if (count > 0) {
+            stop = field < stop ? field : stop;
+            ret->dropped = add_count(ret->dropped, count);
+        }
+    }
+    ret->body = (struct str){(const char *)start, (size_t)(stop - start)};
+    return at;
+}
+
+static const uint8_t *take_child(const struct child_shape *shape, const uint8_t *at,
+                                 const uint8_t *end, struct findings *findings,
+                                 struct span_child *children, uint32_t max, uint32_t *count,
+                                 uint32_t *dropped)
+{
+    struct span_child child;
+    at = read_child(shape, at, end, findings, &child);
+    if (at != NULL && *count < max) {
+        children[(*count)++] = child;
+    } else if (at != NULL) {
+        *dropped = add_count(*dropped, 1);
+    }
+    return at;
+}
+
+/* The rest */
+
+static const uint8_t *read_status(const uint8_t *at, const uint8_t *end, struct findings *findings)
+{
+    struct piece piece;
+    at = field_read_bytes(at, end, &piece);
+    while (at != NULL && piece.at < piece.end) {
+        uint32_t tag = 0;
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
+        if (piece.at == NULL) {
+            return NULL;
+        }
+        if (tag == TAG(2, KIND_BYTES)) {
+            piece.at = read_text(piece.at, piece.end, SIZE_MAX, STR_LITERAL("status.message"),
+                                 findings, &findings->span->status_message);
+        } else if (tag == TAG(3, KIND_VARINT)) {
+            piece.at = field_read_number(piece.at, piece.end, &findings->status);
+        } else {
+            piece.at = field_skip_unknown(piece.at, piece.end, tag, "Status", STATUS_FIELDS,
+                                          findings->sink);
+        }
+        if (piece.at == NULL) {
+            return NULL;
+        }
+    }
+    return at;
+}
+
+/* An empty one is none, as OTLP has it for roots. */
+static const uint8_t *read_parent(const uint8_t *at, const uint8_t *end, struct findings *findings)
+{
+    if (at < end && *at == 0) {
+        memset(findings->span->parent_id, 0, sizeof findings->span->parent_id);
+        return at + 1;
+    }
+    return read_id(at, end, sizeof findings->span->parent_id, STR_LITERAL("parent_span_id"),
+                   findings, findings->span->parent_id);
+}
+
+static const uint8_t *read_repeated(const uint8_t *field, const uint8_t *at, const uint8_t *end,
+                                    uint32_t tag, struct findings *findings)
+{
+    struct span *span = findings->span;
+    switch (tag) {
+    case TAG(ATTRIBUTES, KIND_BYTES):
+        return take_attribute(field, at, end, findings);
+    case TAG(EVENTS, KIND_BYTES):
+        return take_child(&event_shape, at, end, findings, span->events, SPAN_EVENTS_MAX,
+                          &span->event_count, &span->dropped_events);
+    default:
+        return take_child(&link_shape, at, end, findings, span->links, SPAN_LINKS_MAX,
+                          &span->link_count, &span->dropped_links);
+    }
+}
+
+static const uint8_t *read_dropped(const uint8_t *at, const uint8_t *end, uint32_t *total)
+{
+    uint32_t count = 0;
+    at = read_count(at, end, &count);
+    *total = add_count(*total, count);
+    return at;
+}
+
+static const uint8_t *read_field(const uint8_t *field, const uint8_t *at, const uint8_t *end,
+                                 uint32_t tag, struct findings *findings)
+{
+    struct span *span = findings->span;
+    switch (tag) {
+    case TAG(TRACE_ID, KIND_BYTES):
+        findings->given.trace_id = true;
+        return read_id(at, end, sizeof span->trace_id, STR_LITERAL("trace_id"), findings,
+                       span->trace_id);
+    case TAG(SPAN_ID, KIND_BYTES):
+        findings->given.span_id = true;
+        return read_id(at, end, sizeof span->span_id, STR_LITERAL("span_id"), findings,
+                       span->span_id);
+    case TAG(TRACE_STATE, KIND_BYTES):
+        return read_text(at, end, SPAN_STATE_MAX, STR_LITERAL("trace_state"), findings,
+                         &span->trace_state);
+    case TAG(PARENT_SPAN_ID, KIND_BYTES):
+        return read_parent(at, end, findings);
+    case TAG(NAME, KIND_BYTES):
+        findings->given.name = true;
+        return read_text(at, end, SIZE_MAX, STR_LITERAL("name"), findings, &span->name);
+    case TAG(KIND, KIND_VARINT):
+        return field_read_number(at, end, &findings->kind);
+    case TAG(START_TIME, KIND_FIXED64):
+        return field_read_fixed64(at, end, &span->start_wall_ns);
+    case TAG(END_TIME, KIND_FIXED64):
+        return field_read_fixed64(at, end, &span->end_wall_ns);
+    case TAG(ATTRIBUTES, KIND_BYTES):
+    case TAG(EVENTS, KIND_BYTES):
+    case TAG(LINKS, KIND_BYTES):
+        return read_repeated(field, at, end, tag, findings);
+    case TAG(DROPPED_ATTRIBUTES, KIND_VARINT):
+        return read_dropped(at, end, &span->dropped_attributes);
+    case TAG(DROPPED_EVENTS, KIND_VARINT):
+        return read_dropped(at, end, &span->dropped_events);
+    case TAG(DROPPED_LINKS, KIND_VARINT):
+        return read_dropped(at, end, &span->dropped_links);
+    case TAG(STATUS, KIND_BYTES):
+        return read_status(at, end, findings);
+    case TAG(FLAGS, KIND_FIXED32):
+        span->has_flags = true;
+        return read_fixed32(at, end, &span->flags);
+    case TAG(PART, KIND_VARINT):
+        return field_read_number(at, end, &findings->part);
+    case TAG(SERVICE_NAME, KIND_BYTES):
+        return read_text(at, end, RECORD_NAME_MAX, STR_LITERAL("service_name"), findings,
+                         &span->service_name);
+    default:
+        return tag >> 3 == PART || tag >> 3 == SERVICE_NAME
+                   ? NULL
+                   : field_skip_unknown(at, end, tag, "Span", SPAN_FIELDS, findings->sink);
+    }
+}
+
+/* The fields that are one of a list. */
+static int judge_words(struct span *span, const struct findings *findings, struct str *ret_key)
+{
+    *ret_key = STR_LITERAL("part");
+    if (findings->part >= SPAN_PART_COUNT) {
+        return ERR_RANGE;
+    }
+    *ret_key = STR_LITERAL("kind");
+    if (findings->kind > SPAN_KIND_MAX) {
+        return ERR_RANGE;
+    }
+    *ret_key = STR_LITERAL("status.code");
+    if (findings->status >= SPAN_STATUS_COUNT) {
+        return ERR_RANGE;
+    }
+    span->part = (enum span_part)findings->part;
+    span->kind = (uint8_t)findings->kind;
+    span->status = (enum span_status)findings->status;
+    return 0;
+}
+
+static int judge(struct span *span, const struct findings *findings, struct str *ret_key)
+{
+    if (findings->err != 0) {
+        *ret_key = findings->key;
+        return findings->err;
+    }
+    int err = judge_words(span, findings, ret_key);
+    return err != 0 ? err : span_check(span, &findings->given, ret_key);
+}
+
+int batch_span_decode(struct batch_decoder *decoder, struct piece piece,
+                      const struct record_sink *sink)
+{
+    struct span *span = &decoder->span;
+    struct findings findings = {.span = span, .sink = sink};
+    span_clear(span);
+    while (piece.at < piece.end) {
+        const uint8_t *field = piece.at;
+        uint32_t tag = 0;
+        piece.at = field_read_tag(piece.at, piece.end, &tag);
+        if (piece.at != NULL) {
+            piece.at = read_field(field, piece.at, piece.end, tag, &findings);
+        }
+        if (piece.at == NULL) {
+            return ERR_FRAME;
+        }
+    }
+    struct rejection rejection = {.err = 0};
+    rejection.err = judge(span, &findings, &rejection.key);
+    if (rejection.err == 0) {
+        rejection.err = sink->span(sink->ctx, span);
+        rejection.key = span->name;
+    }
+    if (rejection.err != 0) {
+        sink->reject(sink->ctx, &rejection);
+    }
+    return 0;
+}
