@@ -1,7 +1,5 @@
 #include "core/record.h"
 
-#include <stddef.h>
-
 #include "base/err.h"
 
 const char *const aggregation_names[] = {"unsaid", "last", "sum", "max", "min", "per_pid"};
@@ -9,9 +7,10 @@ const char *const aggregation_names[] = {"unsaid", "last", "sum", "max", "min", 
 _Static_assert(sizeof aggregation_names / sizeof aggregation_names[0] == AGGREGATION_COUNT,
                "a word each");
 
-void span_clear(struct span *span)
+void span_init(struct span *span, struct span_room *room)
 {
-    memset(span, 0, offsetof(struct span, attributes));
+    *span =
+        (struct span){.attributes = room->attributes, .events = room->events, .links = room->links};
 }
 
 static bool is_zero(const uint8_t *bytes, size_t len)

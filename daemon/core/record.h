@@ -254,13 +254,20 @@ struct span {
     struct str service_name; /* empty: not said */
     uint32_t attribute_count, event_count, link_count;
     uint32_t dropped_attributes, dropped_events, dropped_links;
-    struct span_attribute attributes[SPAN_ATTRIBUTES_MAX]; /* each key once */
+    struct span_attribute *attributes; /* each key once */
+    struct span_child *events;
+    struct span_child *links;
+};
+
+/* Where the parts of a span of any size find room. */
+struct span_room {
+    struct span_attribute attributes[SPAN_ATTRIBUTES_MAX];
     struct span_child events[SPAN_EVENTS_MAX];
     struct span_child links[SPAN_LINKS_MAX];
 };
 
-/* Forgets everything but what the counts say is not there: the struct is large. */
-void span_clear(struct span *span);
+/* A span of which nothing is said yet. The room is borrowed, and need not be initialised. */
+void span_init(struct span *span, struct span_room *room);
 
 /* Whether ids, name and times are what a record must have: 0, or a code and its key. `has_…` says
  * which of the required ones were given. */

@@ -17,7 +17,7 @@ struct batch_decoder {
     uint32_t string_count;
     struct sample sample;
     struct metric metric;
-    struct span span;
+    struct span_room span_room;
     struct brief briefs[RECORD_BRIEFS_MAX];
 };
 

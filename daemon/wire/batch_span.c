@@ -523,9 +523,9 @@ static int judge(struct span *span, const struct findings *findings, struct str 
 int batch_span_decode(struct batch_decoder *decoder, struct piece piece,
                       const struct record_sink *sink)
 {
-    struct span *span = &decoder->span;
-    struct findings findings = {.span = span, .sink = sink};
-    span_clear(span);
+    struct span span;
+    struct findings findings = {.span = &span, .sink = sink};
+    span_init(&span, &decoder->span_room);
     while (piece.at < piece.end) {
         const uint8_t *field = piece.at;
         uint32_t tag = 0;
@@ -538,10 +538,10 @@ int batch_span_decode(struct batch_decoder *decoder, struct piece piece,
         }
     }
     struct rejection rejection = {.err = 0};
-    rejection.err = judge(span, &findings, &rejection.key);
+    rejection.err = judge(&span, &findings, &rejection.key);
     if (rejection.err == 0) {
-        rejection.err = sink->span(sink->ctx, span);
-        rejection.key = span->name;
+        rejection.err = sink->span(sink->ctx, &span);
+        rejection.key = span.name;
     }
     if (rejection.err != 0) {
         sink->reject(sink->ctx, &rejection);

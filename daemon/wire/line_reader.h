@@ -113,6 +113,7 @@ struct reader {
     struct hello hello;
     struct mark mark;
     struct span span; /* its ids and service are read as those of a sample and a hello */
+    struct span_room span_room;
     struct str span_keys[SPAN_ATTRIBUTES_MAX]; /* of the attributes being read */
     uint32_t inner_unknown_count;
     struct str inner_unknown[LINE_INNER_UNKNOWN_MAX]; /* keys of its events, links and status */

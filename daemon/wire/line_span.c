@@ -26,7 +26,7 @@ enum { VALUE = 2 }; /* of KeyValue; its key is field 1 */
 void line_span_reset(struct reader *reader)
 {
     struct buf *out = &reader->memory->otlp;
-    span_clear(&reader->span);
+    span_init(&reader->span, &reader->span_room);
     reader->hello.service_name = (struct str){NULL, 0};
     reader->inner_unknown_count = 0;
     buf_clear(out);
