@@ -90,6 +90,8 @@ struct conf {
         uint64_t max_frame_bytes;
         uint64_t max_line_bytes;
         uint64_t max_connections;
+        uint64_t max_open_spans;
+        uint64_t max_open_span_bytes;
         uint64_t idle_timeout_ms; /* 0: never */
         struct conf_texts statsd_samples;
     } ingest;

@@ -62,6 +62,7 @@ struct dwelld {
     char *http_address;
     struct registry registry;
     struct metrics metrics;
+    struct spans spans;
     struct processes processes;
     struct ledger ledger;
     struct counters counters;
@@ -315,9 +316,15 @@ static int make_state(struct dwelld *dwelld)
     if (err == 0) {
         err = ledger_init(&dwelld->ledger, seed);
     }
+    struct spans_options spans = {.name_space = str_of(conf->metrics.name_space),
+                                  .max_open = (uint32_t)conf->ingest.max_open_spans,
+                                  .max_open_bytes = conf->ingest.max_open_span_bytes,
+                                  .sampler = {.rate = 1, .hash_seed = seed}};
+    spans_init(&dwelld->spans, &spans, &dwelld->registry, &dwelld->metrics);
     dwelld->intake =
         (struct intake){.registry = &dwelld->registry,
                         .metrics = &dwelld->metrics,
+                        .spans = &dwelld->spans,
                         .processes = &dwelld->processes,
                         .ledger = &dwelld->ledger,
                         .counters = &dwelld->counters,
@@ -627,6 +634,7 @@ static void free_state(struct dwelld *dwelld)
     exposition_free(dwelld->context.exposition);
     mem_free(dwelld->context.scratch);
     ingest_fini(&dwelld->ingest);
+    spans_fini(&dwelld->spans);
     metrics_fini(&dwelld->metrics);
     processes_fini(&dwelld->processes);
     registry_fini(&dwelld->registry);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/date.h"
+
 enum {
     PIECE_MAX = 8, /* one character as shown: itself, at most four bytes, or "\u202e" */
     TAIL_MAX = 8,  /* "…", quote, brace and newline, which a full line still has room for */
@@ -190,22 +192,6 @@ static void line_add_message(struct line *line, struct str message, bool json)
     }
 }
 
-/* Year, month and day of a day counted from 1970-01-01, by whole cycles of 400 years that begin on
- * 1 March, so that a leap day is the last of its year (Howard Hinnant, "chrono-Compatible Low-Level
- * Date Algorithms", civil_from_days). gmtime_r would take the time zone's lock. */
-static void civil_from_days(uint64_t days, unsigned *year, unsigned *month, unsigned *day)
-{
-    days += 719468; /* from 0000-03-01 */
-    uint64_t cycle = days / 146097;
-    uint64_t of_cycle = days % 146097;
-    uint64_t years = (of_cycle - of_cycle / 1460 + of_cycle / 36524 - of_cycle / 146096) / 365;
-    uint64_t of_year = of_cycle - (365 * years + years / 4 - years / 100);
-    uint64_t from_march = (5 * of_year + 2) / 153;
-    *day = (unsigned)(of_year - (153 * from_march + 2) / 5 + 1);
-    *month = (unsigned)(from_march < 10 ? from_march + 3 : from_march - 9);
-    *year = (unsigned)(cycle * 400 + years + (*month <= 2));
-}
-
 static void line_puts(struct line *line, const char *text)
 {
     (void)line_add(line, text, strlen(text)); /* the head of a line always fits */
@@ -213,15 +199,12 @@ static void line_puts(struct line *line, const char *text)
 
 static void line_add_head(struct line *line, enum log_level level, bool json)
 {
-    uint64_t ms = state.clock.wall_ns(state.clock.ctx) / NS_PER_MS;
-    unsigned of_day = (unsigned)(ms / 1000 % 86400);
-    unsigned year;
-    unsigned month;
-    unsigned day;
-    civil_from_days(ms / 1000 / 86400, &year, &month, &day);
+    uint64_t wall_ns = state.clock.wall_ns(state.clock.ctx);
+    struct date date = date_of(wall_ns);
     char time[64];
-    (void)snprintf(time, sizeof time, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year, month, day,
-                   of_day / 3600, of_day / 60 % 60, of_day % 60, (unsigned)(ms % 1000));
+    (void)snprintf(time, sizeof time, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", date.year, date.month,
+                   date.day, date.hour, date.minute, date.second,
+                   (unsigned)(wall_ns / NS_PER_MS % 1000));
 
     line->len = 0;
     line_puts(line, json ? "{\"constitutional_hash\":\"" : "[");

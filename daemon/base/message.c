@@ -5,7 +5,7 @@
 
 enum { VARINT_MAX = 10 }; /* bytes: 64 bits, 7 at a time */
 
-enum wire_type { WIRE_VARINT = 0, WIRE_64_BITS = 1, WIRE_BYTES = 2 };
+enum wire_type { WIRE_VARINT = 0, WIRE_64_BITS = 1, WIRE_BYTES = 2, WIRE_32_BITS = 5 };
 
 #define NORMAL_NAN UINT64_C(0x7FF8000000000001)
 
@@ -69,6 +69,20 @@ void message_double(struct buf *out, unsigned field, double number)
         message_write_double(at, number);
         out->len += MESSAGE_DOUBLE_BYTES;
     }
+}
+
+void message_fixed64(struct buf *out, unsigned field, uint64_t number)
+{
+    write_tag(out, field, WIRE_64_BITS);
+    number = htole64(number);
+    buf_append(out, &number, sizeof number);
+}
+
+void message_fixed32(struct buf *out, unsigned field, uint32_t number)
+{
+    write_tag(out, field, WIRE_32_BITS);
+    number = htole32(number);
+    buf_append(out, &number, sizeof number);
 }
 
 void message_str(struct buf *out, unsigned field, struct str text)

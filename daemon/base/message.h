@@ -40,6 +40,10 @@ void message_double(struct buf *out, unsigned field, double number);
 /* The bytes of a double without a tag. */
 void message_write_double(char out[MESSAGE_DOUBLE_BYTES], double number);
 
+/* fixed64 and fixed32 */
+void message_fixed64(struct buf *out, unsigned field, uint64_t number);
+void message_fixed32(struct buf *out, unsigned field, uint32_t number);
+
 /* string and bytes */
 void message_str(struct buf *out, unsigned field, struct str text);
 

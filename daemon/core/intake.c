@@ -3,7 +3,7 @@
  *   1. peer_begin     the client's place in the ledger, if it ever named itself
  *   2. hello          library, service, hash; on NDJSON the client id, which opens the account
  *   3. batch          of frames: client id and number of the first record
- *   4. sample         to the models, metric to the metrics; accepted
+ *   4. sample         to the models, metric to the metrics, span to the spans; accepted
  *   5. flush          settles, then the owner is asked to answer
  *   6. peer_settle    the ledger learns what was accepted since peer_begin
  *
@@ -12,6 +12,8 @@
  * the batch outside the ledger, its records still count.
  */
 #include "core/intake.h"
+
+#include "base/name.h"
 
 void peer_init(struct peer *peer, struct intake *intake, const struct peer_events *events,
                int64_t kernel_pid)
@@ -32,6 +34,7 @@ static void leave_process(struct peer *peer)
 void peer_fini(struct peer *peer)
 {
     leave_process(peer);
+    spans_end_owner(peer->intake->spans, &peer->spans);
 }
 
 static void find_account(struct peer *peer, const struct mark *mark)
@@ -174,6 +177,25 @@ static bool take_spelled(void *ctx, const struct spelling *spelling, double valu
     return applied;
 }
 
+/* Whose the spans are that this peer leaves open. What came in a datagram of a process that did not say
+ * who it is belongs to nobody. */
+static struct span_owner *span_owner(struct peer *peer)
+{
+    return peer->process != NULL ? &peer->process->spans : peer->is_datagram ? NULL : &peer->spans;
+}
+
+static int take_span(void *ctx, const struct span *span)
+{
+    struct peer *peer = ctx;
+    int err = govern(peer);
+    if (err == 0) {
+        err = spans_take(peer->intake->spans, span, span_owner(peer),
+                         (struct str){peer->service, peer->service_len});
+    }
+    peer->applied += err == 0;
+    return err;
+}
+
 static int take_sample(void *ctx, const struct sample *sample)
 {
     struct peer *peer = ctx;
@@ -212,6 +234,15 @@ static void enter_process(struct peer *peer, uint64_t said_pid)
     }
 }
 
+/* Of a service that has no good name the spans are the daemon's own. */
+static void name_service(struct peer *peer, struct str name)
+{
+    if (name.len > 0 && name.len <= sizeof peer->service && name_is_text(name)) {
+        memcpy(peer->service, name.ptr, name.len);
+        peer->service_len = (uint16_t)name.len;
+    }
+}
+
 static int take_hello(void *ctx, const struct hello *hello, const struct mark *mark)
 {
     struct peer *peer = ctx;
@@ -229,6 +260,7 @@ static int take_hello(void *ctx, const struct hello *hello, const struct mark *m
     }
     advance(peer, mark);
     enter_process(peer, hello->pid);
+    name_service(peer, hello->service_name);
     /* A hello without a hash leaves things as they are: the hash is optional unless enforced. */
     if (hello->constitutional_hash.len > 0 || peer->intake->enforce_hash) {
         peer->said_hello = true;
@@ -294,6 +326,7 @@ struct record_sink peer_sink(struct peer *peer)
                                 .sample = take_sample,
                                 .briefs = take_briefs,
                                 .metric = take_metric,
+                                .span = take_span,
                                 .spelled = take_spelled,
                                 .hello = take_hello,
                                 .flush = take_flush,

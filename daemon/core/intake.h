@@ -1,7 +1,7 @@
 /*
- * The sink of all decoders: applies the records of one peer to the models and the metrics, keeps the
- * ledger and the counts by reason, and enforces governance (the constitutional hash). It does not read
- * sockets or write replies: what a peer should be told goes to its owner by callbacks.
+ * The sink of all decoders: applies the records of one peer to the models, the metrics and the spans,
+ * keeps the ledger and the counts by reason, and enforces governance (the constitutional hash). It does
+ * not read sockets or write replies: what a peer should be told goes to its owner by callbacks.
  * Loop thread only.
  */
 #ifndef DWELL_CORE_INTAKE_H
@@ -11,12 +11,14 @@
 #include "core/ledger.h"
 #include "core/metrics.h"
 #include "core/registry.h"
+#include "core/spans.h"
 
 enum { INTAKE_SERVICE_BYTES = 128 }; /* of a service's name in a count of violations */
 
 struct intake {
     struct registry *registry; /* borrowed, as all below */
     struct metrics *metrics;
+    struct spans *spans;
     struct processes *processes;
     struct ledger *ledger;
     struct counters *counters;
@@ -45,14 +47,18 @@ struct peer {
     bool said_hello;
     bool hash_differs;
     bool has_client_id;
-    bool repeating; /* its numbers went back: what it sends now is outside the ledger */
-    bool has_head;  /* `head` waits: a hello in the same batch may say whose numbers these are */
+    bool is_datagram; /* over with it, unlike the process that sent it */
+    bool repeating;   /* its numbers went back: what it sends now is outside the ledger */
+    bool has_head;    /* `head` waits: a hello in the same batch may say whose numbers these are */
     struct mark head;
     uint8_t client_id[RECORD_CLIENT_ID_BYTES];
     uint8_t library;
     int client;              /* place in the ledger, valid within one call of a decoder */
     int64_t kernel_pid;      /* who is speaking, as the kernel sees it; 0: not known */
     struct process *process; /* entered; NULL until a hello has a pid */
+    struct span_owner spans; /* left open while there is no process */
+    uint16_t service_len;
+    char service[RECORD_NAME_MAX]; /* of the last hello that named one */
 };
 
 /* A new peer. `intake` and the context of `events` must outlive it. */

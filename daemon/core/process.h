@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/open_spans.h"
+
 enum { PROCESSES_MAX = 4096 }; /* past it a process is taken for nobody: what it tells stays */
 
 struct part;
@@ -25,8 +27,9 @@ struct process {
     uint32_t entered;   /* connections */
     bool exited;
     bool watched;
-    struct part *parts; /* core/part */
-    void *watch;        /* the watcher's */
+    struct part *parts;      /* core/part */
+    struct span_owner spans; /* core/open_spans */
+    void *watch;             /* the watcher's */
 };
 
 struct processes {

@@ -117,6 +117,7 @@ static int take(struct datagrams *datagrams, struct str bytes, const struct ucre
         return ERR_DENIED;
     }
     peer_init(&peer, ingest->intake, &events, who->pid);
+    peer.is_datagram = true;
     struct record_sink sink = peer_sink(&peer);
     peer_begin(&peer);
     int err = decode(datagrams, bytes, &sink);

@@ -43,6 +43,7 @@ void ingest_set_time(struct ingest *ingest)
     uint64_t wall_ns = clock->wall_ns(clock->ctx);
     registry_set_time(ingest->intake->registry, mono_ns, wall_ns);
     metrics_set_time(ingest->intake->metrics, mono_ns, wall_ns);
+    spans_set_time(ingest->intake->spans, mono_ns, wall_ns);
 }
 
 size_t ingest_read_size(const struct ingest *ingest)

@@ -109,6 +109,7 @@ static void on_ended(void *ctx, struct process *process)
 {
     const struct watcher *watcher = ctx;
     stop_watching(process);
+    spans_end_owner(watcher->intake->spans, &process->spans);
     metrics_end_process(watcher->intake->metrics, process);
 }
 
@@ -128,8 +129,10 @@ static void on_tick(uv_timer_t *tick)
 {
     struct watcher *watcher = tick->data;
     struct metrics *metrics = watcher->intake->metrics;
-    metrics_set_time(metrics, watcher->clock.mono_ns(watcher->clock.ctx),
-                     watcher->clock.wall_ns(watcher->clock.ctx));
+    uint64_t mono_ns = watcher->clock.mono_ns(watcher->clock.ctx);
+    uint64_t wall_ns = watcher->clock.wall_ns(watcher->clock.ctx);
+    metrics_set_time(metrics, mono_ns, wall_ns);
+    spans_set_time(watcher->intake->spans, mono_ns, wall_ns);
     metrics_tick(metrics);
     trim(watcher);
 }

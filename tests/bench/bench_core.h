@@ -10,15 +10,17 @@
 #include "base/clock.h"
 #include "core/intake.h"
 
-enum { BENCH_MODELS_MAX = 1000, BENCH_SERIES_MAX = 200000 };
+enum { BENCH_MODELS_MAX = 1000, BENCH_SERIES_MAX = 200000, BENCH_OPEN_SPANS_MAX = 16384 };
 
 static struct registry registry;
 static struct metrics metrics;
+static struct spans spans;
 static struct processes processes;
 static struct ledger ledger;
 static struct counters counters;
 static struct intake intake = {.registry = &registry,
                                .metrics = &metrics,
+                               .spans = &spans,
                                .processes = &processes,
                                .ledger = &ledger,
                                .counters = &counters};
@@ -38,6 +40,11 @@ static inline void bench_core_init(void)
         metrics_init(&metrics, &clients, &registry.limbo) != 0 || ledger_init(&ledger, 1) != 0) {
         abort();
     }
+    struct spans_options halves = {.name_space = clients.name_space,
+                                   .max_open = BENCH_OPEN_SPANS_MAX,
+                                   .max_open_bytes = SIZE_MAX,
+                                   .sampler = {.rate = 1, .hash_seed = 1}};
+    spans_init(&spans, &halves, &registry, &metrics);
 }
 
 #endif

@@ -99,6 +99,7 @@ struct registry_options core_options(void)
 static void end_process(void *ctx, struct process *process)
 {
     struct core *core = ctx;
+    spans_end_owner(core->spans, &process->spans);
     metrics_end_process(core->metrics, process);
 }
 
@@ -113,10 +114,12 @@ void core_open(struct core *core, const struct registry_options *options)
         .live_before = mem_count_live(),
         .registry = calloc(1, sizeof *core->registry),
         .metrics = calloc(1, sizeof *core->metrics),
+        .spans = calloc(1, sizeof *core->spans),
         .scratch = calloc(1, sizeof *core->scratch),
     };
     assert_non_null(core->registry);
     assert_non_null(core->metrics);
+    assert_non_null(core->spans);
     assert_non_null(core->scratch);
     assert_int_equal(registry_init(core->registry, options), 0);
     struct metrics_options metrics = {.max_series = 1000,
@@ -125,11 +128,17 @@ void core_open(struct core *core, const struct registry_options *options)
                                       .name_space = STR_LITERAL("acgs2"),
                                       .hash_seed = options->hash_seed};
     assert_int_equal(metrics_init(core->metrics, &metrics, &core->registry->limbo), 0);
+    struct spans_options spans = {.name_space = metrics.name_space,
+                                  .max_open = CORE_OPEN_SPANS_MAX,
+                                  .max_open_bytes = CORE_OPEN_BYTES_MAX,
+                                  .sampler = {.rate = 1, .hash_seed = options->hash_seed}};
+    spans_init(core->spans, &spans, core->registry, core->metrics);
     core->processes.ctx = core;
     core->processes.ended = end_process;
     assert_int_equal(ledger_init(&core->ledger, 7), 0);
     core->intake = (struct intake){.registry = core->registry,
                                    .metrics = core->metrics,
+                                   .spans = core->spans,
                                    .processes = &core->processes,
                                    .ledger = &core->ledger,
                                    .counters = &core->counters,
@@ -139,11 +148,13 @@ void core_open(struct core *core, const struct registry_options *options)
 
 void core_close(struct core *core)
 {
+    spans_fini(core->spans);
     metrics_fini(core->metrics);
     processes_fini(&core->processes);
     registry_fini(core->registry);
     ledger_fini(&core->ledger);
     free(core->metrics);
+    free(core->spans);
     free(core->registry);
     free(core->scratch);
     assert_int_equal(mem_count_live(), core->live_before);
@@ -155,6 +166,7 @@ void core_move(struct core *core, int64_t seconds)
     core->wall_ns += (uint64_t)seconds * NS_PER_SECOND;
     registry_set_time(core->registry, core->mono_ns, core->wall_ns);
     metrics_set_time(core->metrics, core->mono_ns, core->wall_ns);
+    spans_set_time(core->spans, core->mono_ns, core->wall_ns);
 }
 
 struct sample sample_of(const char *name, double ms)

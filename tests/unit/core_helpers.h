@@ -44,11 +44,12 @@ double random_shape(struct random *random, enum shape shape);
 
 /* --- a core ------------------------------------------------------------------------------------ */
 
-enum { CORE_SLOT_S = 50 };
+enum { CORE_SLOT_S = 50, CORE_OPEN_SPANS_MAX = 4, CORE_OPEN_BYTES_MAX = 16384 };
 
 struct core {
     struct registry *registry;
     struct metrics *metrics;
+    struct spans *spans;
     struct processes processes;
     struct ledger ledger;
     struct counters counters;

@@ -1,0 +1,256 @@
+/*
+ * Happy path: most traces are judged by their id alone. With something to look out for, the spans of
+ * the others wait in a list of their trace, and traces wait in a queue by age.
+ *
+ * What can fail: too many are held, or too many bytes: the oldest trace is given up, counted apart.
+ * No memory: the span is given up. A trace that is kept stays in the queue, empty, so that what comes
+ * later is known; its time runs anew from when that was found out.
+ */
+#include "core/sampler.h"
+
+#include <endian.h>
+#include <math.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/mem.h"
+
+struct held_trace {
+    struct held_trace *next;             /* in its bucket */
+    struct held_trace *younger, **older; /* by age; `older` is what points here */
+    uint64_t since_ns;
+    struct kept_span *first, **last;
+    uint32_t count;
+    size_t bytes; /* of its spans */
+    bool kept;
+    uint8_t trace_id[RECORD_TRACE_ID_BYTES];
+};
+
+void sampler_init(struct sampler *sampler, const struct sampler_options *options)
+{
+    *sampler = (struct sampler){.options = *options, .all = options->rate >= 1};
+    /* As Python's round(): to the nearest whole number, of two the even one. Above 2^53 there is
+     * nothing to round. */
+    sampler->bound = sampler->all ? 0 : (uint64_t)nearbyint(ldexp(options->rate, 64));
+    sampler->newest = &sampler->oldest;
+    sampler->bucket_mask = 1;
+    while (sampler->bucket_mask < options->max_held) {
+        sampler->bucket_mask = sampler->bucket_mask << 1 | 1;
+    }
+}
+
+bool sampler_chooses(const struct sampler *sampler, const uint8_t trace_id[RECORD_TRACE_ID_BYTES])
+{
+    uint64_t low;
+    memcpy(&low, trace_id + RECORD_TRACE_ID_BYTES - sizeof low, sizeof low);
+    return sampler->all || be64toh(low) < sampler->bound;
+}
+
+/* Held traces */
+
+static struct held_trace **find_link(const struct sampler *sampler, const uint8_t *trace_id)
+{
+    uint64_t hash =
+        XXH3_64bits_withSeed(trace_id, RECORD_TRACE_ID_BYTES, sampler->options.hash_seed);
+    struct held_trace **link = &sampler->buckets[hash & sampler->bucket_mask];
+    while (*link != NULL && memcmp((*link)->trace_id, trace_id, RECORD_TRACE_ID_BYTES) != 0) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static void link_by_age(struct sampler *sampler, struct held_trace *trace)
+{
+    trace->younger = NULL;
+    trace->older = sampler->newest;
+    *sampler->newest = trace;
+    sampler->newest = &trace->younger;
+}
+
+static void unlink_by_age(struct sampler *sampler, struct held_trace *trace)
+{
+    *trace->older = trace->younger;
+    if (trace->younger != NULL) {
+        trace->younger->older = trace->older;
+    } else {
+        sampler->newest = trace->older;
+    }
+}
+
+/* Its spans go, each told to `keep` when there is one. */
+static void empty_trace(struct sampler *sampler, struct held_trace *trace, bool keep)
+{
+    struct kept_span *kept = trace->first;
+    while (kept != NULL) {
+        struct kept_span *next = kept->next;
+        if (keep) {
+            sampler->options.keep(sampler->options.ctx, &kept->span);
+        }
+        mem_free(kept);
+        kept = next;
+    }
+    sampler->held -= trace->count;
+    sampler->bytes -= trace->bytes;
+    trace->first = NULL;
+    trace->last = &trace->first;
+    trace->count = 0;
+    trace->bytes = 0;
+}
+
+static void drop_trace(struct sampler *sampler, struct held_trace *trace, enum sampler_drop why)
+{
+    struct held_trace **link = find_link(sampler, trace->trace_id);
+    *link = trace->next;
+    unlink_by_age(sampler, trace);
+    sampler->dropped[why] += trace->count;
+    empty_trace(sampler, trace, false);
+    sampler->trace_count--;
+    sampler->bytes -= sizeof *trace;
+    mem_free(trace);
+}
+
+/* Room for so much more; false when it alone is too much. */
+static bool make_room(struct sampler *sampler, size_t bytes)
+{
+    const struct sampler_options *options = &sampler->options;
+    if (bytes > options->max_held_bytes || options->max_held == 0) {
+        return false;
+    }
+    while (sampler->held >= options->max_held || sampler->trace_count >= options->max_held ||
+           bytes > options->max_held_bytes - sampler->bytes) {
+        drop_trace(sampler, sampler->oldest, SAMPLER_HOLD_FULL);
+    }
+    return true;
+}
+
+/* The trace of a span, made when there is none. NULL without memory or room. */
+static struct held_trace *get_trace(struct sampler *sampler, const struct span *span,
+                                    uint64_t mono_ns)
+{
+    if (sampler->buckets == NULL) {
+        sampler->buckets =
+            mem_zalloc((size_t)sampler->bucket_mask + 1, sizeof(struct held_trace *));
+        if (sampler->buckets == NULL) {
+            return NULL;
+        }
+    }
+    struct held_trace *trace = *find_link(sampler, span->trace_id);
+    if (trace != NULL || !make_room(sampler, sizeof *trace)) {
+        return trace;
+    }
+    trace = mem_zalloc(1, sizeof *trace);
+    if (trace != NULL) {
+        struct held_trace **link = find_link(sampler, span->trace_id);
+        memcpy(trace->trace_id, span->trace_id, sizeof trace->trace_id);
+        trace->since_ns = mono_ns;
+        trace->last = &trace->first;
+        *link = trace;
+        link_by_age(sampler, trace);
+        sampler->trace_count++;
+        sampler->bytes += sizeof *trace;
+    }
+    return trace;
+}
+
+static void keep_trace(struct sampler *sampler, struct held_trace *trace, uint64_t mono_ns)
+{
+    empty_trace(sampler, trace, true);
+    trace->kept = true;
+    trace->since_ns = mono_ns;
+    unlink_by_age(sampler, trace);
+    link_by_age(sampler, trace);
+}
+
+static void hold(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
+{
+    struct kept_span *kept = kept_span_new(span);
+    if (kept == NULL || !make_room(sampler, kept->bytes + sizeof(struct held_trace))) {
+        sampler->dropped[kept == NULL ? SAMPLER_NO_MEMORY : SAMPLER_HOLD_FULL]++;
+        mem_free(kept);
+        return;
+    }
+    struct held_trace *trace =
+        get_trace(sampler, span, mono_ns); /* making room may have ended it */
+    if (trace == NULL) {
+        sampler->dropped[SAMPLER_NO_MEMORY]++;
+        mem_free(kept);
+        return;
+    }
+    *trace->last = kept;
+    trace->last = &kept->next;
+    trace->count++;
+    trace->bytes += kept->bytes;
+    sampler->held++;
+    sampler->bytes += kept->bytes;
+}
+
+/* Spans */
+
+static bool is_worth_keeping(const struct sampler_options *options, const struct span *span)
+{
+    return (options->keep_errors && span->status == SPAN_ERROR) ||
+           (options->keep_slow_ns > 0 &&
+            span->end_wall_ns - span->start_wall_ns >= options->keep_slow_ns);
+}
+
+/* A span that the rate does not choose. */
+static void look_out(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
+{
+    const struct sampler_options *options = &sampler->options;
+    struct held_trace *trace =
+        sampler->buckets == NULL ? NULL : *find_link(sampler, span->trace_id);
+    bool worth = is_worth_keeping(options, span);
+    if (worth && (trace == NULL || !trace->kept)) {
+        trace = get_trace(sampler, span, mono_ns);
+        if (trace != NULL) {
+            keep_trace(sampler, trace, mono_ns);
+        }
+    }
+    if (worth || (trace != NULL && trace->kept)) {
+        options->keep(options->ctx, span);
+    } else {
+        hold(sampler, span, mono_ns);
+    }
+}
+
+void sampler_take(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
+{
+    const struct sampler_options *options = &sampler->options;
+    bool chosen =
+        span->has_flags ? (span->flags & 1) != 0 : sampler_chooses(sampler, span->trace_id);
+    if (chosen) {
+        options->keep(options->ctx, span);
+    } else if (!span->has_flags && (options->keep_errors || options->keep_slow_ns > 0)) {
+        look_out(sampler, span, mono_ns);
+    } else {
+        sampler->dropped[SAMPLER_NOT_SAMPLED]++;
+    }
+}
+
+bool sampler_expire(struct sampler *sampler, uint64_t mono_ns)
+{
+    uint32_t spans = 0;
+    while (sampler->oldest != NULL &&
+           mono_ns - sampler->oldest->since_ns >= sampler->options.keep_wait_ns) {
+        if (spans >= SAMPLER_EXPIRE_MAX) {
+            return true;
+        }
+        spans += sampler->oldest->count + 1;
+        drop_trace(sampler, sampler->oldest, SAMPLER_NOT_SAMPLED);
+    }
+    return false;
+}
+
+void sampler_give_up(struct sampler *sampler)
+{
+    while (sampler->oldest != NULL) {
+        drop_trace(sampler, sampler->oldest, SAMPLER_NOT_SAMPLED);
+    }
+}
+
+void sampler_fini(struct sampler *sampler)
+{
+    sampler_give_up(sampler);
+    mem_free(sampler->buckets);
+    sampler->buckets = NULL;
+}

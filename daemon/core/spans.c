@@ -1,0 +1,233 @@
+/*
+ * Happy path
+ *   1. a whole span is complete; of halves, the first is kept, and the second completes it
+ *   2. its duration is observed, and with model_name a sample recorded: records of our own, that
+ *      pass no ledger
+ *   3. it is offered to the sampler, which hands it to export now, later or never
+ *
+ * What can fail: a half without its counterpart (see open_spans); a model's name that is none, or no
+ * memory for the sample: counted. That a duration finds no place shows as any metric's overflow does.
+ */
+#include "core/spans.h"
+
+#include "base/err.h"
+
+#define NS_PER_S  1e9
+#define NS_PER_MS 1e6
+
+static const struct str status_words[] = {{"unset", 5}, {"ok", 2}, {"error", 5}};
+_Static_assert(sizeof status_words / sizeof status_words[0] == SPAN_STATUS_COUNT, "a word each");
+
+/* Why a span was cut off: its message, and the attribute as Span.attributes has it. */
+#define CUT_ATTRIBUTE(field_len, value_len, text_len, text)                                        \
+    "\x4a" field_len "\x0a\x0d"                                                                    \
+    "dwell.cut_off"                                                                                \
+    "\x12" value_len "\x0a" text_len text
+
+#define CUT(message, attribute)                                                                    \
+    {                                                                                              \
+        {message, sizeof(message) - 1},                                                            \
+        {                                                                                          \
+            attribute, sizeof(attribute) - 1                                                       \
+        }                                                                                          \
+    }
+
+static const struct {
+    struct str message;
+    struct str field;
+} cuts[] = {
+    [SPAN_CUT_OWNER] = CUT("the process ended before the span did",
+                           CUT_ATTRIBUTE("\x20", "\x0f", "\x0d", "process_ended")),
+    [SPAN_CUT_CEILING] = CUT("too many spans were open, and this one was the oldest",
+                             CUT_ATTRIBUTE("\x22", "\x11", "\x0f", "ceiling_reached")),
+    [SPAN_CUT_STOP] = CUT("dwelld was stopped before the span ended",
+                          CUT_ATTRIBUTE("\x21", "\x10", "\x0e", "daemon_stopped")),
+};
+_Static_assert(sizeof cuts / sizeof cuts[0] == SPAN_CUT_COUNT, "one each");
+
+static void observe_duration(struct spans *spans, const struct span *span)
+{
+    struct metric *duration = &spans->duration;
+    duration->value = (double)(span->end_wall_ns - span->start_wall_ns) / NS_PER_S;
+    duration->attributes[0].value = span->name;
+    duration->attributes[1].value = status_words[span->status];
+    duration->timestamp_wall_ns = span->end_wall_ns;
+    memcpy(duration->trace_id, span->trace_id, sizeof duration->trace_id);
+    memcpy(duration->span_id, span->span_id, sizeof duration->span_id);
+    (void)metrics_record(spans->metrics, duration, NULL); /* past a ceiling it is counted there */
+}
+
+static bool is_name(struct str text)
+{
+    return text.len > 0 && text.len <= RECORD_NAME_MAX;
+}
+
+static void record_sample_of(struct spans *spans, const struct span *span)
+{
+    const struct span_attribute *model = span_find(span, STR_LITERAL(SPANS_MODEL_KEY));
+    if (model == NULL || !model->is_text) {
+        return;
+    }
+    struct sample *sample = &spans->sample;
+    const struct span_attribute *device = span_find(span, STR_LITERAL(SPANS_DEVICE_KEY));
+    sample->model_name = model->text;
+    sample->execution_time_ms = (double)(span->end_wall_ns - span->start_wall_ns) / NS_PER_MS;
+    sample->has = 1U << SAMPLE_TRACE_ID | 1U << SAMPLE_SPAN_ID | 1U << SAMPLE_TIMESTAMP;
+    memcpy(sample->trace_id, span->trace_id, sizeof sample->trace_id);
+    memcpy(sample->span_id, span->span_id, sizeof sample->span_id);
+    sample->timestamp_wall_ns = span->end_wall_ns;
+    sample->error = span->status == SPAN_ERROR;
+    sample->error_text = sample->error ? span->status_message : (struct str){NULL, 0};
+    if (device != NULL && device->is_text && is_name(device->text)) {
+        sample->has |= 1U << SAMPLE_DEVICE;
+        sample->device = device->text;
+    }
+    bool good = is_name(sample->model_name) && sample->execution_time_ms <= RECORD_MS_MAX &&
+                registry_record(spans->registry, sample) == 0;
+    spans->refused_samples += !good;
+}
+
+static void complete(struct spans *spans, const struct span *span)
+{
+    observe_duration(spans, span);
+    record_sample_of(spans, span);
+    if (spans->options.export != NULL) {
+        spans->completed++;
+        sampler_take(&spans->sampler, span, spans->mono_ns);
+    }
+}
+
+/* The end of a span that will not be told. What it said of its status stays, but that it was cut off. */
+static void end_cut_off(void *ctx, const struct span *first, enum span_cut why)
+{
+    struct spans *spans = ctx;
+    struct span_attribute attribute = {.key = STR_LITERAL("dwell.cut_off"),
+                                       .field = cuts[why].field};
+    bool later = spans->wall_ns > first->start_wall_ns;
+    struct span end = {.part = SPAN_END,
+                       .end_wall_ns = later ? spans->wall_ns : first->start_wall_ns,
+                       .status = SPAN_ERROR,
+                       .status_message =
+                           first->status == SPAN_ERROR ? first->status_message : cuts[why].message,
+                       .attribute_count = 1,
+                       .attributes = &attribute};
+    struct span whole;
+    span_merge(first, &end, &spans->room, &whole);
+    spans->cut_off++;
+    complete(spans, &whole);
+}
+
+static struct span name_service(const struct span *span, struct str service)
+{
+    struct span named = *span; /* shares the parts */
+    if (named.service_name.len == 0) {
+        named.service_name = service;
+    }
+    return named;
+}
+
+static int take_whole(struct spans *spans, const struct span *span, struct str service)
+{
+    struct span named = name_service(span, service);
+    complete(spans, &named);
+    return 0;
+}
+
+static int take_first(struct spans *spans, const struct span *first, struct span_owner *owner,
+                      struct str service)
+{
+    struct span named = name_service(first, service);
+    return open_spans_begin(&spans->open, &named, owner);
+}
+
+static int take_second(struct spans *spans, const struct span *second, struct str service)
+{
+    const struct span *first = open_spans_find(&spans->open, second);
+    if (first == NULL) {
+        return second->start_wall_ns == 0 ? ERR_MISSING_KEY : take_whole(spans, second, service);
+    }
+    struct span whole;
+    span_merge(first, second, &spans->room, &whole);
+    if (whole.end_wall_ns < whole.start_wall_ns) {
+        return ERR_RANGE;
+    }
+    complete(spans, &whole);
+    open_spans_take(&spans->open, second);
+    return 0;
+}
+
+int spans_take(struct spans *spans, const struct span *span, struct span_owner *owner,
+               struct str service)
+{
+    switch (span->part) {
+    case SPAN_START:
+        return take_first(spans, span, owner, service);
+    case SPAN_END:
+        return take_second(spans, span, service);
+    default:
+        return take_whole(spans, span, service);
+    }
+}
+
+void spans_end_owner(struct spans *spans, struct span_owner *owner)
+{
+    open_spans_end_owner(&spans->open, owner);
+}
+
+void spans_set_time(struct spans *spans, uint64_t mono_ns, uint64_t wall_ns)
+{
+    spans->mono_ns = mono_ns;
+    spans->wall_ns = wall_ns;
+    (void)sampler_expire(&spans->sampler, mono_ns); /* the rest next time */
+}
+
+void spans_stop(struct spans *spans)
+{
+    open_spans_end_all(&spans->open);
+    sampler_give_up(&spans->sampler);
+}
+
+static void init_duration(struct spans *spans)
+{
+    static const char ending[] = "_span_duration";
+    struct str name_space = spans->options.name_space;
+    size_t len = name_space.len < sizeof spans->duration_name - sizeof ending
+                     ? name_space.len
+                     : sizeof spans->duration_name - sizeof ending;
+    memcpy(spans->duration_name, name_space.ptr, len);
+    memcpy(spans->duration_name + len, ending, sizeof ending);
+    spans->duration =
+        (struct metric){.name = {spans->duration_name, len + sizeof ending - 1},
+                        .op = METRIC_OBSERVE,
+                        .weight = 1,
+                        .unit = STR_LITERAL("s"),
+                        .has = METRIC_HAS_TRACE_ID | METRIC_HAS_SPAN_ID | METRIC_HAS_TIMESTAMP,
+                        .attribute_count = 2};
+    spans->duration.attributes[0].key = STR_LITERAL("span_name");
+    spans->duration.attributes[1].key = STR_LITERAL("status_code");
+}
+
+void spans_init(struct spans *spans, const struct spans_options *options, struct registry *registry,
+                struct metrics *metrics)
+{
+    spans->options = *options;
+    spans->registry = registry;
+    spans->metrics = metrics;
+    struct open_spans_options open = {.max_count = options->max_open,
+                                      .max_bytes = options->max_open_bytes,
+                                      .hash_seed = options->sampler.hash_seed,
+                                      .ctx = spans,
+                                      .cut_off = end_cut_off};
+    open_spans_init(&spans->open, &open);
+    struct sampler_options sampler = options->sampler;
+    sampler.ctx = options->ctx;
+    sampler.keep = options->export;
+    sampler_init(&spans->sampler, &sampler);
+    init_duration(spans);
+}
+
+void spans_fini(struct spans *spans)
+{
+    open_spans_fini(&spans->open);
+    sampler_fini(&spans->sampler);
+}
