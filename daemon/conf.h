@@ -70,6 +70,21 @@ struct conf_layers {
     size_t count;
 };
 
+enum conf_compression { CONF_COMPRESSION_NONE, CONF_COMPRESSION_GZIP };
+enum conf_temporality { CONF_CUMULATIVE, CONF_DELTA, CONF_LOWMEMORY };
+enum conf_buckets { CONF_EXPLICIT_BUCKETS, CONF_EXPONENTIAL_BUCKETS };
+
+/* What one signal has of its own, in place of what both share. */
+struct conf_signal {
+    char *endpoint;            /* "": the shared one */
+    struct conf_pairs headers; /* secret; empty: the shared ones */
+    char *certificate;         /* as all texts below: "" is the shared one */
+    char *client_certificate;
+    char *client_key;
+    int compression;     /* 0: the shared one; else 1 + enum conf_compression */
+    uint64_t timeout_ms; /* 0: the shared one */
+};
+
 /* Texts are owned and never NULL after conf_load; "" stands for "not set". */
 struct conf {
     struct {
@@ -131,6 +146,24 @@ struct conf {
         bool batch;
         struct conf_pairs headers; /* secret: never printed, never logged */
         char *headers_file;
+        bool insecure; /* of an endpoint that does not say */
+        char *certificate;
+        char *client_certificate;
+        char *client_key;
+        int compression; /* enum conf_compression */
+        uint64_t timeout_ms;
+        uint64_t retry_timeout_ms; /* 0: none */
+        uint64_t max_queue_spans;
+        uint64_t max_queue_bytes;
+        uint64_t max_batch;
+        uint64_t schedule_delay_ms;
+        uint64_t max_request_bytes;
+        uint64_t metric_interval_ms;
+        uint64_t metric_timeout_ms;
+        int temporality;           /* enum conf_temporality */
+        int histogram_aggregation; /* enum conf_buckets */
+        struct conf_signal of_traces, of_metrics;
+        char *module_directory;
     } otlp;
     struct {
         int level;  /* enum log_level */

@@ -10,6 +10,12 @@ _Static_assert(sizeof format_words / sizeof format_words[0] == LOG_FORMAT_COUNT 
 
 static const char *const classifier_words[] = {"thresholds", NULL};
 
+static const char *const compression_words[] = {"none", "gzip", NULL};
+static const char *const signal_compression_words[] = {"inherit", "none", "gzip", NULL};
+static const char *const temporality_words[] = {"cumulative", "delta", "lowmemory", NULL};
+static const char *const aggregation_words[] = {"explicit_bucket_histogram",
+                                                "base2_exponential_bucket_histogram", NULL};
+
 /* The first layers, as the services that dwell watches have them. */
 static const char initial_layers[] =
     "[{\"layer\": \"layer1_validation\", \"budget_ms\": 5},"
@@ -25,6 +31,51 @@ static const char initial_layers[] =
 #define AT(member)         .offset = offsetof(struct conf, member)
 #define BYTES(least, most) .min = (least), .max = (most)
 #define RANGE(least, most) .min = (least), .max = (most)
+
+/* What a signal may have of its own. */
+#define SIGNAL_ROWS(signal)                                                                        \
+    {"otlp." #signal "_endpoint",                                                                  \
+     CONF_ENDPOINT,                                                                                \
+     BYTES(0, 1024),                                                                               \
+     "\"\"",                                                                                       \
+     AT(otlp.of_##signal.endpoint),                                                                \
+     .sentence = "For " #signal " alone: in place of otlp.endpoint."},                             \
+        {"otlp." #signal "_headers",                                                               \
+         CONF_PAIRS,                                                                               \
+         RANGE(0, CONF_PAIRS_MAX),                                                                 \
+         "{}",                                                                                     \
+         .secret = true,                                                                           \
+         AT(otlp.of_##signal.headers),                                                             \
+         .sentence = "For " #signal " alone: in place of otlp.headers. Never printed."},           \
+        {"otlp." #signal "_certificate",                                                           \
+         CONF_TEXT,                                                                                \
+         BYTES(0, PATH_MAX_BYTES),                                                                 \
+         "\"\"",                                                                                   \
+         AT(otlp.of_##signal.certificate),                                                         \
+         .sentence = "For " #signal " alone: in place of otlp.certificate."},                      \
+        {"otlp." #signal "_client_certificate",                                                    \
+         CONF_TEXT,                                                                                \
+         BYTES(0, PATH_MAX_BYTES),                                                                 \
+         "\"\"",                                                                                   \
+         AT(otlp.of_##signal.client_certificate),                                                  \
+         .sentence = "For " #signal " alone: in place of otlp.client_certificate."},               \
+        {"otlp." #signal "_client_key",                                                            \
+         CONF_TEXT,                                                                                \
+         BYTES(0, PATH_MAX_BYTES),                                                                 \
+         "\"\"",                                                                                   \
+         AT(otlp.of_##signal.client_key),                                                          \
+         .sentence = "For " #signal " alone: in place of otlp.client_key."},                       \
+        {"otlp." #signal "_compression",                                                           \
+         CONF_CHOICE,                                                                              \
+         .initial = "\"inherit\"",                                                                 \
+         AT(otlp.of_##signal.compression),                                                         \
+         .words = signal_compression_words,                                                        \
+         .sentence = "For " #signal " alone: in place of otlp.compression."},                      \
+    {                                                                                              \
+        "otlp." #signal "_timeout_ms", CONF_WHOLE, RANGE(0, DAY_MS), "0", "ms",                    \
+            AT(otlp.of_##signal.timeout_ms),                                                       \
+            .sentence = "For " #signal " alone: in place of otlp.timeout_ms. 0: the same."         \
+    }
 
 /* Rows of one group stand together; groups and rows are printed in this order. */
 /* clang-format off */
@@ -144,7 +195,53 @@ const struct conf_option conf_options[] = {
      .sentence = "Metadata of every export, such as keys. Never printed. Also set by "
                  "OTEL_EXPORTER_OTLP_HEADERS."},
     {"otlp.headers_file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(otlp.headers_file),
-     .sentence = "File with such metadata, so that it need not stand here."},
+     .sentence = "File with such metadata, a line key=value each, so that it need not stand here."},
+    {"otlp.insecure", CONF_BOOL, .initial = "false", AT(otlp.insecure),
+     .sentence = "No TLS for an endpoint that has no scheme; a scheme decides by itself."},
+    {"otlp.certificate", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(otlp.certificate),
+     .sentence = "File with the authorities (PEM) that may vouch for the receiver. Empty: the "
+                 "system's."},
+    {"otlp.client_certificate", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"",
+     AT(otlp.client_certificate),
+     .sentence = "File with the certificate (PEM) that the receiver is shown."},
+    {"otlp.client_key", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(otlp.client_key),
+     .sentence = "File with the key (PEM) of that certificate."},
+    {"otlp.compression", CONF_CHOICE, .initial = "\"none\"", AT(otlp.compression),
+     .words = compression_words, .sentence = "How requests are packed."},
+    {"otlp.timeout_ms", CONF_WHOLE, RANGE(1, DAY_MS), "10000", "ms", AT(otlp.timeout_ms),
+     .sentence = "Time for one call."},
+    {"otlp.retry_timeout_ms", CONF_WHOLE, RANGE(0, DAY_MS), "0", "ms", AT(otlp.retry_timeout_ms),
+     .sentence = "Time for all calls of one batch. 0: no end; it is kept until it is taken, and the "
+                 "queue drops what no longer fits."},
+    {"otlp.max_queue_spans", CONF_WHOLE, RANGE(1, 10000000), "16384", AT(otlp.max_queue_spans),
+     .sentence = "Spans that wait or are being sent; more are dropped."},
+    {"otlp.max_queue_bytes", CONF_WHOLE, RANGE(65536, 4294967296.0), "16777216", "bytes",
+     AT(otlp.max_queue_bytes),
+     .sentence = "Memory of spans that wait or are being sent; more are dropped."},
+    {"otlp.max_batch", CONF_WHOLE, RANGE(1, 65536), "512", AT(otlp.max_batch),
+     .sentence = "Spans of one request."},
+    {"otlp.schedule_delay_ms", CONF_WHOLE, RANGE(0, DAY_MS), "5000", "ms",
+     AT(otlp.schedule_delay_ms),
+     .sentence = "How long a span waits for others to fill a request."},
+    {"otlp.max_request_bytes", CONF_WHOLE, RANGE(4096, 67108864), "4194304", "bytes",
+     AT(otlp.max_request_bytes),
+     .sentence = "Longest request; receivers take 4 MiB unless they are told otherwise."},
+    {"otlp.metric_interval_ms", CONF_WHOLE, RANGE(1, DAY_MS), "60000", "ms",
+     AT(otlp.metric_interval_ms), .sentence = "Time between two exports of metrics."},
+    {"otlp.metric_timeout_ms", CONF_WHOLE, RANGE(1, DAY_MS), "30000", "ms",
+     AT(otlp.metric_timeout_ms), .sentence = "Time for one export of metrics with all its calls."},
+    {"otlp.temporality", CONF_CHOICE, .initial = "\"cumulative\"", AT(otlp.temporality),
+     .words = temporality_words,
+     .sentence = "Whether metrics count from the start or from the export before."},
+    {"otlp.histogram_aggregation", CONF_CHOICE, .initial = "\"explicit_bucket_histogram\"",
+     AT(otlp.histogram_aggregation), .words = aggregation_words,
+     .sentence = "How histograms are exported."},
+    SIGNAL_ROWS(traces),
+    SIGNAL_ROWS(metrics),
+    {"otlp.module_directory", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"",
+     AT(otlp.module_directory),
+     .sentence = "Where dwell_otlp.so is. Empty: beside dwelld, in ../lib/dwell from there, or where "
+                 "it was installed."},
 
     {"log.level", CONF_CHOICE, .initial = "\"info\"", .reloadable = true, AT(log.level),
      .words = level_words, .sentence = "Least important lines that are written."},

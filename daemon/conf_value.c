@@ -2,6 +2,7 @@
  * Single values of options: from JSON, from plain text, to JSON, and what is said to be expected.
  * Lists and objects are conf_list.c's.
  */
+#include "conf_endpoint.h"
 #include "conf_table.h"
 
 #include <assert.h>
@@ -207,9 +208,8 @@ bool conf_begins_with(struct str text, const char *prefix)
 
 static bool is_endpoint(struct str text)
 {
-    return text.len == 0 || (conf_is_plain(text) && (conf_begins_with(text, "http://") ||
-                                                     conf_begins_with(text, "https://") ||
-                                                     conf_begins_with(text, "unix:")));
+    struct conf_endpoint endpoint;
+    return text.len == 0 || (conf_is_plain(text) && conf_endpoint_parse(text, &endpoint) == 0);
 }
 
 static bool text_fits(const struct conf_option *option, struct str text)
@@ -489,7 +489,8 @@ static const struct conf_kind_ops token_ops = {TEXT_OPS, .describe = describe_to
 static const struct conf_kind_ops namespace_ops = {TEXT_OPS, .describe = describe_namespace};
 static const struct conf_kind_ops endpoint_ops = {
     TEXT_OPS,
-    .expects = "an address that begins with \"http://\", \"https://\" or \"unix:\", or \"\"",
+    .expects = "an address such as \"http://host:4317\", \"https://host:4317\", \"host:4317\" or "
+               "\"unix:/path\", or \"\"",
 };
 static const struct conf_kind_ops bool_ops = {
     .size = sizeof(bool), .read = read_bool, .render = render_bool, .expects = "true or false"};

@@ -295,9 +295,10 @@ static void test_conf_reads_opentelemetry_variables(void **state)
 static void test_conf_warns_of_wrong_opentelemetry_variables_and_goes_on(void **state)
 {
     (void)state;
-    must_warn("OTEL_EXPORTER_OTLP_ENDPOINT=h:4317",
-              "otlp.endpoint: expects an address that begins with \"http://\", \"https://\" or "
-              "\"unix:\", or \"\", got \"h:4317\" (OTEL_EXPORTER_OTLP_ENDPOINT)\n");
+    must_warn("OTEL_EXPORTER_OTLP_ENDPOINT=ftp://h:4317",
+              "otlp.endpoint: expects an address such as \"http://host:4317\", "
+              "\"https://host:4317\", \"host:4317\" or \"unix:/path\", or \"\", got "
+              "\"ftp://h:4317\" (OTEL_EXPORTER_OTLP_ENDPOINT)\n");
     static const char *const broken[] = {"a",     "=a",    "a=%",   "a=%4",
                                          "a=%4g", "a=%ff", "a=b,c", "\xff=a"};
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
