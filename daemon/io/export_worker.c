@@ -1,0 +1,350 @@
+/*
+ * Happy path of a turn
+ *   1. no batch at hand: the queue is asked; a full batch, one that has waited long enough, or any
+ *      at the shutdown is taken
+ *   2. as many of its spans as fit otlp.max_request_bytes are written as a request, by service
+ *   3. the transport sends it and waits for the outcome
+ *   4. the outcome is settled in the queue's account, the spans are freed; the rest of the batch
+ *      comes with the next turn
+ *
+ * What can fail, and where it ends
+ *   the receiver is not there, or slow   the part waits and is sent again; the queue fills meanwhile
+ *   it refuses for good                  the part is dropped (failed)
+ *   it finds the part too large          half of it is sent; one span alone is dropped (too_large)
+ *   no memory for the request            the part is dropped (out_of_memory)
+ *   otlp.retry_timeout_ms is over        the part is dropped (timeout)
+ *   the shutdown's time is over          all that is left is dropped (shutdown), and the log says so
+ */
+#include "io/export_worker.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+enum {
+    LOG_LINES = 3,
+    LOG_PERIOD_S = 60,
+    REQUEST_KEEP_BYTES =
+        256 << 10, /* memory of a request that is kept for the next: 512 usual spans */
+};
+
+void export_worker_init(struct export_worker *worker, struct export_queue *queue,
+                        const struct export_worker_options *options)
+{
+    *worker = (struct export_worker){.options = *options, .queue = queue, .part_most = UINT64_MAX};
+    buf_init(&worker->request, (size_t)options->max_request_bytes);
+    log_limit_init(&worker->failures, LOG_LEVEL_WARNING, "failures of the export", LOG_LINES,
+                   LOG_PERIOD_S * NS_PER_SECOND);
+    log_limit_init(&worker->remarks, LOG_LEVEL_WARNING, "remarks of the receiver", LOG_LINES,
+                   LOG_PERIOD_S * NS_PER_SECOND);
+}
+
+static void free_items(struct export_item *item)
+{
+    while (item != NULL) {
+        struct export_item *next = item->next;
+        mem_free(item);
+        item = next;
+    }
+}
+
+void export_worker_fini(struct export_worker *worker)
+{
+    free_items(worker->batch);
+    worker->batch = NULL;
+    buf_fini(&worker->request);
+}
+
+static uint64_t now_ns(const struct export_worker *worker)
+{
+    return worker->options.clock.mono_ns(worker->options.clock.ctx);
+}
+
+static uint64_t later(uint64_t ns, uint64_t by_ns)
+{
+    return by_ns > UINT64_MAX - ns ? UINT64_MAX : ns + by_ns;
+}
+
+/* --- a part becomes a request ------------------------------------------------------------------ */
+
+static const struct export_service *service_of(const struct export_item *item)
+{
+    return item->owner;
+}
+
+/* Chooses how many of the batch's oldest spans make the part, and measures their groups. A first
+ * span that does not fit makes a part of its own, which is then found too large. */
+static void choose_part(struct export_worker *worker,
+                        struct otlp_spans groups[EXPORT_SERVICES_MAX + 1])
+{
+    uint64_t total = 0;
+    worker->part_count = 0;
+    for (const struct export_item *item = worker->batch; item != NULL; item = item->next) {
+        const struct export_service *service = service_of(item);
+        struct otlp_spans *group = &groups[service->index];
+        struct otlp_spans grown = *group;
+        grown.resource = service->resource;
+        grown.scope = worker->options.scope;
+        grown.spans_bytes += otlp_trace_span_size(item->len);
+        uint64_t before = group->spans_bytes == 0 ? 0 : otlp_trace_size(group);
+        uint64_t size = total - before + otlp_trace_size(&grown);
+        bool fits = size <= worker->options.max_request_bytes;
+        if (worker->part_count > 0 && (!fits || worker->part_count == worker->part_most)) {
+            break;
+        }
+        *group = grown;
+        total = size;
+        worker->part_count++;
+    }
+}
+
+static void write_group(struct export_worker *worker, unsigned index,
+                        const struct otlp_spans *group)
+{
+    otlp_trace_begin(group, &worker->request);
+    const struct export_item *item = worker->batch;
+    for (uint64_t i = 0; i < worker->part_count; i++, item = item->next) {
+        if (service_of(item)->index == index) {
+            otlp_trace_span((struct str){item->bytes, item->len}, &worker->request);
+        }
+    }
+}
+
+/* Returns 0, ERR_LIMIT for a span that does not fit alone, or ERR_NOMEM. */
+static int write_part(struct export_worker *worker)
+{
+    struct otlp_spans groups[EXPORT_SERVICES_MAX + 1] = {0};
+    buf_clear(&worker->request);
+    choose_part(worker, groups);
+    for (unsigned i = 0; i <= EXPORT_SERVICES_MAX && worker->request.err == 0; i++) {
+        if (groups[i].spans_bytes > 0) {
+            write_group(worker, i, &groups[i]);
+        }
+    }
+    return worker->request.err;
+}
+
+/* --- the end of a part ------------------------------------------------------------------------- */
+
+/* The first `count` spans of the batch leave it. */
+static void settle(struct export_worker *worker, uint64_t count, uint64_t dropped,
+                   enum export_drop reason)
+{
+    struct export_settlement settlement = {
+        .exported = count - dropped, .dropped = dropped, .reason = reason};
+    struct export_item *done = worker->batch;
+    struct export_item *last = NULL;
+    for (uint64_t i = 0; i < count; i++) {
+        last = i == 0 ? done : last->next;
+        settlement.bytes += export_item_size(last);
+    }
+    if (last != NULL) {
+        worker->batch = last->next;
+        last->next = NULL;
+        free_items(done);
+    }
+    worker->batch_count -= count;
+    worker->lost += dropped;
+    worker->attempt = 0;
+    worker->retry_ns = 0;
+    buf_clear(&worker->request);
+    if (worker->request.cap > REQUEST_KEEP_BYTES) {
+        buf_fini(&worker->request);
+    }
+    if (worker->batch == NULL) {
+        worker->part_most = UINT64_MAX;
+        worker->began_ns = 0;
+    }
+    export_queue_settle(worker->queue, &settlement);
+}
+
+static void drop_part(struct export_worker *worker, enum export_drop reason)
+{
+    settle(worker, worker->part_count, worker->part_count, reason);
+}
+
+/* --- what the log is told ---------------------------------------------------------------------- */
+
+static void tell_failure(struct export_worker *worker, const struct transport_reply *reply,
+                         const struct retry_decision *decision, uint64_t queue_full)
+{
+    static const char *const then[] = {[RETRY_KEEP] = "",
+                                       [RETRY_WAIT] = "will be sent again",
+                                       [RETRY_SPLIT] = "will be sent in two halves",
+                                       [RETRY_DROP] = "are dropped"};
+    worker->failed_calls++;
+    log_limited(&worker->failures, "export to %s: %s: %s; %llu spans %s%s", worker->options.address,
+                export_retry_status_name(reply->status), reply->message,
+                (unsigned long long)worker->part_count, then[decision->action],
+                queue_full > worker->queue_full ? "; the queue is full, new spans are dropped"
+                                                : "");
+}
+
+static void tell_success(struct export_worker *worker, const struct transport_reply *reply,
+                         uint64_t queue_full)
+{
+    if (worker->failed_calls > 0) {
+        log_limit_end(&worker->failures);
+        log_info("export to %s: works again after %llu failed calls; %llu spans were lost",
+                 worker->options.address, (unsigned long long)worker->failed_calls,
+                 (unsigned long long)(worker->lost + queue_full - worker->queue_full));
+    }
+    worker->failed_calls = 0;
+    worker->lost = 0;
+    worker->queue_full = queue_full;
+    if (reply->rejected > 0) {
+        log_limited(&worker->remarks, "export to %s: %llu of %llu spans were rejected: %s",
+                    worker->options.address, (unsigned long long)reply->rejected,
+                    (unsigned long long)worker->part_count, reply->message);
+    } else if (reply->message[0] != '\0') {
+        log_limited(&worker->remarks, "export to %s: the receiver remarks: %s",
+                    worker->options.address, reply->message);
+    } else if (reply->is_garbled) {
+        log_limited(&worker->remarks,
+                    "export to %s: the response is no OTLP, though its status is OK",
+                    worker->options.address);
+    }
+}
+
+/* --- a call ------------------------------------------------------------------------------------ */
+
+static void keep_part(struct export_worker *worker, const struct transport_reply *reply)
+{
+    uint64_t count = worker->part_count;
+    uint64_t rejected = reply->rejected < count ? reply->rejected : count;
+    settle(worker, count, rejected, EXPORT_DROP_REJECTED);
+}
+
+static void act(struct export_worker *worker, const struct transport_reply *reply,
+                const struct retry_decision *decision, uint64_t now)
+{
+    switch (decision->action) {
+    case RETRY_KEEP:
+        keep_part(worker, reply);
+        break;
+    case RETRY_WAIT:
+        worker->attempt++;
+        worker->retry_ns = later(now, decision->wait_ns);
+        break;
+    case RETRY_SPLIT:
+        worker->part_most = worker->part_count / 2;
+        worker->attempt = 0;
+        buf_clear(&worker->request);
+        break;
+    case RETRY_DROP:
+        drop_part(worker, decision->reason);
+        break;
+    }
+}
+
+/* How long the batch may still take. */
+static uint64_t left_ns(const struct export_worker *worker, uint64_t now)
+{
+    uint64_t whole = worker->options.retry_timeout_ns;
+    uint64_t used = now - worker->began_ns;
+    return whole == 0 ? UINT64_MAX : used < whole ? whole - used : 0;
+}
+
+static void send_part(struct export_worker *worker, const struct export_state *state)
+{
+    const struct export_worker_options *options = &worker->options;
+    struct transport_reply reply;
+    uint64_t began = now_ns(worker);
+    uint64_t deadline = later(began, options->timeout_ns);
+    if (state->is_stopping && state->stop_ns < deadline) {
+        deadline = state->stop_ns;
+    }
+    options->transport->call(options->channel, options->method,
+                             (struct str){worker->request.data, worker->request.len}, deadline,
+                             &reply);
+    uint64_t now = now_ns(worker);
+    struct retry_input input = {.status = reply.status,
+                                .has_retry_delay = reply.has_retry_delay,
+                                .retry_delay_ns = reply.retry_delay_ns,
+                                .attempt = worker->attempt,
+                                .random = options->random(options->random_ctx),
+                                .left_ns = left_ns(worker, now),
+                                .items = worker->part_count};
+    struct retry_decision decision = export_retry_decide(&input);
+    struct export_call call = {.duration_ns = now - began,
+                               .is_retry = worker->attempt > 0,
+                               .is_failure = reply.status != TRANSPORT_OK,
+                               .is_garbled = reply.is_garbled,
+                               .is_split = decision.action == RETRY_SPLIT};
+    export_queue_count_call(worker->queue, &call);
+    if (decision.action == RETRY_KEEP) {
+        tell_success(worker, &reply, state->queue_full);
+    } else {
+        tell_failure(worker, &reply, &decision, state->queue_full);
+    }
+    act(worker, &reply, &decision, now);
+    log_limit_tick(&worker->remarks);
+}
+
+/* --- turns ------------------------------------------------------------------------------------- */
+
+/* Takes a batch when there is one to take; else says when there may be. */
+static bool take_batch(struct export_worker *worker, const struct export_state *state, uint64_t now,
+                       uint64_t *ret_wake_ns)
+{
+    uint64_t due = state->waiting == 0 ? UINT64_MAX
+                   : state->is_stopping || state->waiting >= worker->options.batch_items
+                       ? now
+                       : later(state->since_ns, worker->options.delay_ns);
+    if (due > now) {
+        *ret_wake_ns = due;
+        return false;
+    }
+    worker->batch =
+        export_queue_take(worker->queue, worker->options.batch_items, &worker->batch_count);
+    return worker->batch != NULL;
+}
+
+/* All that is left goes: the shutdown's time is over. */
+static void drop_rest(struct export_worker *worker)
+{
+    uint64_t count = 0;
+    do {
+        count += worker->batch_count;
+        settle(worker, worker->batch_count, worker->batch_count, EXPORT_DROP_SHUTDOWN);
+        worker->batch = export_queue_take(worker->queue, UINT64_MAX, &worker->batch_count);
+    } while (worker->batch != NULL);
+    log_limit_end(&worker->failures);
+    if (count > 0) {
+        log_warning("export to %s: %llu spans could not be sent before the end and are lost",
+                    worker->options.address, (unsigned long long)count);
+    }
+}
+
+bool export_worker_turn(struct export_worker *worker, uint64_t *ret_wake_ns)
+{
+    struct export_state state;
+    uint64_t now = now_ns(worker);
+    export_queue_state(worker->queue, &state);
+    *ret_wake_ns = now;
+    if (state.is_stopping && now >= state.stop_ns) {
+        drop_rest(worker);
+        return false;
+    }
+    if (worker->batch == NULL && !take_batch(worker, &state, now, ret_wake_ns)) {
+        return !state.is_stopping;
+    }
+    if (state.is_stopping && !worker->is_hurried) {
+        worker->is_hurried = true;
+        worker->retry_ns = 0;
+    }
+    if (now < worker->retry_ns) {
+        *ret_wake_ns = worker->retry_ns;
+        if (state.is_stopping && state.stop_ns < *ret_wake_ns) {
+            *ret_wake_ns = state.stop_ns;
+        }
+        return true;
+    }
+    worker->began_ns = worker->began_ns == 0 ? now : worker->began_ns;
+    int err = worker->request.len > 0 ? 0 : write_part(worker);
+    if (err != 0) {
+        drop_part(worker, err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
+        return true;
+    }
+    send_part(worker, &state);
+    return true;
+}

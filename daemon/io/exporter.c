@@ -1,0 +1,333 @@
+/*
+ * Happy path of a span
+ *   1. exporter_add_span   finds the service it belongs to, copies it into an item, queues that
+ *   2. export_queue        wakes the thread when a batch is due
+ *   3. thread_main         turns the worker, which sends it; waits while there is nothing to do
+ *   4. exporter_stop       the worker sends the rest; the thread ends; exporter_close joins it
+ *
+ * What can fail, and where it ends
+ *   no module, a bad target   a line in the log; spans are counted as dropped (no_exporter)
+ *   a full queue              the new span is dropped (queue_full)
+ *   a service too many        its spans go under the daemon's resource and name it themselves
+ *   whatever the network does export_worker
+ *
+ * gRPC's threads inherit the signals that are blocked while it starts: all of them, as signals are
+ * the loop's.
+ */
+#include "io/exporter.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/export_worker.h"
+#include "base/message.h"
+
+enum {
+    RESOURCE_MAX_BYTES = 1 << 20,
+    SPAN_ATTRIBUTES = 9, /* the field of a Span that attributes are in */
+    NAME_ATTRIBUTE_MAX = 4096,
+};
+
+static const char traces_method[] = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+struct exporter {
+    struct exporter_options options;
+    struct transport_channel *channel; /* NULL: there is nothing that takes spans */
+    struct export_queue queue;
+    struct export_service own;
+    struct export_service *services[EXPORT_SERVICES_MAX]; /* those of the spans that came so far */
+    unsigned service_count;
+    struct export_service *last; /* the one of the span before; NULL: none but the own */
+    struct buf scope;
+    struct buf scratch; /* an attribute for a span without a resource of its service */
+    /* The thread's from its start to its end. */
+    struct export_worker worker;
+    uint64_t random;
+    pthread_t thread;
+    bool has_thread;
+    bool is_cancelled;
+    uint64_t stop_ns;
+};
+
+/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators): good enough to
+ * spread retries, and needs no more than a seed. */
+static uint64_t draw(void *ctx)
+{
+    struct exporter *exporter = ctx;
+    uint64_t number = exporter->random += UINT64_C(0x9E3779B97F4A7C15);
+    number = (number ^ number >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    number = (number ^ number >> 27) * UINT64_C(0x94D049BB133111EB);
+    return number ^ number >> 31;
+}
+
+static uint64_t ns_of(uint64_t ms)
+{
+    return ms * NS_PER_MS;
+}
+
+/* --- services ---------------------------------------------------------------------------------- */
+
+static void free_service(struct export_service *service)
+{
+    mem_free((char *)(uintptr_t)service->name.ptr); /* owned, though a str is read-only */
+    mem_free((char *)(uintptr_t)service->resource.ptr);
+    *service = (struct export_service){0};
+}
+
+/* Returns 0 or ERR_NOMEM. */
+static int init_service(struct exporter *exporter, struct export_service *service, unsigned index,
+                        struct str name)
+{
+    struct buf resource;
+    struct buf copy;
+    buf_init(&resource, RESOURCE_MAX_BYTES);
+    buf_init(&copy, RESOURCE_MAX_BYTES);
+    otlp_resource_render(exporter->options.resource, name, &resource);
+    buf_str(&copy, name);
+    size_t resource_len = resource.len;
+    char *resource_text = buf_steal(&resource);
+    char *name_text = buf_steal(&copy);
+    *service = (struct export_service){
+        .index = index, .name = {name_text, name.len}, .resource = {resource_text, resource_len}};
+    if (resource_text == NULL || name_text == NULL) {
+        free_service(service);
+        return ERR_NOMEM;
+    }
+    return 0;
+}
+
+/* The service of this name, made when there is room; NULL: it gets no resource of its own. */
+static const struct export_service *find_service(struct exporter *exporter, struct str name)
+{
+    if (name.len == 0 || str_equal(name, exporter->options.resource->service_name)) {
+        return &exporter->own;
+    }
+    if (exporter->last != NULL && str_equal(name, exporter->last->name)) {
+        return exporter->last;
+    }
+    for (unsigned i = 0; i < exporter->service_count; i++) {
+        if (str_equal(name, exporter->services[i]->name)) {
+            exporter->last = exporter->services[i];
+            return exporter->last;
+        }
+    }
+    if (exporter->service_count == EXPORT_SERVICES_MAX || name.len > EXPORTER_NAME_MAX) {
+        return NULL;
+    }
+    struct export_service *made = mem_alloc(sizeof *made);
+    if (made == NULL || init_service(exporter, made, exporter->service_count + 1, name) != 0) {
+        mem_free(made);
+        return NULL; /* the next span of it tries again */
+    }
+    exporter->services[exporter->service_count++] = made;
+    exporter->last = made;
+    return made;
+}
+
+/* --- a span ------------------------------------------------------------------------------------ */
+
+void exporter_add_span(struct exporter *exporter, struct str service_name, struct str span)
+{
+    if (exporter == NULL) {
+        return;
+    }
+    if (exporter->channel == NULL) {
+        export_queue_refuse(&exporter->queue, EXPORT_DROP_NO_EXPORTER);
+        return;
+    }
+    if (span.len > EXPORTER_SPAN_MAX) {
+        export_queue_refuse(&exporter->queue, EXPORT_DROP_TOO_LARGE);
+        return;
+    }
+    const struct export_service *service = find_service(exporter, service_name);
+    struct str extra = {NULL, 0};
+    if (service == NULL) {
+        /* Fields of one number may stand anywhere in a message: one more attribute at its end. */
+        buf_clear(&exporter->scratch);
+        otlp_attribute_render(SPAN_ATTRIBUTES, STR_LITERAL("service.name"), service_name,
+                              &exporter->scratch);
+        if (exporter->scratch.err == 0) {
+            extra = (struct str){exporter->scratch.data, exporter->scratch.len};
+        }
+        service = &exporter->own;
+    }
+    struct export_item *item = export_item_new(service, span.len + extra.len);
+    if (item == NULL) {
+        export_queue_refuse(&exporter->queue, EXPORT_DROP_OUT_OF_MEMORY);
+        return;
+    }
+    if (span.len > 0) {
+        memcpy(item->bytes, span.ptr, span.len);
+    }
+    if (extra.len > 0) {
+        memcpy(item->bytes + span.len, extra.ptr, extra.len);
+    }
+    export_queue_add(&exporter->queue, item);
+}
+
+void exporter_view(struct exporter *exporter, struct export_view *ret_view)
+{
+    export_queue_view(&exporter->queue, ret_view);
+}
+
+/* --- start and end ----------------------------------------------------------------------------- */
+
+static void *thread_main(void *ctx)
+{
+    struct exporter *exporter = ctx;
+    uint64_t wake_ns;
+    while (export_worker_turn(&exporter->worker, &wake_ns)) {
+        if (wake_ns > exporter->options.clock.mono_ns(exporter->options.clock.ctx)) {
+            export_queue_wait(&exporter->queue, wake_ns);
+        }
+    }
+    export_queue_end(&exporter->queue);
+    return NULL;
+}
+
+static void init_worker(struct exporter *exporter)
+{
+    const struct exporter_options *options = &exporter->options;
+    struct export_worker_options worker = {
+        .transport = options->transport,
+        .channel = exporter->channel,
+        .method = traces_method,
+        .address = options->address,
+        .scope = {exporter->scope.data, exporter->scope.len},
+        .clock = options->clock,
+        .random = draw,
+        .random_ctx = exporter,
+        .batch_items = exporter->queue.options.batch_items,
+        .delay_ns = ns_of(options->delay_ms),
+        .timeout_ns = ns_of(options->timeout_ms),
+        .retry_timeout_ns = ns_of(options->retry_timeout_ms),
+        .max_request_bytes = options->max_request_bytes,
+    };
+    export_worker_init(&exporter->worker, &exporter->queue, &worker);
+}
+
+/* Returns 0, also when the target is not taken; else ERR_SYSTEM or ERR_NOMEM. */
+static int start_thread(struct exporter *exporter)
+{
+    sigset_t all;
+    sigset_t before;
+    const struct exporter_options *options = &exporter->options;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* fails only for a wrong first argument */
+    int err = options->transport->open(options->target, &exporter->channel);
+    if (err != 0) {
+        exporter->channel = NULL;
+        log_error("export to %s: cannot be opened: %s; spans are dropped", options->address,
+                  err == ERR_RANGE         ? "otlp.headers hold what gRPC does not take"
+                  : err == ERR_UNSUPPORTED ? "the module has no TLS"
+                  : err == ERR_SYSTEM      ? "the certificates cannot be used"
+                                           : err_sentence(err));
+        err = 0;
+    } else {
+        init_worker(exporter);
+        err = pthread_create(&exporter->thread, NULL, thread_main, exporter) == 0 ? 0 : ERR_SYSTEM;
+        exporter->has_thread = err == 0;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    exporter->queue.view.is_loaded = exporter->channel != NULL;
+    return err;
+}
+
+int exporter_start(const struct exporter_options *options, struct exporter **ret_exporter)
+{
+    struct exporter *exporter = mem_zalloc(1, sizeof *exporter);
+    if (exporter == NULL) {
+        return ERR_NOMEM;
+    }
+    exporter->options = *options;
+    exporter->random = options->seed;
+    buf_init(&exporter->scope, NAME_ATTRIBUTE_MAX);
+    buf_init(&exporter->scratch, EXPORTER_SPAN_MAX);
+    struct export_queue_options queue = {
+        .signal = "traces",
+        .max_items = options->max_queue_spans,
+        .max_bytes = options->max_queue_bytes,
+        .batch_items = options->batch_spans < options->max_queue_spans ? options->batch_spans
+                                                                       : options->max_queue_spans,
+        .clock = options->clock};
+    int err = export_queue_init(&exporter->queue, &queue);
+    if (err != 0) {
+        mem_free(exporter);
+        return err;
+    }
+    otlp_scope_render(options->resource->dwelld_version, &exporter->scope);
+    err = exporter->scope.err != 0 ? exporter->scope.err
+                                   : init_service(exporter, &exporter->own, 0, (struct str){0});
+    if (err == 0 && options->transport != NULL) {
+        err = start_thread(exporter);
+    }
+    if (err != 0) {
+        exporter_close(exporter);
+        return err;
+    }
+    *ret_exporter = exporter;
+    return 0;
+}
+
+void exporter_stop(struct exporter *exporter, uint64_t deadline_ns)
+{
+    if (exporter != NULL) {
+        exporter->stop_ns = deadline_ns;
+        export_queue_stop(&exporter->queue, deadline_ns);
+    }
+}
+
+static void cancel(struct exporter *exporter)
+{
+    if (!exporter->is_cancelled) {
+        exporter->is_cancelled = true;
+        exporter->options.transport->cancel(exporter->channel);
+    }
+}
+
+bool exporter_is_done(struct exporter *exporter)
+{
+    if (exporter == NULL || !exporter->has_thread || export_queue_is_done(&exporter->queue)) {
+        return true;
+    }
+    if (exporter->options.clock.mono_ns(exporter->options.clock.ctx) >= exporter->stop_ns) {
+        cancel(exporter);
+    }
+    return false;
+}
+
+void exporter_finish(struct exporter *exporter)
+{
+    if (exporter != NULL && exporter->has_thread) {
+        (void)pthread_join(exporter->thread, NULL); /* is joined once, by nobody else */
+        exporter->has_thread = false;
+    }
+}
+
+void exporter_close(struct exporter *exporter)
+{
+    if (exporter == NULL) {
+        return;
+    }
+    if (exporter->has_thread && !export_queue_is_done(&exporter->queue)) {
+        exporter_stop(exporter, 0);
+        cancel(exporter);
+    }
+    exporter_finish(exporter);
+    if (exporter->channel != NULL) {
+        export_worker_fini(&exporter->worker);
+        exporter->options.transport->close(exporter->channel);
+    }
+    for (unsigned i = 0; i < exporter->service_count; i++) {
+        free_service(exporter->services[i]);
+        mem_free(exporter->services[i]);
+    }
+    free_service(&exporter->own);
+    buf_fini(&exporter->scope);
+    buf_fini(&exporter->scratch);
+    export_queue_fini(&exporter->queue);
+    mem_free(exporter);
+}
