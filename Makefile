@@ -35,9 +35,18 @@ DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c))
 DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
 CLIENT_OBJ := $(BUILD)/client/dwell.o
 
+# What carries OTLP, by gRPC; opened when it is needed (daemon/io/transport.h). One source, two
+# modules: for TLS, and a smaller one without. Left out where gRPC's headers are missing.
+HAVE_GRPC   := $(shell pkg-config --exists grpc libprotobuf-c 2>/dev/null && command -v protoc-c)
+MODULES     := $(if $(HAVE_GRPC),$(BUILD)/dwell_otlp.so $(BUILD)/dwell_otlp_insecure.so)
+MODULE_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null) -lgpr
+MODULE_OBJ  := $(patsubst %,$(BUILD)/pic/%.o,daemon/base/mem $(addprefix daemon/io/otlp_module/,channel response))
+
 PROTO_OBJ  := $(patsubst proto/%.proto,$(BUILD)/gen/%.pb-c.o,$(wildcard proto/*.proto))
 
-UNIT_SRC  := $(wildcard tests/unit/test_*.c)
+# These link gRPC, for a server of their own.
+GRPC_TESTS := test_otlp_module
+UNIT_SRC  := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_TESTS:%=tests/unit/%.c)),$(wildcard tests/unit/test_*.c))
 UNIT_BIN  := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
@@ -52,10 +61,19 @@ SUBMAKE := $(MAKE) $(if $(filter 1,$(V)),,-s) --no-print-directory -j$(JOBS)
 
 ##@ Build
 .PHONY: all
-all: $(BUILD)/dwelld $(BUILD)/libdwell.a $(BUILD)/libdwell.so ## the daemon and the C client
+all: $(BUILD)/dwelld $(MODULES) $(BUILD)/libdwell.a $(BUILD)/libdwell.so ## the daemon, its modules, the C client
 
 $(BUILD)/dwelld: $(BUILD)/daemon/main.o $(DAEMON_OBJ)
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+# As needed: of gRPC's libraries only what the module calls is named in it.
+MODULE_LINK = $(Q)echo "  LINK  $@"; $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -Wl,--as-needed -o $@ $^
+
+$(BUILD)/dwell_otlp.so: $(MODULE_OBJ) $(BUILD)/pic/daemon/io/otlp_module/credentials_tls.o $(BUILD)/pic/gen/otlp.pb-c.o
+	$(MODULE_LINK) -lgrpc $(MODULE_LIBS) -pthread
+
+$(BUILD)/dwell_otlp_insecure.so: $(MODULE_OBJ) $(BUILD)/pic/daemon/io/otlp_module/credentials_insecure.o $(BUILD)/pic/gen/otlp.pb-c.o
+	$(MODULE_LINK) -lgrpc_unsecure $(MODULE_LIBS) -pthread
 
 $(BUILD)/libdwell.a: $(CLIENT_OBJ)
 	$(Q)echo "  AR    $@"; rm -f $@; $(AR) rcs $@ $^
@@ -66,6 +84,14 @@ $(BUILD)/libdwell.so: $(CLIENT_OBJ)
 
 $(BUILD)/daemon/%.o: daemon/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -MMD -MP -c -o $@ $<
+
+$(BUILD)/daemon/io/transport_load.o: BASE += -DDWELL_LIBDIR='"$(LIBDIR)"'
+
+$(BUILD)/pic/daemon/%.o: daemon/%.c | $(BUILD)/gen/otlp.pb-c.h
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) -fPIC $(CFLAGS) -Idaemon -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
+
+$(BUILD)/pic/gen/%.o: $(BUILD)/gen/%.c
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CFLAGS) -fvisibility=hidden -fPIC -c -o $@ $<
 
 $(BUILD)/client/%.o: client/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) -fPIC $(CFLAGS) -pthread -Iclient -MMD -MP -c -o $@ $<
@@ -107,7 +133,8 @@ $(BUILD)/tests/demo/%: tests/demo/%.c $(BUILD)/libdwell.a
 
 ##@ Test
 UNIT_OBJ := $(filter-out $(BUILD)/daemon/base/mem.o,$(DAEMON_OBJ)) $(BUILD)/tests/unit/mem_fault.o
-UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC) tests/unit/mem_fault.c,$(wildcard tests/unit/*.c)))
+UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC) $(GRPC_TESTS:%=tests/unit/%.c) \
+                    tests/unit/otlp_server.c tests/unit/mem_fault.c,$(wildcard tests/unit/*.c)))
 
 .PHONY: check check-all unit integration lint format asan tsan fuzz fuzz-replay bench
 check: ## everything that Debian's packages can show; installs them first
@@ -136,12 +163,15 @@ lint: ## layers, layout, generated texts, a second compiler
 	$(Q)BUILD=$(BUILD) $(PYTHON) tests/lint/run
 
 $(BUILD)/tests/unit/%.o: tests/unit/%.c | $(PROTO_OBJ:.o=.h)
-	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(TEST_CFLAGS) $(CFLAGS) -DTEST_DATA='"tests/data"' -Idaemon -Iclient -Itests/unit -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(TEST_CFLAGS) $(CFLAGS) -DTEST_DATA='"tests/data"' -DTEST_BUILD='"$(BUILD)"' -Idaemon -Iclient -Itests/unit -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
 
 # A test that includes its module's .c, to reach statics, is linked without that module's object.
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_OBJ) $(UNIT_HELPERS) $(CLIENT_OBJ) $(PROTO_OBJ)
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ \
 	    $(filter-out $(shell sed -n 's|^#include "\([a-z_/]*\)\.c"|$(BUILD)/daemon/\1.o|p' tests/unit/test_$*.c),$^) $(PKG_LIBS) $(TEST_LIBS) -pthread
+
+$(GRPC_TESTS:%=$(BUILD)/tests/unit/%): $(BUILD)/tests/unit/otlp_server.o | $(MODULES)
+$(GRPC_TESTS:%=$(BUILD)/tests/unit/%): TEST_LIBS += -lgrpc -lgpr
 
 UNIT_RUN := $(if $(ONLY),$(ONLY:%=$(BUILD)/tests/unit/%),$(UNIT_BIN))
 
@@ -204,6 +234,7 @@ format: ## lay out the C code
 .PHONY: install uninstall dist clean help
 install: all ## under DESTDIR and PREFIX
 	install -Dm755 $(BUILD)/dwelld $(DESTDIR)$(BINDIR)/dwelld
+	$(if $(MODULES),install -Dm644 -t $(DESTDIR)$(LIBDIR)/dwell $(MODULES))
 	install -Dm644 client/dwell.h $(DESTDIR)$(INCLUDEDIR)/dwell.h
 	install -Dm644 $(BUILD)/libdwell.a $(DESTDIR)$(LIBDIR)/libdwell.a
 	install -Dm755 $(BUILD)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so.0
@@ -217,6 +248,7 @@ install: all ## under DESTDIR and PREFIX
 uninstall: ## what install has put there
 	rm -f $(DESTDIR)$(BINDIR)/dwelld $(DESTDIR)$(INCLUDEDIR)/dwell.h $(DESTDIR)$(LIBDIR)/libdwell.a \
 	    $(DESTDIR)$(LIBDIR)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc \
+	    $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp.so $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp_insecure.so \
 	    $(DESTDIR)$(MANDIR)/man8/dwelld.8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
 
 dist: ## a tar archive of the last commit

@@ -3,8 +3,9 @@
 # On Debian with apt, with sudo when not root; elsewhere it says what to install. Exit 1: missing.
 set -eu
 
-build='gcc libc6-dev make pkg-config libuv1-dev libmicrohttpd-dev libjansson-dev libdeflate-dev libxxhash-dev'
-test='libcmocka-dev libgsl-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler prometheus python3 curl
+build='gcc libc6-dev make pkg-config libuv1-dev libmicrohttpd-dev libjansson-dev libdeflate-dev libxxhash-dev
+       libgrpc-dev libprotobuf-c-dev protobuf-c-compiler'
+test='libcmocka-dev libgsl-dev protobuf-compiler prometheus openssl python3 curl
       netcat-openbsd binutils g++ man-db'
 peers='python3 python3-venv python3-pip protobuf-compiler'
 demo='python3 python3-sklearn python3-numpy'

@@ -7,6 +7,9 @@ import re
 
 RANKS = {"base": 0, "core": 1, "conf": 1, "wire": 2, "render": 2, "io": 3, "main": 4}
 
+# A module that is opened when there is an endpoint, and the server that its tests talk to.
+GRPC = ("daemon/io/otlp_module/", "tests/unit/otlp_server.c")
+
 # Where the headers of outside libraries may be included; a prefix, or a whole path.
 HOMES = {
     "uv.h": ("daemon/io/", "daemon/main.c", "tests/bench/"),
@@ -17,6 +20,11 @@ HOMES = {
     "cmocka.h": ("tests/",),
     "gsl/gsl_histogram.h": ("tests/unit/",),
     "protobuf-c/protobuf-c.h": ("tests/",),
+    "grpc/grpc.h": GRPC,
+    "grpc/grpc_security.h": GRPC,
+    "grpc/byte_buffer.h": GRPC,
+    "grpc/byte_buffer_reader.h": GRPC,
+    "otlp.pb-c.h": ("daemon/io/otlp_module/response.c", "tests/unit/"),
     "dwell.pb-c.h": ("tests/",),
     "prometheus.pb-c.h": ("tests/unit/",),
 }
