@@ -7,7 +7,8 @@
  *   3. registry, ledger, intake, and the loop with its sockets; the HTTP thread
  *   4. one line says where everything is; the loop runs
  *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, HTTP ends,
- *      connections end within shutdown.timeout_ms, or at once on a second signal; exit 0
+ *      connections end, then what waits for export goes out, all within shutdown.timeout_ms, or at
+ *      once on a second signal; exit 0
  *
  * Exit status (sysexits.h): 0, 64 usage, 69 something needed is in use, 73 a socket cannot be made,
  * 78 configuration.
@@ -36,6 +37,7 @@
 #include "io/listener.h"
 #include "io/system.h"
 #include "io/watcher.h"
+#include "main_exporter.h"
 #include "main_families.h"
 
 enum {
@@ -45,6 +47,8 @@ enum {
     LIMITS = 13,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
+    CLOSE_SHARE =
+        20, /* of the shutdown's time, one part is kept for closing after the last export */
     HTTP_DOORS = 3,
     RESOURCE_MAX = 4 + CONF_PAIRS_MAX,
     OWN_DESCRIPTORS = 32, /* of the daemon itself: about 20, and what is open for a moment */
@@ -75,6 +79,9 @@ struct dwelld {
     struct watcher watcher;
     struct lag lag;
     struct http *http;
+    struct exporter *exporter; /* NULL: nothing is exported */
+    struct otlp_resource_options resource;
+    struct label attributes[CONF_PAIRS_MAX]; /* service.attributes, as the exporter has them */
     struct route_context context;
     /* Ceilings; that of HTTP is for each door. */
     unsigned ingest_connections, http_connections, watched_processes;
@@ -468,6 +475,24 @@ static uint32_t list_resource(const struct conf *conf, struct label ret[RESOURCE
     return count;
 }
 
+static int start_exporter(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    for (size_t i = 0; i < conf->service.attributes.count; i++) {
+        const struct conf_pair *pair = &conf->service.attributes.pairs[i];
+        dwelld->attributes[i] = (struct label){str_of(pair->key), str_of(pair->value)};
+    }
+    dwelld->resource = (struct otlp_resource_options){
+        .service_name = str_of(conf->service.name),
+        .service_version = str_of(conf->service.version),
+        .environment = str_of(conf->service.environment),
+        .constitutional_hash = str_of(conf->service.constitutional_hash),
+        .attributes = dwelld->attributes,
+        .attribute_count = conf->service.attributes.count,
+        .dwelld_version = STR_LITERAL(DWELL_VERSION)};
+    return main_exporter_start(conf, &dwelld->resource, &dwelld->clock, &dwelld->exporter);
+}
+
 static int start_http(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -526,12 +551,24 @@ static void close_handles(struct dwelld *dwelld)
     lag_close(&dwelld->lag);
 }
 
-/* Looks for the end of the last connection; each ends by itself within INGEST_DRAIN_MS. */
+/* When everything must have gone out: a little before the deadline, as closing takes time too. */
+static uint64_t export_deadline_ns(const struct dwelld *dwelld)
+{
+    uint64_t closing_ns = dwelld->conf.shutdown.timeout_ms * NS_PER_MS / CLOSE_SHARE;
+    return dwelld->deadline_ns > closing_ns ? dwelld->deadline_ns - closing_ns : 0;
+}
+
+/* Looks for the end of the last connection, each of which ends by itself within INGEST_DRAIN_MS, and
+ * then for the end of the last export. */
 static void on_drain_check(uv_timer_t *timer)
 {
     struct dwelld *dwelld = timer->data;
     unsigned left = dwelld->ingest.connection_count;
     if (left > 0 && dwelld->clock.mono_ns(NULL) < dwelld->deadline_ns) {
+        return;
+    }
+    exporter_stop(dwelld->exporter, export_deadline_ns(dwelld));
+    if (!exporter_is_done(dwelld->exporter)) {
         return;
     }
     if (left > 0) {
@@ -631,6 +668,7 @@ static void say_where(const struct dwelld *dwelld)
 
 static void free_state(struct dwelld *dwelld)
 {
+    exporter_close(dwelld->exporter);
     exposition_free(dwelld->context.exposition);
     mem_free(dwelld->context.scratch);
     ingest_fini(&dwelld->ingest);
@@ -662,6 +700,9 @@ static int run(struct dwelld *dwelld)
     }
     if (err == 0) {
         err = start_signals(dwelld);
+    }
+    if (err == 0) {
+        err = start_exporter(dwelld);
     }
     if (err == 0) {
         err = start_http(dwelld);

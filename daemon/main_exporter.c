@@ -1,0 +1,260 @@
+#include "main_exporter.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "conf_endpoint.h"
+#include "io/export_worker.h"
+#include "io/system.h"
+#include "io/transport_load.h"
+
+enum { FILE_MAX_BYTES = 1 << 20, ADDRESS_MAX_BYTES = 2048, PROBLEM_MAX_BYTES = 1 << 14 };
+
+/* The text of a signal, or the shared one. */
+static const char *either(const char *own, const char *shared)
+{
+    return own[0] != '\0' ? own : shared;
+}
+
+bool main_exporter_wants(const struct conf *conf, bool signal, const struct conf_signal *own)
+{
+    return signal && either(own->endpoint, conf->otlp.endpoint)[0] != '\0';
+}
+
+/* --- files ------------------------------------------------------------------------------------- */
+
+/* Reads what `path` names, if it names something. */
+static int read_file(const char *option, const char *path, struct buf *out, struct buf *problem)
+{
+    int reason = path[0] == '\0' ? 0 : system_read_file(path, out);
+    if (reason != 0) {
+        buf_printf(problem, "%s: %s: %s", option, path, strerror(reason));
+    }
+    return reason == 0 ? 0 : ERR_SYSTEM;
+}
+
+static struct str trimmed(char *text, size_t len)
+{
+    while (len > 0 && (*text == ' ' || *text == '\t' || *text == '\r')) {
+        text++;
+        len--;
+    }
+    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t' || text[len - 1] == '\r')) {
+        len--;
+    }
+    return (struct str){text, len};
+}
+
+static int add_header(struct export_target *target, const char *name, const char *value)
+{
+    if (target->transport.header_count == TRANSPORT_HEADERS_MAX) {
+        return ERR_LIMIT;
+    }
+    target->headers[target->transport.header_count++] = (struct transport_header){name, value};
+    return 0;
+}
+
+/* One line "key = value" of the file, which ends where a zero byte may be put. Blank lines and those
+ * that begin with # say nothing. */
+static int add_line(struct export_target *target, char *line, size_t len)
+{
+    struct str all = trimmed(line, len);
+    if (all.len == 0 || all.ptr[0] == '#') {
+        return 0;
+    }
+    char *start = line + (all.ptr - line);
+    char *equals = memchr(start, '=', all.len);
+    if (equals == NULL || memchr(start, '\0', all.len) != NULL) {
+        return ERR_SYNTAX;
+    }
+    struct str name = trimmed(start, (size_t)(equals - start));
+    struct str value = trimmed(equals + 1, all.len - (size_t)(equals + 1 - start));
+    line[name.ptr + name.len - line] = '\0';
+    line[value.ptr + value.len - line] = '\0';
+    return name.len == 0 ? ERR_SYNTAX : add_header(target, name.ptr, value.ptr);
+}
+
+/* The file is secret: complaints tell the number of a line and nothing of it. */
+static int add_file(struct export_target *target, const char *path, struct buf *problem)
+{
+    struct buf *file = &target->headers_file;
+    int err = read_file("otlp.headers_file", path, file, problem);
+    buf_char(file, '\n'); /* the last line ends, too */
+    err = err == 0 ? file->err : err;
+    unsigned number = 1;
+    for (size_t at = 0; err == 0 && at < file->len; number++) {
+        char *line = file->data + at;
+        size_t len = (size_t)((char *)memchr(line, '\n', file->len - at) - line);
+        err = add_line(target, line, len);
+        at += len + 1;
+    }
+    if (err == ERR_SYNTAX || err == ERR_LIMIT) {
+        buf_printf(problem, "otlp.headers_file: %s: line %u: expects key=value, %u of them at most",
+                   path, number - 1, (unsigned)TRANSPORT_HEADERS_MAX);
+        return ERR_SYNTAX;
+    }
+    return err;
+}
+
+/* --- a target ---------------------------------------------------------------------------------- */
+
+static int fill_headers(struct export_target *target, const struct conf *conf,
+                        const struct conf_signal *own, struct buf *problem)
+{
+    _Static_assert((int)CONF_PAIRS_MAX <= (int)TRANSPORT_HEADERS_MAX, "all of them fit");
+    const struct conf_pairs *pairs = own->headers.count > 0 ? &own->headers : &conf->otlp.headers;
+    for (size_t i = 0; i < pairs->count; i++) {
+        (void)add_header(target, pairs->pairs[i].key, pairs->pairs[i].value); /* all of them fit */
+    }
+    const char *path = conf->otlp.headers_file;
+    return path[0] == '\0' ? 0 : add_file(target, path, problem);
+}
+
+static int fill_address(struct export_target *target, const char *text, bool insecure)
+{
+    struct conf_endpoint endpoint;
+    int err = conf_endpoint_parse(str_of(text), &endpoint);
+    if (err != 0) {
+        return err; /* the option was checked: this is for whoever calls with another text */
+    }
+    conf_endpoint_render(&endpoint, &target->address);
+    buf_char(&target->address, '\0');
+    target->transport.address = target->address.data;
+    target->transport.tls =
+        endpoint.scheme == CONF_SCHEME_HTTPS || (endpoint.scheme == CONF_SCHEME_NONE && !insecure);
+    return target->address.err;
+}
+
+static struct str str_of_buf(const struct buf *buf)
+{
+    return (struct str){buf->data, buf->len};
+}
+
+static int fill_certificates(struct export_target *target, const struct conf *conf,
+                             const struct conf_signal *own, struct buf *problem)
+{
+    const struct {
+        const char *option;
+        const char *path;
+        struct buf *file;
+    } files[] = {
+        {"otlp.certificate", either(own->certificate, conf->otlp.certificate),
+         &target->certificate},
+        {"otlp.client_certificate", either(own->client_certificate, conf->otlp.client_certificate),
+         &target->client_certificate},
+        {"otlp.client_key", either(own->client_key, conf->otlp.client_key), &target->client_key},
+    };
+    int err = 0;
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && err == 0; i++) {
+        err = read_file(files[i].option, files[i].path, files[i].file, problem);
+    }
+    target->transport.authorities = str_of_buf(&target->certificate);
+    target->transport.client_certificate = str_of_buf(&target->client_certificate);
+    target->transport.client_key = str_of_buf(&target->client_key);
+    if (err == 0 && (target->client_certificate.len == 0) != (target->client_key.len == 0)) {
+        buf_puts(problem, "otlp.client_certificate and otlp.client_key: one is of no use without "
+                          "the other");
+        err = ERR_SYNTAX;
+    }
+    return err;
+}
+
+int export_target_init(struct export_target *target, const struct conf *conf,
+                       const struct conf_signal *own, struct buf *problem)
+{
+    int compression = own->compression > 0 ? own->compression - 1 : conf->otlp.compression;
+    *target = (struct export_target){.timeout_ms = own->timeout_ms > 0 ? own->timeout_ms
+                                                                       : conf->otlp.timeout_ms};
+    target->transport.gzip = compression == CONF_COMPRESSION_GZIP;
+    target->transport.user_agent = "dwelld/" DWELL_VERSION;
+    target->transport.headers = target->headers;
+    buf_init(&target->address, ADDRESS_MAX_BYTES);
+    buf_init(&target->headers_file, FILE_MAX_BYTES);
+    buf_init(&target->certificate, FILE_MAX_BYTES);
+    buf_init(&target->client_certificate, FILE_MAX_BYTES);
+    buf_init(&target->client_key, FILE_MAX_BYTES);
+    int err = fill_address(target, either(own->endpoint, conf->otlp.endpoint), conf->otlp.insecure);
+    if (err == 0) {
+        err = fill_headers(target, conf, own, problem);
+    }
+    if (err == 0 && target->transport.tls) {
+        err = fill_certificates(target, conf, own, problem);
+    }
+    return err;
+}
+
+/* Secrets do not stay behind in memory that is given back. */
+static void wipe(struct buf *secret)
+{
+    if (secret->data != NULL) {
+        explicit_bzero(secret->data, secret->cap);
+    }
+    buf_fini(secret);
+}
+
+void export_target_fini(struct export_target *target)
+{
+    buf_fini(&target->address);
+    buf_fini(&target->certificate);
+    buf_fini(&target->client_certificate);
+    wipe(&target->headers_file);
+    wipe(&target->client_key);
+}
+
+/* --- the exporter ------------------------------------------------------------------------------ */
+
+static const struct transport *load(const struct conf *conf, const struct export_target *target)
+{
+    struct buf problem;
+    buf_init(&problem, PROBLEM_MAX_BYTES);
+    const struct transport *transport =
+        transport_load(conf->otlp.module_directory, target->transport.tls, &problem);
+    if (transport == NULL) {
+        log_error("export to %s: nothing can be exported: %.*s", target->transport.address,
+                  (int)problem.len, problem.len == 0 ? "" : problem.data);
+    }
+    buf_fini(&problem);
+    return transport;
+}
+
+int main_exporter_start(const struct conf *conf, const struct otlp_resource_options *resource,
+                        const struct clock *clock, struct exporter **ret_exporter)
+{
+    struct export_target target;
+    struct buf problem;
+    const struct conf_signal *own = &conf->otlp.of_traces;
+    *ret_exporter = NULL;
+    if (!main_exporter_wants(conf, conf->otlp.traces, own)) {
+        return 0;
+    }
+    const char *endpoint = either(own->endpoint, conf->otlp.endpoint);
+    struct exporter_options options = {
+        .target = &target.transport,
+        .address = endpoint,
+        .resource = resource,
+        .clock = *clock,
+        .max_queue_spans = conf->otlp.max_queue_spans,
+        .max_queue_bytes = conf->otlp.max_queue_bytes,
+        .batch_spans = conf->otlp.batch ? conf->otlp.max_batch : 1,
+        .delay_ms = conf->otlp.schedule_delay_ms,
+        .retry_timeout_ms = conf->otlp.retry_timeout_ms,
+        .max_request_bytes = conf->otlp.max_request_bytes,
+    };
+    buf_init(&problem, PROBLEM_MAX_BYTES);
+    int err = system_random(&options.seed);
+    int unusable = err == 0 ? export_target_init(&target, conf, own, &problem) : 0;
+    if (unusable != 0) {
+        log_error("export to %s: nothing can be exported: %.*s", endpoint, (int)problem.len,
+                  problem.len == 0 ? "" : problem.data);
+    } else if (err == 0) {
+        options.transport = load(conf, &target);
+    }
+    if (err == 0) {
+        options.timeout_ms = target.timeout_ms;
+        err = exporter_start(&options, ret_exporter);
+        export_target_fini(&target);
+    }
+    buf_fini(&problem);
+    return err;
+}
