@@ -24,6 +24,7 @@ HOMES = {
     "grpc/grpc_security.h": GRPC,
     "grpc/byte_buffer.h": GRPC,
     "grpc/byte_buffer_reader.h": GRPC,
+    "grpc/support/log.h": GRPC,
     "otlp.pb-c.h": ("daemon/io/otlp_module/response.c", "tests/unit/"),
     "dwell.pb-c.h": ("tests/",),
     "prometheus.pb-c.h": ("tests/unit/",),

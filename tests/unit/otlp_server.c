@@ -104,6 +104,8 @@ static void serve(struct otlp_server *server, grpc_call *call, const grpc_call_d
         grpc_slice body = grpc_byte_buffer_reader_readall(&reader);
         struct otlp_server_request request = {.method = str_of_slice(&details->method),
                                               .body = str_of_slice(&body),
+                                              .packed = message->data.raw.compression ==
+                                                        GRPC_COMPRESS_GZIP,
                                               .metadata = metadata};
         server->answer(server->ctx, &request, &answer);
         grpc_slice_unref(body);
@@ -176,10 +178,13 @@ struct otlp_server *otlp_server_start(const char *address, const struct otlp_ser
     server->answer = answer;
     server->ctx = ctx;
     server->queue = grpc_completion_queue_create_for_next(NULL);
-    grpc_arg argument = {.type = GRPC_ARG_INTEGER,
-                         .key = (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-                         .value.integer = -1};
-    grpc_channel_args arguments = {1, &argument};
+    grpc_arg argument[] = {{.type = GRPC_ARG_INTEGER,
+                            .key = (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+                            .value.integer = -1},
+                           {.type = GRPC_ARG_INTEGER,
+                            .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
+                            .value.integer = 0}};
+    grpc_channel_args arguments = {2, argument};
     server->server = grpc_server_create(&arguments, NULL);
     grpc_server_register_completion_queue(server->server, server->queue, NULL);
     grpc_server_credentials *credentials = make_credentials(tls);

@@ -20,7 +20,8 @@ struct otlp_server_tls {
 /* What came. Valid during the answer. */
 struct otlp_server_request {
     struct str method;
-    struct str body;
+    struct str body;      /* as it came: packed, if it is */
+    bool packed;          /* by gzip */
     const void *metadata; /* see otlp_server_header */
 };
 

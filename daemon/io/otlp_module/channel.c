@@ -19,7 +19,9 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -49,6 +51,13 @@ struct transport_channel {
     grpc_call *call;       /* in progress, or NULL */
     bool is_cancelled;
 };
+
+/* gRPC would write lines of its own to standard error, in a form that no collector of ours expects.
+ * What they say of a call is in its status too. Whoever looks for more sets GRPC_VERBOSITY. */
+static void say_nothing(gpr_log_func_args *args)
+{
+    (void)args;
+}
 
 /* --- opening and closing ----------------------------------------------------------------------- */
 
@@ -127,6 +136,9 @@ static int open_channel(const struct transport_target *target,
     struct transport_channel *channel = mem_zalloc(1, sizeof *channel);
     if (channel == NULL) {
         return ERR_NOMEM;
+    }
+    if (getenv("GRPC_VERBOSITY") == NULL) {
+        gpr_set_log_function(say_nothing);
     }
     grpc_init();
     int err = pthread_mutex_init(&channel->mutex, NULL) == 0 ? 0 : ERR_SYSTEM;
