@@ -187,7 +187,7 @@ asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorS
 
 tsan: ## what has several threads, under ThreadSanitizer
 	$(Q)$(SUBMAKE) BUILD=build/tsan CFLAGS='$(TSAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit \
-	    ONLY='test_dwell_client test_snapshot test_handover test_families'
+	    ONLY='test_dwell_client test_snapshot test_handover test_families test_export_queue test_exporter'
 
 FUZZ_SECONDS ?= 60
 FUZZ_NAMES   := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)

@@ -31,10 +31,9 @@
 
 enum {
     OPERATIONS = 6,
-    CHANNEL_ARGUMENTS = 8,
+    CHANNEL_ARGUMENTS = 7,
     RECONNECT_FIRST_MS = 500, /* after the first failure to connect, then growing */
-    RECONNECT_LEAST_MS = 500, /* also the least time that one attempt is given */
-    RECONNECT_MOST_MS = 5000, /* a collector that is back is found within this time */
+    RECONNECT_MOST_MS = 5000, /* a receiver that is back is found within this time */
 };
 
 _Static_assert((int)TRANSPORT_UNAUTHENTICATED == (int)GRPC_STATUS_UNAUTHENTICATED,
@@ -95,7 +94,6 @@ static grpc_channel *make_channel(const struct transport_target *target,
     grpc_arg arguments[CHANNEL_ARGUMENTS] = {
         whole_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0), /* what http_proxy names knows no gRPC */
         whole_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_FIRST_MS),
-        whole_argument(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, RECONNECT_LEAST_MS),
         whole_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MOST_MS),
         whole_argument(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1), /* the exporter has its own ceiling */
         whole_argument(GRPC_ARG_ENABLE_RETRIES, 0),           /* retries are the exporter's too */
