@@ -143,6 +143,11 @@ struct conf {
         bool traces;
         bool metrics;
         double sample_rate;
+        bool keep_errors;
+        double keep_slow_ms; /* 0: slow ones are nothing special */
+        uint64_t keep_wait_ms;
+        uint64_t max_held_spans;
+        uint64_t max_held_bytes;
         bool batch;
         struct conf_pairs headers; /* secret: never printed, never logged */
         char *headers_file;

@@ -35,6 +35,7 @@
 #include "io/http.h"
 #include "io/lag.h"
 #include "io/listener.h"
+#include "io/span_export.h"
 #include "io/system.h"
 #include "io/watcher.h"
 #include "main_exporter.h"
@@ -80,6 +81,8 @@ struct dwelld {
     struct lag lag;
     struct http *http;
     struct exporter *exporter; /* NULL: nothing is exported */
+    struct span_export span_export;
+    uint64_t hash_seed; /* random for each process, against flooding of tables */
     struct otlp_resource_options resource;
     struct label attributes[CONF_PAIRS_MAX]; /* service.attributes, as the exporter has them */
     struct route_context context;
@@ -299,10 +302,10 @@ static int say_service(struct dwelld *dwelld)
 static int make_state(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
-    uint64_t seed;
-    if (system_random(&seed) != 0) {
+    if (system_random(&dwelld->hash_seed) != 0) {
         return ERR_SYSTEM;
     }
+    uint64_t seed = dwelld->hash_seed;
     struct registry_options options = {.window_ns = conf->profiling.window_seconds * NS_PER_SECOND,
                                        .max_samples = conf->profiling.max_samples,
                                        .max_models = (uint32_t)conf->profiling.max_models,
@@ -323,11 +326,6 @@ static int make_state(struct dwelld *dwelld)
     if (err == 0) {
         err = ledger_init(&dwelld->ledger, seed);
     }
-    struct spans_options spans = {.name_space = str_of(conf->metrics.name_space),
-                                  .max_open = (uint32_t)conf->ingest.max_open_spans,
-                                  .max_open_bytes = conf->ingest.max_open_span_bytes,
-                                  .sampler = {.rate = 1, .hash_seed = seed}};
-    spans_init(&dwelld->spans, &spans, &dwelld->registry, &dwelld->metrics);
     dwelld->intake =
         (struct intake){.registry = &dwelld->registry,
                         .metrics = &dwelld->metrics,
@@ -475,6 +473,28 @@ static uint32_t list_resource(const struct conf *conf, struct label ret[RESOURCE
     return count;
 }
 
+/* Before the loop runs, and so before anybody sends some. */
+static void start_spans(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct spans_options options = {
+        .name_space = str_of(conf->metrics.name_space),
+        .max_open = (uint32_t)conf->ingest.max_open_spans,
+        .max_open_bytes = conf->ingest.max_open_span_bytes,
+        .sampler = {.rate = conf->otlp.sample_rate,
+                    .keep_errors = conf->otlp.keep_errors,
+                    .keep_slow_ns = (uint64_t)(conf->otlp.keep_slow_ms * NS_PER_MS),
+                    .keep_wait_ns = conf->otlp.keep_wait_ms * NS_PER_MS,
+                    .max_held = (uint32_t)conf->otlp.max_held_spans,
+                    .max_held_bytes = conf->otlp.max_held_bytes,
+                    .hash_seed = dwelld->hash_seed},
+        .ctx = &dwelld->span_export,
+        .export = dwelld->exporter == NULL ? NULL : span_export_take};
+    span_export_init(&dwelld->span_export, dwelld->exporter,
+                     str_of(conf->service.constitutional_hash));
+    spans_init(&dwelld->spans, &options, &dwelld->registry, &dwelld->metrics);
+}
+
 static int start_exporter(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -490,7 +510,11 @@ static int start_exporter(struct dwelld *dwelld)
         .attributes = dwelld->attributes,
         .attribute_count = conf->service.attributes.count,
         .dwelld_version = STR_LITERAL(DWELL_VERSION)};
-    return main_exporter_start(conf, &dwelld->resource, &dwelld->clock, &dwelld->exporter);
+    int err = main_exporter_start(conf, &dwelld->resource, &dwelld->clock, &dwelld->exporter);
+    if (err == 0) {
+        start_spans(dwelld);
+    }
+    return err;
 }
 
 static int start_http(struct dwelld *dwelld)
@@ -567,6 +591,7 @@ static void on_drain_check(uv_timer_t *timer)
     if (left > 0 && dwelld->clock.mono_ns(NULL) < dwelld->deadline_ns) {
         return;
     }
+    spans_stop(&dwelld->spans);
     exporter_stop(dwelld->exporter, export_deadline_ns(dwelld));
     if (!exporter_is_done(dwelld->exporter)) {
         return;
@@ -673,6 +698,7 @@ static void free_state(struct dwelld *dwelld)
     mem_free(dwelld->context.scratch);
     ingest_fini(&dwelld->ingest);
     spans_fini(&dwelld->spans);
+    span_export_fini(&dwelld->span_export);
     metrics_fini(&dwelld->metrics);
     processes_fini(&dwelld->processes);
     registry_fini(&dwelld->registry);

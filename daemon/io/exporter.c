@@ -168,6 +168,14 @@ void exporter_add_span(struct exporter *exporter, struct str service_name, struc
     export_queue_add(&exporter->queue, item);
 }
 
+void exporter_refuse_span(struct exporter *exporter, int err)
+{
+    if (exporter != NULL) {
+        export_queue_refuse(&exporter->queue,
+                            err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
+    }
+}
+
 void exporter_view(struct exporter *exporter, struct export_view *ret_view)
 {
     export_queue_view(&exporter->queue, ret_view);

@@ -48,6 +48,9 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
  * permitted: nothing is exported then. */
 void exporter_add_span(struct exporter *exporter, struct str service_name, struct str span);
 
+/* Counts a span that could not be encoded, for ERR_LIMIT or ERR_NOMEM. NULL is permitted. */
+void exporter_refuse_span(struct exporter *exporter, int err);
+
 /* The account at this moment. Any thread, between exporter_start and exporter_close. */
 void exporter_view(struct exporter *exporter, struct export_view *ret_view);
 

@@ -1,0 +1,25 @@
+/*
+ * From a span that the core wants sent to the exporter: writes it as OTLP. It decides nothing.
+ * Loop thread only.
+ */
+#ifndef DWELL_IO_SPAN_EXPORT_H
+#define DWELL_IO_SPAN_EXPORT_H
+
+#include "base/buf.h"
+#include "core/record.h"
+#include "io/exporter.h"
+
+struct span_export {
+    struct exporter *exporter;      /* borrowed; NULL: nothing is sent */
+    struct str constitutional_hash; /* borrowed */
+    struct buf scratch;
+};
+
+void span_export_init(struct span_export *spans, struct exporter *exporter,
+                      struct str constitutional_hash);
+void span_export_fini(struct span_export *spans);
+
+/* Takes a span; `ctx` is the struct. Without memory to write it, it is counted as dropped. */
+void span_export_take(void *ctx, const struct span *span);
+
+#endif
