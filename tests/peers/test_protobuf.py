@@ -1,11 +1,10 @@
 """Batches written by Google's protobuf library from proto/dwell.proto, and replies that it reads."""
 import random
 import struct
-import subprocess
 import unittest
 
-from harness import ROOT, DaemonCase
-from peer import need, need_program
+from harness import DaemonCase
+from peer import proto_classes
 
 FIGURES = ("cpu_percent_during", "memory_mb_after", "cpu_percent_before", "memory_mb_before", "queue_ms", "batch_size",
            "user_ms", "system_ms", "runqueue_ms", "minor_faults", "major_faults", "voluntary_switches", "bytes_moved",
@@ -14,16 +13,9 @@ FIGURES = ("cpu_percent_during", "memory_mb_after", "cpu_percent_before", "memor
 
 class TestProtobuf(DaemonCase):
     def setUp(self):
-        descriptor = need("google.protobuf.descriptor_pb2")
-        pool = need("google.protobuf.descriptor_pool").DescriptorPool()
-        factory = need("google.protobuf.message_factory")
-        path = self.directory() / "dwell.desc"
-        subprocess.run([need_program("protoc", "protobuf-compiler"), f"--proto_path={ROOT}/proto", f"--descriptor_set_out={path}",
-                        "dwell.proto"], check=True)
-        for file in descriptor.FileDescriptorSet.FromString(path.read_bytes()).file:
-            pool.Add(file)
+        classes = proto_classes("dwell.proto", self.directory())
         self.batch_class, self.reply_class, self.metric_class = (
-            factory.GetMessageClass(pool.FindMessageTypeByName(f"dwell.{name}")) for name in ("Batch", "Reply", "Metric"))
+            classes(f"dwell.{name}") for name in ("Batch", "Reply", "Metric"))
         self.seed = random.randrange(2 ** 32)
         self.random = random.Random(self.seed)
         print(f"seed {self.seed} ", end="", flush=True)
