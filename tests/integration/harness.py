@@ -34,7 +34,7 @@ WAIT_S = 20  # for anything that should take milliseconds, on a machine that doe
 _FAULTS = re.compile(r"Sanitizer|runtime error:|Assertion .* failed|stack smashing|corrupted")
 
 # What would lead the daemon elsewhere than a test wants it.
-_FOREIGN = re.compile(r"DWELL_|OTEL_|ENVIRONMENT$|CONSTITUTIONAL_HASH$|RUNTIME_DIRECTORY$|XDG_RUNTIME_DIR$|LISTEN_|NOTIFY_")
+_FOREIGN = re.compile(r"DWELL_|OTEL_|GRPC_|ENVIRONMENT$|CONSTITUTIONAL_HASH$|RUNTIME_DIRECTORY$|XDG_RUNTIME_DIR$|LISTEN_|NOTIFY_")
 
 
 def sanitizer():
