@@ -2,9 +2,6 @@
 import contextlib
 import itertools
 import logging
-import os
-
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it has to say it also says in the errors that it returns
 
 import grpc
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter

@@ -18,6 +18,7 @@ class Result(unittest.TextTestResult):
 
 
 def main():
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its complaints are in the errors that it returns
     suite = unittest.defaultTestLoader.discover(str(HERE), pattern="test_*.py")
     result = unittest.TextTestRunner(sys.stdout, resultclass=Result, verbosity=2).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
