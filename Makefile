@@ -185,9 +185,12 @@ TSAN_FLAGS := $(SAN_FLAGS) -fsanitize=thread
 asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit
 
+TSAN_UNITS := test_dwell_client test_dwell_span test_snapshot test_handover test_families test_export_queue \
+              test_exporter
+
 tsan: ## what has several threads, under ThreadSanitizer
 	$(Q)$(SUBMAKE) BUILD=build/tsan CFLAGS='$(TSAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit \
-	    ONLY='test_dwell_client test_snapshot test_handover test_families test_export_queue test_exporter'
+	    ONLY='$(TSAN_UNITS)'
 
 FUZZ_SECONDS ?= 60
 FUZZ_NAMES   := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)

@@ -12,6 +12,10 @@
  *     without records it dozes, and the next record wakes it.
  *  5. dwell_flush has it add a Flush, and waits for the daemon's Reply.
  *  6. dwell_close stops the thread, sends the rest and a Goodbye itself, and unmaps everything.
+ *  A span is encoded into the caller's struct dwell_span as it comes about: dwell_span_start reads
+ *  the clocks, makes ids and enters the span in the levels of the lane; dwell_span_end puts times
+ *  and ids into the lane and what was encoded behind them, by one memcpy. From there on it is a
+ *  record as any other.
  *
  * What can fail, and where it ends
  *  - No daemon, or it went away: the batch is kept, and sent from its start on the next connection
@@ -20,6 +24,8 @@
  *  - The socket is full: the batch waits, lanes fill.
  *  - A lane is full: the new record is dropped and counted in the lane.
  *  - All lanes are taken: the thread uses the last, shared one, if it is free at once; else drop.
+ *    There are no levels for its spans, so none of them is current.
+ *  - A span is full: what does not fit is left out, and counted in the span.
  *  - The sending thread cannot be started: recording calls send, as with options.no_thread.
  *
  * Why lanes. Considered were (a) one buffer with a mutex: 8 ns when nobody else wants it, a cache
@@ -51,7 +57,12 @@
  *
  * Threads. `pumping` is held by whoever touches the socket and the batch: the sending thread
  * throughout, or without one whoever gets it. `lock` guards models, the sending thread's state and
- * the waiting of flushes. Lock order: all.lock, then handle->lock.
+ * the waiting of flushes. Lock order: all.lock, then handle->lock. Levels are the lane's thread's,
+ * but for their tokens ("Current spans").
+ *
+ * In this order: types; encoding; lanes, where threads record; evidence, samples, metrics; contexts
+ * and spans; batches, connection and pumping, which are the sending side; flushing;
+ * fork; open and close.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -63,6 +74,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <locale.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -129,6 +141,13 @@ enum {
     COST_OUTLIER = 4, /* a reading that was preempted counts as this many usual ones */
 
     SENDER_STACK_BYTES = 256 * 1024,
+
+    LEVELS_MAX = 64,      /* spans of a thread in one another: deeper than code that people wrote */
+    RANDOM_BYTES = 256,   /* of a lane: what getrandom gives whole, 32 ids at 10 ns each */
+    SPAN_PARTS_MAX = 128, /* attributes, events, links; attributes of these */
+    SPAN_FIXED_BYTES = 128,     /* what is of one number each: at most 109 */
+    STATUS_FIXED_BYTES = 12,    /* a status without its message: at most 10 */
+    TEXT_PAIR_FIXED_BYTES = 40, /* an attribute of an exception without its value: at most 34 */
 };
 
 /* In the place of a record's length. A plain record, time and whether it failed, is what most are:
@@ -137,8 +156,9 @@ enum {
 #define LENGTH_PLAIN        (UINT32_MAX - 1)
 #define LENGTH_PLAIN_FAILED (UINT32_MAX - 2)
 
-/* In the place of a model's reference: the record is no sample but a metric. */
+/* In the place of a model's reference: the record is no sample but a metric, or a span. */
 #define REF_METRIC UINT32_MAX
+#define REF_SPAN   (UINT32_MAX - 1)
 
 /* Field numbers of proto/dwell.proto. */
 enum {
@@ -150,6 +170,7 @@ enum {
     BATCH_HELLO = 9,
     BATCH_FLUSH = 10,
     BATCH_GOODBYE = 11,
+    BATCH_SPAN = 13,
     BATCH_METRIC = 14,
 
     SAMPLE_MODEL_NAME = 1,
@@ -194,6 +215,49 @@ enum {
     ATTRIBUTE_KEY = 1,
     ATTRIBUTE_VALUE = 3,
 
+    SPAN_TRACE_ID = 1,
+    SPAN_SPAN_ID = 2,
+    SPAN_TRACE_STATE = 3,
+    SPAN_PARENT_SPAN_ID = 4,
+    SPAN_NAME = 5,
+    SPAN_KIND = 6,
+    SPAN_START_TIME = 7,
+    SPAN_END_TIME = 8,
+    SPAN_ATTRIBUTES = 9,
+    SPAN_DROPPED_ATTRIBUTES = 10,
+    SPAN_EVENTS = 11,
+    SPAN_DROPPED_EVENTS = 12,
+    SPAN_LINKS = 13,
+    SPAN_DROPPED_LINKS = 14,
+    SPAN_STATUS = 15,
+    SPAN_FLAGS = 16,
+    SPAN_PART = 100,
+    SPAN_SERVICE_NAME = 101,
+
+    PAIR_KEY = 1, /* of a KeyValue */
+    PAIR_VALUE = 2,
+
+    ANY_TEXT = 1, /* of an AnyValue */
+    ANY_BOOL = 2,
+    ANY_INT = 3,
+    ANY_DOUBLE = 4,
+    ANY_ARRAY = 5,
+
+    ARRAY_VALUES = 1,
+
+    EVENT_TIME = 1,
+    EVENT_NAME = 2,
+    EVENT_ATTRIBUTES = 3,
+
+    LINK_TRACE_ID = 1,
+    LINK_SPAN_ID = 2,
+    LINK_TRACE_STATE = 3,
+    LINK_ATTRIBUTES = 4,
+    LINK_FLAGS = 6,
+
+    STATUS_MESSAGE = 2,
+    STATUS_CODE = 3,
+
     HELLO_SERVICE_NAME = 1,
     HELLO_SERVICE_VERSION = 2,
     HELLO_PID = 3,
@@ -204,6 +268,8 @@ enum {
 
     REPLY_FLUSHED = 1,
 };
+
+enum span_part { PART_WHOLE = 0, PART_START = 1, PART_END = 2 };
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
@@ -232,6 +298,58 @@ struct __attribute__((may_alias)) tracking {
 _Static_assert(sizeof(struct tracking) <= sizeof(struct dwell_track), "fits the caller's struct");
 _Static_assert(_Alignof(struct tracking) <= _Alignof(struct dwell_track), "aligned as it");
 
+/* Which span, of which trace. */
+struct ids {
+    uint8_t trace_id[TRACE_ID_BYTES];
+    uint8_t span_id[SPAN_ID_BYTES];
+    uint32_t flags; /* DWELL_CONTEXT_… */
+};
+
+/* What struct dwell_span holds. */
+struct __attribute__((may_alias)) spanning {
+    struct dwell *dwell;     /* NULL: nothing is recorded, or it has ended */
+    uint64_t generation;     /* of the handle at the start */
+    struct lane *lane;       /* on which it is or was current, or NULL */
+    uint64_t token;          /* in its level there */
+    uint64_t wall_offset_ns; /* what to add to the monotonic clock */
+    uint64_t start_unix_nano;
+    uint64_t exception; /* hash of the last one, or 0 */
+    uint8_t *memory;    /* the caller's, or NULL: inline_bytes */
+    struct ids ids;
+    uint8_t parent_id[SPAN_ID_BYTES]; /* all zero: a root */
+    uint32_t level;
+    uint32_t capacity; /* of the bytes: below 16384 */
+    uint32_t used;
+    uint32_t name_bytes;
+    uint32_t state_at; /* of the trace state's text */
+    uint32_t state_bytes;
+    uint32_t prefix_bytes;
+    uint32_t attributes;
+    uint32_t events;
+    uint32_t links;
+    uint32_t dropped_attributes;
+    uint32_t dropped_events;
+    uint32_t dropped_links;
+    uint8_t kind;
+    uint8_t status;
+    bool status_kept; /* among the bytes */
+    bool halves;
+    uint8_t inline_bytes[];
+};
+
+enum { INLINE_BYTES = DWELL_SPAN_BYTES - sizeof(struct spanning) };
+
+_Static_assert(_Alignof(struct spanning) <= _Alignof(struct dwell_span), "aligned as it");
+_Static_assert(INLINE_BYTES >= 1800, "what dwell.h promises");
+
+/* A span that is or was current on a thread. */
+struct level {
+    _Atomic uint64_t token; /* 0: it has ended */
+    struct ids ids;
+    uint32_t state_bytes;
+    char state[DWELL_TRACE_STATE_MAX];
+};
+
 struct lane {
     /* Written by the recording thread. */
     _Alignas(CACHE_LINE) _Atomic uint64_t head;
@@ -242,10 +360,15 @@ struct lane {
     _Atomic uint64_t recorded;
     _Atomic uint64_t dropped;
     _Atomic uint64_t evidence;
-    uint64_t cost_ns; /* of the evidence of one inference, smoothed */
-    uint64_t due_ns;  /* inference time after which that cost is within its share */
-    uint64_t bias_ns; /* CPU time that the readings themselves add */
-    int schedstat_fd; /* of the owning thread, or -1 */
+    uint64_t cost_ns;     /* of the evidence of one inference, smoothed */
+    uint64_t due_ns;      /* inference time after which that cost is within its share */
+    uint64_t bias_ns;     /* CPU time that the readings themselves add */
+    int schedstat_fd;     /* of the owning thread, or -1 */
+    uint32_t depth;       /* levels in use */
+    uint32_t random_left; /* bytes of `random` that were not used: from its beginning */
+    uint64_t tokens;      /* the last one given out */
+    struct level *levels; /* LEVELS_MAX; NULL in the shared lane */
+    uint8_t random[RANDOM_BYTES];
 
     /* Written by the sending side. */
     _Alignas(CACHE_LINE) _Atomic uint64_t tail;
@@ -312,6 +435,11 @@ struct dwell {
     uint64_t close_timeout_ns;
     size_t map_bytes;
     bool threaded; /* a sending thread is wanted */
+    bool sample_all;
+    uint64_t sample_bound; /* a trace whose low half is below it is sampled */
+    uint32_t attributes_max;
+    uint32_t events_max;
+    uint32_t links_max;
     unsigned path_count;
     char paths[PATHS_MAX][PATH_BYTES];
     bool private_path[PATHS_MAX]; /* anybody could have made the directory: look whose it is */
@@ -328,6 +456,7 @@ struct dwell {
     _Atomic uint32_t lanes_free;   /* a hint */
     _Atomic uint64_t crowded;      /* records dropped because the shared lane was busy */
     _Atomic uint64_t last_pump_ns; /* without sending thread */
+    _Atomic uint64_t weak;         /* of ids that the kernel has no bits for */
     int wake_fd;
 
     /* Under `lock`. */
@@ -387,7 +516,8 @@ static struct {
 
 /* Where this thread records, by handle. */
 struct place {
-    uint64_t generation;
+    uint64_t generation; /* of the handle; in the child of a fork its complement until the thread
+                            records: the lane has its spans */
     struct lane *lane;
 };
 
@@ -486,6 +616,7 @@ static void identity_make(struct dwell *dwell)
             ((uint64_t)getpid() << 32 ^ now_ns()) * 0xD1B54A32D192ED03ULL + dwell->generation;
     }
     memcpy(dwell->client_id, halves, sizeof dwell->client_id);
+    atomic_store(&dwell->weak, halves[0] ^ (halves[1] << 32 | halves[1] >> 32));
     dwell->random = halves[0] | 1;
 }
 
@@ -514,6 +645,14 @@ static inline uint8_t *put_fixed64(uint8_t *out, unsigned field, uint64_t number
     return out + sizeof number;
 }
 
+static inline uint8_t *put_fixed32(uint8_t *out, unsigned field, uint32_t number)
+{
+    out = put_tag(out, field, WIRE_FIXED32);
+    number = htole32(number);
+    memcpy(out, &number, sizeof number);
+    return out + sizeof number;
+}
+
 static inline uint8_t *put_double(uint8_t *out, unsigned field, double number)
 {
     uint64_t bits;
@@ -531,6 +670,12 @@ static inline uint8_t *put_bytes(uint8_t *out, unsigned field, const void *bytes
     out = put_varint(put_tag(out, field, WIRE_BYTES), len);
     memcpy(out, bytes, len);
     return out + len;
+}
+
+/* A number that is only there if it is not 0. */
+static inline uint8_t *put_count(uint8_t *out, unsigned field, uint64_t number)
+{
+    return number != 0 ? put_number(out, field, number) : out;
 }
 
 static uint8_t *put_text(uint8_t *out, unsigned field, const char *text)
@@ -559,6 +704,20 @@ static unsigned varint_bytes(uint64_t number)
 static void sender_ensure(struct dwell *dwell);
 static void lane_calibrate(const struct dwell *dwell, struct lane *lane);
 
+/* A lane that was this thread's before a fork, and is to be prepared at the next record. */
+static inline bool place_is_inherited(const struct dwell *dwell, const struct place *place)
+{
+    return place->generation == ~dwell->generation;
+}
+
+/* The lane that this thread has now, or NULL. */
+static inline struct lane *lane_known(const struct dwell *dwell)
+{
+    const struct place *place = &places[dwell->index];
+    bool known = place->generation == dwell->generation || place_is_inherited(dwell, place);
+    return known ? place->lane : NULL;
+}
+
 /* A thread that ends gives its lanes back; what is in them is still sent. */
 static void thread_ended(void *arg)
 {
@@ -567,7 +726,8 @@ static void thread_ended(void *arg)
     for (unsigned i = 0; i < HANDLES_MAX; i++) {
         struct dwell *dwell = all.open[i];
         struct lane *lane = ended[i].lane;
-        if (dwell != NULL && lane != NULL && ended[i].generation == dwell->generation) {
+        if (dwell != NULL && lane != NULL &&
+            (ended[i].generation == dwell->generation || place_is_inherited(dwell, &ended[i]))) {
             close_fd(&lane->schedstat_fd);
             atomic_store_explicit(&lane->owned, false, memory_order_release);
             atomic_fetch_add_explicit(&dwell->lanes_free, 1, memory_order_relaxed);
@@ -590,6 +750,7 @@ static struct lane *lane_claim_free(struct dwell *dwell)
         uint32_t used = atomic_load(&dwell->lanes_used);
         while (used < i + 1 && !atomic_compare_exchange_weak(&dwell->lanes_used, &used, i + 1)) {
         }
+        lane->depth = 0; /* spans that the last thread left open are not this one's */
         return lane;
     }
     return NULL;
@@ -607,7 +768,7 @@ static struct lane *lane_claim(struct dwell *dwell, struct place *place)
     }
     struct calm calm = calm_begin();
     sender_ensure(dwell);
-    struct lane *lane = lane_claim_free(dwell);
+    struct lane *lane = place_is_inherited(dwell, place) ? place->lane : lane_claim_free(dwell);
     if (lane != NULL && pthread_setspecific(all.key, places) != 0) {
         /* Nobody would give it back. */
         atomic_store_explicit(&lane->owned, false, memory_order_release);
@@ -1065,6 +1226,169 @@ static uint8_t *metric_put(uint8_t *out, const struct dwell_metric *metric)
     return out;
 }
 
+/* ---- Contexts ---- */
+
+/* `len` is 8 or 16. */
+static inline bool id_is_zero(const uint8_t *id, size_t len)
+{
+    uint64_t bits = 0;
+    for (size_t at = 0; at < len; at += sizeof bits) {
+        uint64_t part;
+        memcpy(&part, id + at, sizeof part);
+        bits |= part;
+    }
+    return bits == 0;
+}
+
+static bool context_has_span(const struct dwell_context *context)
+{
+    return !id_is_zero(context->trace_id, TRACE_ID_BYTES) &&
+           !id_is_zero(context->span_id, SPAN_ID_BYTES);
+}
+
+/* The flags that there are, with what they imply. */
+static inline uint32_t flags_whole(uint32_t flags)
+{
+    uint32_t implied = (flags & DWELL_CONTEXT_DEBUG) != 0
+                           ? (uint32_t)DWELL_CONTEXT_SAMPLED | (uint32_t)DWELL_CONTEXT_DECIDED
+                           : 0;
+    return (flags | implied) & (DWELL_CONTEXT_SAMPLED | DWELL_CONTEXT_DECIDED |
+                                DWELL_CONTEXT_DEBUG | DWELL_CONTEXT_REMOTE);
+}
+
+/* The trace flags of W3C Trace Context. */
+static inline uint32_t trace_flags(uint32_t flags)
+{
+    return (flags & DWELL_CONTEXT_SAMPLED) != 0 ? 1 : 0;
+}
+
+/* The length of a trace state that may go into a header, or 0. Its members are others' business. */
+static size_t trace_state_length(const char *text)
+{
+    size_t len = 0;
+    for (; len <= DWELL_TRACE_STATE_MAX && text[len] != '\0'; len++) {
+        if ((text[len] < ' ' || text[len] > '~') && text[len] != '\t') {
+            return 0;
+        }
+    }
+    return len <= DWELL_TRACE_STATE_MAX ? len : 0;
+}
+
+/* ---- Ids ---- */
+
+/* splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators"): never the same
+ * twice in a handle, and begun differently in each. */
+static uint64_t weak_random(struct dwell *dwell)
+{
+    uint64_t bits =
+        atomic_fetch_add_explicit(&dwell->weak, 0x9E3779B97F4A7C15ULL, memory_order_relaxed);
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9ULL;
+    bits = (bits ^ bits >> 27) * 0x94D049BB133111EBULL;
+    return bits ^ bits >> 31;
+}
+
+/* `len`, at most 256, is what the kernel gives whole or not at all. */
+static void random_fill(struct dwell *dwell, uint8_t *out, size_t len)
+{
+    struct calm calm = calm_begin();
+    bool whole = getrandom(out, len, GRND_NONBLOCK) == (ssize_t)len;
+    calm_end(calm);
+    for (size_t at = 0; !whole && at < len; at += sizeof(uint64_t)) {
+        uint64_t bits = weak_random(dwell);
+        memcpy(out + at, &bits, sizeof bits);
+    }
+}
+
+/* An id of `len` bytes, 8 or 16, not all zero. `lane` is that of the thread, or NULL. */
+static void id_make(struct dwell *dwell, struct lane *lane, uint8_t *out, size_t len)
+{
+    if (lane == NULL) {
+        random_fill(dwell, out, len);
+    } else {
+        if (lane->random_left < len) {
+            random_fill(dwell, lane->random, sizeof lane->random);
+            lane->random_left = sizeof lane->random;
+        }
+        lane->random_left -= (uint32_t)len;
+        memcpy(out, lane->random + lane->random_left, len);
+    }
+    if (id_is_zero(out, len)) {
+        out[len - 1] = 1;
+    }
+}
+
+/* The rule of OpenTelemetry's TraceIdRatioBased, as its Python SDK has it. */
+static bool trace_is_sampled(const struct dwell *dwell, const uint8_t trace_id[TRACE_ID_BYTES])
+{
+    uint64_t low;
+    memcpy(&low, trace_id + TRACE_ID_BYTES - sizeof low, sizeof low);
+    return dwell->sample_all || be64toh(low) < dwell->sample_bound;
+}
+
+/* ---- Current spans ----
+ *
+ *   levels of a lane     0         1         2         3
+ *                   +---------+---------+---------+---------+--
+ *        token      |    7    |    8    |    0    |    9    |       depth 4: span 9 is current.
+ *                   +---------+---------+---------+---------+--     Once it ends, span 8 is.
+ *
+ * Only the lane's thread pushes, pops and reads levels. Another thread that ends a span finds its
+ * level by the span, and stores 0 there if it still has the span's token; no token is ever used
+ * twice, and lanes live as long as the handle. The thread pops such levels when it comes to them.
+ */
+
+/* The level of the lane's current span, or NULL. The caller is the lane's thread. */
+static struct level *level_current(struct lane *lane)
+{
+    while (lane->depth > 0) {
+        struct level *level = &lane->levels[lane->depth - 1];
+        if (get(&level->token) != 0) {
+            return level;
+        }
+        lane->depth--;
+    }
+    return NULL;
+}
+
+/* Where a span's name and what comes after it is encoded. */
+static inline uint8_t *span_bytes(struct spanning *span)
+{
+    return span->memory != NULL ? span->memory : span->inline_bytes;
+}
+
+static void level_push(struct spanning *span, struct lane *lane)
+{
+    (void)level_current(lane); /* pops what has ended elsewhere */
+    if (lane->depth == LEVELS_MAX) {
+        return;
+    }
+    struct level *level = &lane->levels[lane->depth];
+    level->ids = span->ids;
+    level->state_bytes = span->state_bytes;
+    memcpy(level->state, span_bytes(span) + span->state_at, span->state_bytes);
+    span->lane = lane;
+    span->level = lane->depth++;
+    span->token = ++lane->tokens;
+    atomic_store_explicit(&level->token, span->token, memory_order_relaxed);
+}
+
+static void level_leave(struct spanning *span)
+{
+    struct lane *lane = span->lane;
+    if (lane == NULL) {
+        return;
+    }
+    span->lane = NULL;
+    uint64_t token = span->token;
+    struct level *level = &lane->levels[span->level];
+    if (lane != lane_known(span->dwell)) {
+        atomic_compare_exchange_strong_explicit(&level->token, &token, 0, memory_order_relaxed,
+                                                memory_order_relaxed);
+    } else if (span->level < lane->depth && get(&level->token) == token) {
+        lane->depth = span->level; /* and spans begun within it are left, too */
+    }
+}
+
 /* ---- Recording ---- */
 
 void dwell_track_begin(struct dwell_track *track, const struct dwell_model *model)
@@ -1206,6 +1530,817 @@ void dwell_metric(dwell_t *dwell, const struct dwell_metric *metric)
     }
 }
 
+/* ---- Spans: what is in them ----
+ *
+ *   bytes     +------+-------------+--------------+-----------+-------+-----------+------+--------
+ *             | name | trace_state | service_name | attribute | event | attribute | link | free
+ *             +------+-------------+--------------+-----------+-------+-----------+------+--------
+ *             |<---------- prefix --------------->|<-- pieces, each: tag, length, body ->|
+ *
+ * They are fields of the message Span, and sent as they are, behind those of one number each. */
+
+/* A piece of a span's bytes. */
+struct piece {
+    uint32_t at;
+    uint32_t bytes;
+    uint32_t body_at;
+    uint32_t body_bytes;
+};
+
+/* The piece at `at`. Lengths are below 16384: of one byte or two. */
+static inline struct piece piece_at(struct spanning *span, uint32_t at)
+{
+    const uint8_t *bytes = span_bytes(span);
+    struct piece piece = {.at = at, .body_at = at + 2, .body_bytes = bytes[at + 1]};
+    if (piece.body_bytes >= 0x80) {
+        piece.body_bytes = (piece.body_bytes & 0x7F) | (uint32_t)bytes[at + 2] << 7;
+        piece.body_at++;
+    }
+    piece.bytes = piece.body_at - at + piece.body_bytes;
+    return piece;
+}
+
+static void piece_remove(struct spanning *span, struct piece piece)
+{
+    uint8_t *at = span_bytes(span) + piece.at;
+    memmove(at, at + piece.bytes, span->used - piece.at - piece.bytes);
+    span->used -= piece.bytes;
+}
+
+static bool key_is_at(const uint8_t *body, const char *key, size_t key_bytes)
+{
+    size_t len = body[1]; /* body[0] is the tag of the key */
+    const uint8_t *text = body + 2;
+    if (len >= 0x80) {
+        len = (len & 0x7F) | (size_t)body[2] << 7;
+        text++;
+    }
+    return len == key_bytes && memcmp(text, key, len) == 0;
+}
+
+/* Finds the piece of an attribute; with `key` NULL that of the status. */
+static bool piece_find(struct spanning *span, const char *key, size_t key_bytes,
+                       struct piece *ret_piece)
+{
+    const uint8_t *bytes = span_bytes(span);
+    unsigned field = key != NULL ? SPAN_ATTRIBUTES : SPAN_STATUS;
+    unsigned tag = field << 3 | (unsigned)WIRE_BYTES;
+    for (uint32_t at = span->prefix_bytes; at < span->used;) {
+        struct piece piece = piece_at(span, at);
+        if (bytes[at] == tag && (key == NULL || key_is_at(bytes + piece.body_at, key, key_bytes))) {
+            *ret_piece = piece;
+            return true;
+        }
+        at += piece.bytes;
+    }
+    return false;
+}
+
+/* How long a text may be to take at most `room` bytes, cut between two characters if it is UTF-8:
+ * then at most three bytes go on with one that began before. */
+static size_t text_cut(const char *text, size_t room)
+{
+    size_t len = strnlen(text, room + 1);
+    if (len <= room) {
+        return len;
+    }
+    size_t cut = room;
+    while (cut > 0 && room - cut < 3 && ((uint8_t)text[cut] & 0xC0) == 0x80) {
+        cut--;
+    }
+    return ((uint8_t)text[cut] & 0xC0) != 0x80 ? cut : room;
+}
+
+/* A field of `bytes` with a tag of one byte. */
+static inline size_t field_bytes(size_t bytes)
+{
+    return 1 + varint_bytes(bytes) + bytes;
+}
+
+/* The i-th value of a list, as a value of its own. */
+static struct dwell_attribute list_value(const struct dwell_attribute *list, size_t i)
+{
+    struct dwell_attribute value = {.key = list->key};
+    switch (list->type) {
+    case DWELL_TEXT_LIST:
+        value.type = DWELL_TEXT;
+        value.value.text = list->value.texts[i] != NULL ? list->value.texts[i] : "";
+        break;
+    case DWELL_INT_LIST:
+        value.type = DWELL_INT;
+        value.value.integer = list->value.integers[i];
+        break;
+    case DWELL_DOUBLE_LIST:
+        value.type = DWELL_DOUBLE;
+        value.value.number = list->value.numbers[i];
+        break;
+    default:
+        value.type = DWELL_BOOL;
+        value.value.truth = list->value.truths[i];
+        break;
+    }
+    return value;
+}
+
+/* The bytes of an AnyValue with that value in it, or 0 when there is none. */
+static size_t plain_bytes(const struct dwell_attribute *attribute)
+{
+    switch (attribute->type) {
+    case DWELL_TEXT:
+        return attribute->value.text != NULL ? field_bytes(strlen(attribute->value.text)) : 0;
+    case DWELL_INT:
+        return 1 + varint_bytes((uint64_t)attribute->value.integer);
+    case DWELL_DOUBLE:
+        return 1 + sizeof(double);
+    case DWELL_BOOL:
+        return 2;
+    default:
+        return 0;
+    }
+}
+
+static inline bool is_list(const struct dwell_attribute *attribute)
+{
+    return attribute->type >= DWELL_TEXT_LIST && attribute->type <= DWELL_BOOL_LIST;
+}
+
+/* Of a list that is far too long no exact figure is made. */
+static size_t list_bytes(const struct dwell_attribute *list)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < list->count && bytes <= RECORD_BODY_MAX; i++) {
+        struct dwell_attribute value = list_value(list, i);
+        bytes += field_bytes(plain_bytes(&value));
+    }
+    return bytes;
+}
+
+static size_t value_bytes(const struct dwell_attribute *attribute)
+{
+    if (!is_list(attribute)) {
+        return plain_bytes(attribute);
+    }
+    bool nothing = attribute->value.texts == NULL && attribute->count > 0; /* of whatever type */
+    return nothing ? 0 : field_bytes(list_bytes(attribute));
+}
+
+static uint8_t *plain_put(uint8_t *out, const struct dwell_attribute *attribute)
+{
+    switch (attribute->type) {
+    case DWELL_TEXT:
+        return put_bytes(out, ANY_TEXT, attribute->value.text, strlen(attribute->value.text));
+    case DWELL_INT:
+        return put_number(out, ANY_INT, (uint64_t)attribute->value.integer);
+    case DWELL_DOUBLE:
+        return put_double(out, ANY_DOUBLE, attribute->value.number);
+    default:
+        return put_number(out, ANY_BOOL, attribute->value.truth ? 1 : 0);
+    }
+}
+
+static uint8_t *value_put(uint8_t *out, const struct dwell_attribute *attribute)
+{
+    if (!is_list(attribute)) {
+        return plain_put(out, attribute);
+    }
+    out = put_varint(put_tag(out, ANY_ARRAY, WIRE_BYTES), list_bytes(attribute));
+    for (size_t i = 0; i < attribute->count; i++) {
+        struct dwell_attribute value = list_value(attribute, i);
+        out = put_varint(put_tag(out, ARRAY_VALUES, WIRE_BYTES), plain_bytes(&value));
+        out = plain_put(out, &value);
+    }
+    return out;
+}
+
+/* The length of a key, or 0 when it is none. */
+static inline size_t key_length(const char *key)
+{
+    size_t len = key != NULL ? strnlen(key, NAME_MAX_BYTES + 1) : 0;
+    return len <= NAME_MAX_BYTES ? len : 0;
+}
+
+/* A KeyValue; its parts were measured before. */
+struct pair {
+    const struct dwell_attribute *attribute;
+    size_t key_bytes;
+    size_t value_bytes;
+};
+
+/* False when key or value are not good. */
+static inline bool pair_measure(const struct dwell_attribute *attribute, struct pair *ret_pair)
+{
+    ret_pair->attribute = attribute;
+    ret_pair->key_bytes = key_length(attribute->key);
+    ret_pair->value_bytes = ret_pair->key_bytes != 0 ? value_bytes(attribute) : 0;
+    return ret_pair->value_bytes != 0;
+}
+
+static inline size_t pair_bytes(const struct pair *pair)
+{
+    return field_bytes(pair->key_bytes) + field_bytes(pair->value_bytes);
+}
+
+static inline uint8_t *pair_put(uint8_t *out, unsigned field, const struct pair *pair)
+{
+    out = put_varint(put_tag(out, field, WIRE_BYTES), pair_bytes(pair));
+    out = put_bytes(out, PAIR_KEY, pair->attribute->key, pair->key_bytes);
+    out = put_varint(put_tag(out, PAIR_VALUE, WIRE_BYTES), pair->value_bytes);
+    return value_put(out, pair->attribute);
+}
+
+static inline size_t span_room(const struct spanning *span)
+{
+    return span->capacity - span->used;
+}
+
+static inline uint8_t *span_end_of_bytes(struct spanning *span)
+{
+    return span_bytes(span) + span->used;
+}
+
+static inline void span_took(struct spanning *span, const uint8_t *end)
+{
+    span->used = (uint32_t)(end - span_bytes(span));
+}
+
+static void attribute_set(struct spanning *span, const struct dwell_attribute *attribute)
+{
+    struct pair pair;
+    struct piece old;
+    if (!pair_measure(attribute, &pair)) {
+        span->dropped_attributes++;
+        return;
+    }
+    if (piece_find(span, attribute->key, pair.key_bytes, &old)) {
+        piece_remove(span, old); /* also when the new value does not fit: the old one is wrong */
+        span->attributes--;
+    }
+    if (span->attributes >= span->dwell->attributes_max ||
+        field_bytes(pair_bytes(&pair)) > span_room(span)) {
+        span->dropped_attributes++;
+        return;
+    }
+    span_took(span, pair_put(span_end_of_bytes(span), SPAN_ATTRIBUTES, &pair));
+    span->attributes++;
+}
+
+/* The attributes of an event or a link. */
+struct few {
+    const struct dwell_attribute *attributes;
+    size_t count;
+    size_t upto;      /* those from here on are past the limit */
+    size_t bytes;     /* of those that are taken */
+    uint32_t dropped; /* of those that are not, but for values that later ones replace */
+};
+
+/* Whether the i-th is taken, and if so, measured. */
+static bool few_take(const struct few *few, size_t i, struct pair *ret_pair, bool *ret_replaced)
+{
+    *ret_replaced = false;
+    if (!pair_measure(&few->attributes[i], ret_pair)) {
+        return false;
+    }
+    for (size_t j = i + 1; j < few->upto && !*ret_replaced; j++) {
+        const char *key = few->attributes[j].key;
+        *ret_replaced = key != NULL && strcmp(key, few->attributes[i].key) == 0;
+    }
+    return !*ret_replaced;
+}
+
+static struct few few_measure(const struct dwell_attribute *attributes, size_t count)
+{
+    struct few few = {.attributes = attributes, .count = attributes != NULL ? count : 0};
+    few.upto = few.count < SPAN_PARTS_MAX ? few.count : SPAN_PARTS_MAX;
+    few.dropped = (uint32_t)at_most(few.count - few.upto, UINT32_MAX / 2);
+    for (size_t i = 0; i < few.upto && few.bytes <= RECORD_BODY_MAX; i++) {
+        struct pair pair;
+        bool replaced;
+        if (few_take(&few, i, &pair, &replaced)) {
+            few.bytes += field_bytes(pair_bytes(&pair));
+        } else if (!replaced) {
+            few.dropped++;
+        }
+    }
+    few.bytes += few.dropped > 0 ? 1 + varint_bytes(few.dropped) : 0;
+    return few;
+}
+
+/* The number of the field with the count is the next one after that of the attributes. */
+static uint8_t *few_put(uint8_t *out, unsigned field, const struct few *few)
+{
+    for (size_t i = 0; i < few->upto; i++) {
+        struct pair pair;
+        bool replaced;
+        if (few_take(few, i, &pair, &replaced)) {
+            out = pair_put(out, field, &pair);
+        }
+    }
+    return few->dropped > 0 ? put_number(out, field + 1, few->dropped) : out;
+}
+
+static inline uint64_t span_now(const struct spanning *span)
+{
+    return span->wall_offset_ns + now_ns();
+}
+
+/* Where the body of an event or a link of so many bytes begins, or NULL when it is left out. */
+static uint8_t *part_begin(struct spanning *span, unsigned field, size_t bytes, uint32_t count,
+                           uint32_t count_max)
+{
+    if (count >= count_max || field_bytes(bytes) > span_room(span)) {
+        return NULL;
+    }
+    return put_varint(put_tag(span_end_of_bytes(span), field, WIRE_BYTES), bytes);
+}
+
+static void link_add(struct spanning *span, const struct dwell_link *link)
+{
+    const struct dwell_context *context = link->context;
+    uint8_t *out = NULL;
+    if (context != NULL && context_has_span(context)) {
+        struct few few = few_measure(link->attributes, link->attribute_count);
+        size_t state_bytes = trace_state_length(context->trace_state);
+        size_t bytes = field_bytes(TRACE_ID_BYTES) + field_bytes(SPAN_ID_BYTES) + few.bytes + 5 +
+                       (state_bytes > 0 ? field_bytes(state_bytes) : 0);
+        out = part_begin(span, SPAN_LINKS, bytes, span->links, span->dwell->links_max);
+        if (out != NULL) {
+            out = put_bytes(out, LINK_TRACE_ID, context->trace_id, TRACE_ID_BYTES);
+            out = put_bytes(out, LINK_SPAN_ID, context->span_id, SPAN_ID_BYTES);
+            if (state_bytes > 0) {
+                out = put_bytes(out, LINK_TRACE_STATE, context->trace_state, state_bytes);
+            }
+            out = few_put(out, LINK_ATTRIBUTES, &few);
+            out = put_fixed32(out, LINK_FLAGS, trace_flags(context->flags));
+            span_took(span, out);
+            span->links++;
+        }
+    }
+    span->dropped_links += out == NULL ? 1 : 0;
+}
+
+/* Sets the status, with as much of the message as there is room for. */
+static void status_set(struct spanning *span, enum dwell_status status, const char *message,
+                       size_t message_bytes)
+{
+    struct piece old;
+    span->status = (uint8_t)status;
+    if (piece_find(span, NULL, 0, &old)) {
+        piece_remove(span, old);
+    }
+    size_t room = span_room(span);
+    if (status != DWELL_STATUS_ERROR || message_bytes == 0 || room <= STATUS_FIXED_BYTES) {
+        span->status_kept = false; /* it is put beside the other numbers */
+        return;
+    }
+    message_bytes = at_most(message_bytes, text_cut(message, room - STATUS_FIXED_BYTES));
+    uint8_t *out = put_tag(span_end_of_bytes(span), SPAN_STATUS, WIRE_BYTES);
+    out = put_varint(out, field_bytes(message_bytes) + 2);
+    out = put_bytes(out, STATUS_MESSAGE, message, message_bytes);
+    span_took(span, put_number(out, STATUS_CODE, (uint64_t)status));
+    span->status_kept = true;
+}
+
+/* ---- Exceptions ---- */
+
+static uint8_t *text_pair_put(uint8_t *out, const char *key, const char *text, size_t text_bytes)
+{
+    size_t key_bytes = strlen(key);
+    out = put_tag(out, EVENT_ATTRIBUTES, WIRE_BYTES);
+    out = put_varint(out, field_bytes(key_bytes) + field_bytes(field_bytes(text_bytes)));
+    out = put_bytes(out, PAIR_KEY, key, key_bytes);
+    out = put_varint(put_tag(out, PAIR_VALUE, WIRE_BYTES), field_bytes(text_bytes));
+    return put_bytes(out, ANY_TEXT, text, text_bytes);
+}
+
+static size_t text_pair_bytes(const char *key, size_t text_bytes)
+{
+    return field_bytes(field_bytes(strlen(key)) + field_bytes(field_bytes(text_bytes)));
+}
+
+static const char exception_name[] = "exception";
+static const char exception_type[] = "exception.type";
+static const char exception_message[] = "exception.message";
+static const char exception_stacktrace[] = "exception.stacktrace";
+
+/* The texts of an exception, cut to what there is room for. */
+struct thrown {
+    const char *type; /* NULL or empty: not said, as the others */
+    const char *message;
+    const char *stacktrace;
+    size_t type_bytes;
+    size_t message_bytes;
+    size_t stacktrace_bytes;
+};
+
+static size_t thrown_bytes(const struct thrown *thrown)
+{
+    size_t bytes = 1 + sizeof(uint64_t) + field_bytes(sizeof exception_name - 1);
+    bytes += thrown->type_bytes > 0 ? text_pair_bytes(exception_type, thrown->type_bytes) : 0;
+    bytes +=
+        thrown->message_bytes > 0 ? text_pair_bytes(exception_message, thrown->message_bytes) : 0;
+    bytes += thrown->stacktrace_bytes > 0
+                 ? text_pair_bytes(exception_stacktrace, thrown->stacktrace_bytes)
+                 : 0;
+    return bytes;
+}
+
+/* Cuts the texts so that status and event fit into `room`. False: not even without them. The message
+ * stands in both; of what is left the stack trace takes the rest. */
+static bool thrown_cut(struct thrown *thrown, size_t room)
+{
+    struct thrown least = {.type_bytes = thrown->type_bytes};
+    size_t fixed = field_bytes(thrown_bytes(&least)) + 2 * TEXT_PAIR_FIXED_BYTES +
+                   STATUS_FIXED_BYTES; /* at most */
+    if (room < fixed) {
+        return false;
+    }
+    room -= fixed;
+    thrown->message_bytes = thrown->message != NULL ? text_cut(thrown->message, room / 2) : 0;
+    room -= 2 * thrown->message_bytes;
+    thrown->stacktrace_bytes = thrown->stacktrace != NULL ? text_cut(thrown->stacktrace, room) : 0;
+    return true;
+}
+
+static void exception_add(struct spanning *span, struct thrown *thrown, bool fits)
+{
+    size_t bytes = thrown_bytes(thrown);
+    uint8_t *out =
+        fits ? part_begin(span, SPAN_EVENTS, bytes, span->events, span->dwell->events_max) : NULL;
+    if (out == NULL) {
+        span->dropped_events++;
+        return;
+    }
+    out = put_fixed64(out, EVENT_TIME, span_now(span));
+    out = put_bytes(out, EVENT_NAME, exception_name, sizeof exception_name - 1);
+    if (thrown->type_bytes > 0) {
+        out = text_pair_put(out, exception_type, thrown->type, thrown->type_bytes);
+    }
+    if (thrown->message_bytes > 0) {
+        out = text_pair_put(out, exception_message, thrown->message, thrown->message_bytes);
+    }
+    if (thrown->stacktrace_bytes > 0) {
+        out =
+            text_pair_put(out, exception_stacktrace, thrown->stacktrace, thrown->stacktrace_bytes);
+    }
+    span_took(span, out);
+    span->events++;
+}
+
+/* FNV-1a; `text` may be NULL. */
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    for (; text != NULL && *text != '\0'; text++) {
+        hash = (hash ^ (uint8_t)*text) * 0x100000001B3ULL;
+    }
+    return (hash ^ 0xFF) * 0x100000001B3ULL;
+}
+
+/* ---- Spans: from start to end ---- */
+
+/* Whom a span comes from. */
+struct origin {
+    struct ids ids;    /* trace id all zero: none */
+    const char *state; /* trace state */
+    size_t state_bytes;
+    bool undecided; /* no verdict yet on the trace */
+};
+
+static struct origin origin_of_context(const struct dwell_context *context)
+{
+    struct origin origin = {.ids.flags = flags_whole(context->flags)};
+    bool is_remote = (origin.ids.flags & DWELL_CONTEXT_REMOTE) != 0;
+    bool is_decided = (origin.ids.flags & DWELL_CONTEXT_DECIDED) != 0;
+    bool has_span = context_has_span(context);
+    if (has_span) {
+        memcpy(origin.ids.trace_id, context->trace_id, TRACE_ID_BYTES);
+        memcpy(origin.ids.span_id, context->span_id, SPAN_ID_BYTES);
+        origin.state = context->trace_state;
+        origin.state_bytes = trace_state_length(context->trace_state);
+    }
+    origin.undecided = !is_decided && (is_remote || !has_span);
+    return origin;
+}
+
+static struct origin origin_of(const struct dwell_span_options *options, struct lane *lane)
+{
+    if (options->parent != NULL) {
+        return origin_of_context(options->parent);
+    }
+    const struct level *level = lane != NULL ? level_current(lane) : NULL;
+    if (level == NULL) {
+        return (struct origin){.undecided = true};
+    }
+    return (struct origin){
+        .ids = level->ids, .state = level->state, .state_bytes = level->state_bytes};
+}
+
+/* Writes what is known of a span at its start. There is room: 256 + 512 + 255 bytes at most. */
+static void prefix_put(struct spanning *span, const char *name, const struct origin *origin,
+                       const char *service_name)
+{
+    name = name != NULL && name[0] != '\0' ? name : "unnamed";
+    uint8_t *bytes = span_bytes(span);
+    uint8_t *out = put_bytes(bytes, SPAN_NAME, name, text_cut(name, NAME_MAX_BYTES));
+    span->name_bytes = (uint32_t)(out - bytes);
+    span->state_bytes = (uint32_t)origin->state_bytes;
+    span->state_at = span->name_bytes;
+    if (origin->state_bytes > 0) {
+        out = put_bytes(out, SPAN_TRACE_STATE, origin->state, origin->state_bytes);
+        span->state_at = (uint32_t)(out - bytes) - span->state_bytes;
+    }
+    if (service_name != NULL && service_name[0] != '\0' &&
+        strnlen(service_name, TEXT_BYTES) < TEXT_BYTES) {
+        out = put_text(out, SPAN_SERVICE_NAME, service_name);
+    }
+    span->prefix_bytes = (uint32_t)(out - bytes);
+    span->used = span->prefix_bytes;
+}
+
+/* Records a span, or one half of it. False: it was dropped. */
+static bool span_send(struct spanning *span, enum span_part part, uint64_t end_unix_nano)
+{
+    struct dwell *dwell = span->dwell;
+    const uint8_t *bytes = span_bytes(span);
+    struct entry entry;
+    uint8_t *out = entry_begin(dwell, &entry, SPAN_FIXED_BYTES + span->used);
+    if (out == NULL) {
+        return false;
+    }
+    out = put_bytes(out, SPAN_TRACE_ID, span->ids.trace_id, TRACE_ID_BYTES);
+    out = put_bytes(out, SPAN_SPAN_ID, span->ids.span_id, SPAN_ID_BYTES);
+    if (part != PART_END) {
+        if (!id_is_zero(span->parent_id, SPAN_ID_BYTES)) {
+            out = put_bytes(out, SPAN_PARENT_SPAN_ID, span->parent_id, SPAN_ID_BYTES);
+        }
+        out = put_number(out, SPAN_KIND, span->kind);
+        out = put_fixed64(out, SPAN_START_TIME, span->start_unix_nano);
+        if ((span->ids.flags & DWELL_CONTEXT_DECIDED) != 0) {
+            out = put_fixed32(out, SPAN_FLAGS, trace_flags(span->ids.flags));
+        }
+        memcpy(out, bytes, span->prefix_bytes);
+        out += span->prefix_bytes;
+    } else {
+        memcpy(out, bytes, span->name_bytes);
+        out += span->name_bytes;
+    }
+    memcpy(out, bytes + span->prefix_bytes, span->used - span->prefix_bytes);
+    out += span->used - span->prefix_bytes;
+    if (part != PART_START) {
+        out = put_fixed64(out, SPAN_END_TIME, end_unix_nano);
+        out = put_count(out, SPAN_DROPPED_ATTRIBUTES, span->dropped_attributes);
+        out = put_count(out, SPAN_DROPPED_EVENTS, span->dropped_events);
+        out = put_count(out, SPAN_DROPPED_LINKS, span->dropped_links);
+        if (span->status != DWELL_STATUS_UNSET && !span->status_kept) {
+            out = put_varint(put_tag(out, SPAN_STATUS, WIRE_BYTES), 2);
+            out = put_number(out, STATUS_CODE, span->status);
+        }
+    }
+    if (part != PART_WHOLE) {
+        out = put_number(out, SPAN_PART, part);
+    }
+    entry_end(dwell, &entry, out, REF_SPAN);
+    return true;
+}
+
+/* A span without a handle: nothing but the context that goes through it. */
+static void span_start_off(struct spanning *span, const struct dwell_span_options *options)
+{
+    struct origin origin = {0};
+    if (options->parent != NULL) {
+        origin = origin_of_context(options->parent);
+    }
+    span->ids = origin.ids;
+    span->lane = NULL;
+    span->memory = NULL;
+    prefix_put(span, NULL, &origin, NULL);
+}
+
+void dwell_span_start(dwell_t *dwell, struct dwell_span *caller_span, const char *name,
+                      const struct dwell_span_options *options)
+{
+    struct spanning *span = (struct spanning *)caller_span;
+    struct dwell_span_options own = {0};
+    if (span == NULL) {
+        return;
+    }
+    if (options != NULL) {
+        memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
+    }
+    span->dwell = dwell;
+    if (dwell == NULL) {
+        span_start_off(span, &own);
+        return;
+    }
+    struct lane *lane = lane_of_thread(dwell); /* takes long the first time: before the clocks */
+    struct origin origin = origin_of(&own, lane);
+    uint64_t begun_ns = now_ns();
+    uint64_t wall_ns = clock_ns(CLOCK_REALTIME);
+    *span = (struct spanning){
+        .dwell = dwell,
+        .generation = dwell->generation,
+        .wall_offset_ns = wall_ns - begun_ns,
+        .start_unix_nano = own.start_unix_nano != 0 ? own.start_unix_nano : wall_ns,
+        .ids = origin.ids,
+        .kind = own.kind > DWELL_KIND_UNSAID && own.kind <= DWELL_KIND_CONSUMER
+                    ? (uint8_t)own.kind
+                    : DWELL_KIND_INTERNAL,
+        .capacity = INLINE_BYTES,
+    };
+    if (own.memory != NULL && own.memory_bytes >= DWELL_SPAN_BYTES) {
+        span->memory = own.memory;
+        span->capacity = (uint32_t)at_most(own.memory_bytes, RECORD_BODY_MAX - SPAN_FIXED_BYTES);
+    }
+    if (id_is_zero(origin.ids.trace_id, TRACE_ID_BYTES)) {
+        id_make(dwell, lane, span->ids.trace_id, TRACE_ID_BYTES);
+    } else {
+        memcpy(span->parent_id, origin.ids.span_id, SPAN_ID_BYTES);
+    }
+    id_make(dwell, lane, span->ids.span_id, SPAN_ID_BYTES);
+    span->ids.flags &= ~(uint32_t)DWELL_CONTEXT_REMOTE;
+    if (origin.undecided && trace_is_sampled(dwell, span->ids.trace_id)) {
+        span->ids.flags |= DWELL_CONTEXT_SAMPLED;
+    }
+    prefix_put(span, name, &origin, own.service_name);
+    for (size_t i = 0; own.attributes != NULL && i < own.attribute_count; i++) {
+        attribute_set(span, &own.attributes[i]);
+    }
+    for (size_t i = 0; own.links != NULL && i < own.link_count; i++) {
+        link_add(span, &own.links[i]);
+    }
+    span->halves = own.halves && span_send(span, PART_START, 0); /* else it will come as a whole */
+    if (span->halves) {
+        span->used = span->prefix_bytes; /* what was said is not said again */
+    }
+    if (lane != NULL && !own.detached) {
+        level_push(span, lane);
+    }
+}
+
+/* What a call on a span works on, or NULL when the span is none or has ended. */
+static inline struct spanning *span_open(struct dwell_span *caller_span)
+{
+    struct spanning *span = (struct spanning *)caller_span;
+    return span != NULL && span->dwell != NULL ? span : NULL;
+}
+
+void dwell_span_end(struct dwell_span *caller_span)
+{
+    struct spanning *span = span_open(caller_span);
+    if (span == NULL) {
+        return;
+    }
+    uint64_t end_unix_nano = span_now(span);
+    level_leave(span);
+    if (span->generation == span->dwell->generation) { /* else it is that of the parent process */
+        end_unix_nano =
+            end_unix_nano > span->start_unix_nano ? end_unix_nano : span->start_unix_nano;
+        (void)span_send(span, span->halves ? PART_END : PART_WHOLE, end_unix_nano); /* counted */
+    }
+    if (span->memory != NULL) {
+        /* The memory is the caller's again, and the context goes on. */
+        memcpy(span->inline_bytes, span->memory + span->state_at, span->state_bytes);
+        span->state_at = 0;
+        span->memory = NULL;
+    }
+    span->dwell = NULL;
+}
+
+void dwell_span_attribute(struct dwell_span *caller_span, const struct dwell_attribute *attribute)
+{
+    struct spanning *span = span_open(caller_span);
+    if (span != NULL && attribute != NULL) {
+        attribute_set(span, attribute);
+    }
+}
+
+void dwell_span_text(struct dwell_span *caller_span, const char *key, const char *value)
+{
+    struct dwell_attribute attribute = dwell_text(key, value);
+    dwell_span_attribute(caller_span, &attribute);
+}
+
+void dwell_span_int(struct dwell_span *caller_span, const char *key, int64_t value)
+{
+    struct dwell_attribute attribute = dwell_int(key, value);
+    dwell_span_attribute(caller_span, &attribute);
+}
+
+void dwell_span_double(struct dwell_span *caller_span, const char *key, double value)
+{
+    struct dwell_attribute attribute = dwell_double(key, value);
+    dwell_span_attribute(caller_span, &attribute);
+}
+
+void dwell_span_bool(struct dwell_span *caller_span, const char *key, bool value)
+{
+    struct dwell_attribute attribute = dwell_bool(key, value);
+    dwell_span_attribute(caller_span, &attribute);
+}
+
+void dwell_span_event(struct dwell_span *caller_span, const char *name,
+                      const struct dwell_attribute *attributes, size_t attribute_count)
+{
+    struct spanning *span = span_open(caller_span);
+    if (span == NULL) {
+        return;
+    }
+    size_t name_bytes = key_length(name);
+    uint8_t *out = NULL;
+    if (name_bytes > 0) {
+        struct few few = few_measure(attributes, attribute_count);
+        size_t bytes = 1 + sizeof(uint64_t) + field_bytes(name_bytes) + few.bytes;
+        out = part_begin(span, SPAN_EVENTS, bytes, span->events, span->dwell->events_max);
+        if (out != NULL) {
+            out = put_fixed64(out, EVENT_TIME, span_now(span));
+            out = put_bytes(out, EVENT_NAME, name, name_bytes);
+            span_took(span, few_put(out, EVENT_ATTRIBUTES, &few));
+            span->events++;
+        }
+    }
+    span->dropped_events += out == NULL ? 1 : 0;
+}
+
+void dwell_span_link(struct dwell_span *caller_span, const struct dwell_link *link)
+{
+    struct spanning *span = span_open(caller_span);
+    if (span != NULL && link != NULL) {
+        link_add(span, link);
+    }
+}
+
+void dwell_span_exception(struct dwell_span *caller_span, const char *type, const char *message,
+                          const char *stacktrace)
+{
+    struct spanning *span = span_open(caller_span);
+    if (span == NULL) {
+        return;
+    }
+    uint64_t hash = hash_text(hash_text(0xCBF29CE484222325ULL, type), message);
+    if (hash == span->exception) {
+        return;
+    }
+    span->exception = hash;
+    struct thrown thrown = {.type = type, .message = message, .stacktrace = stacktrace};
+    thrown.type_bytes = type != NULL ? text_cut(type, NAME_MAX_BYTES) : 0;
+    bool is_ok = span->status == DWELL_STATUS_OK;
+    if (!is_ok) {
+        status_set(span, DWELL_STATUS_ERROR, NULL, 0); /* makes room */
+    }
+    bool fits = thrown_cut(&thrown, span_room(span));
+    if (!is_ok) {
+        status_set(span, DWELL_STATUS_ERROR, message, thrown.message_bytes);
+    }
+    exception_add(span, &thrown, fits);
+}
+
+void dwell_span_status(struct dwell_span *caller_span, enum dwell_status status,
+                       const char *message)
+{
+    struct spanning *span = span_open(caller_span);
+    if (span == NULL || span->status == DWELL_STATUS_OK ||
+        (status != DWELL_STATUS_OK && status != DWELL_STATUS_ERROR)) {
+        return;
+    }
+    status_set(span, status, message, message != NULL ? strlen(message) : 0);
+}
+
+static void context_make(struct dwell_context *ret_context, const struct ids *ids,
+                         const void *state, size_t state_bytes)
+{
+    memcpy(ret_context->trace_id, ids->trace_id, TRACE_ID_BYTES);
+    memcpy(ret_context->span_id, ids->span_id, SPAN_ID_BYTES);
+    ret_context->flags = ids->flags;
+    memcpy(ret_context->trace_state, state, state_bytes);
+    ret_context->trace_state[state_bytes] = '\0';
+}
+
+void dwell_span_context(const struct dwell_span *caller_span, struct dwell_context *ret_context)
+{
+    static const struct ids none;
+    const struct spanning *span = (const struct spanning *)caller_span;
+    if (ret_context == NULL) {
+        return;
+    }
+    if (span == NULL) {
+        context_make(ret_context, &none, "", 0);
+        return;
+    }
+    const uint8_t *bytes = span->memory != NULL ? span->memory : span->inline_bytes;
+    context_make(ret_context, &span->ids, bytes + span->state_at, span->state_bytes);
+}
+
+bool dwell_span_current(dwell_t *dwell, struct dwell_context *ret_context)
+{
+    static const struct ids none;
+    struct lane *lane = dwell != NULL ? lane_known(dwell) : NULL;
+    const struct level *level = lane != NULL ? level_current(lane) : NULL;
+    if (ret_context != NULL) {
+        context_make(ret_context, level != NULL ? &level->ids : &none,
+                     level != NULL ? level->state : "", level != NULL ? level->state_bytes : 0);
+    }
+    return level != NULL;
+}
+
 /* ---- Waiting for confirmations ---- */
 
 static void flushes_answer(struct dwell *dwell, uint64_t ticket, bool failed)
@@ -1268,7 +2403,7 @@ static uint64_t calls_counted(struct dwell *dwell)
 
 /* What the sending side finds in a lane. */
 struct found {
-    uint32_t ref;        /* of its model, 1 + index, or 0 */
+    uint32_t ref;        /* of its model, 1 + index, or 0; or REF_… */
     uint32_t bytes;      /* of its body */
     const uint8_t *body; /* in the lane, or below */
     uint8_t plain[PLAIN_BODY_BYTES];
@@ -1307,8 +2442,8 @@ static inline bool lane_step(const struct dwell *dwell, const struct lane *lane,
 static inline bool batch_add(struct dwell *dwell, const struct found *found)
 {
     struct outgoing *out = &dwell->out;
-    bool is_metric = found->ref == REF_METRIC;
-    struct batch_ref *known = found->ref != 0 && !is_metric ? &dwell->refs[found->ref - 1] : NULL;
+    bool is_sample = found->ref < REF_SPAN;
+    struct batch_ref *known = found->ref != 0 && is_sample ? &dwell->refs[found->ref - 1] : NULL;
     const struct dwell_model *model =
         known != NULL && known->batch != out->batch ? &dwell->models[found->ref - 1] : NULL;
     size_t need = 16 + (size_t)found->bytes + (model != NULL ? 4 + (size_t)model->name_bytes : 0);
@@ -1323,8 +2458,8 @@ static inline bool batch_add(struct dwell *dwell, const struct found *found)
         out->strings_bytes = (size_t)(end - out->strings);
         *known = (struct batch_ref){.batch = out->batch, .ref = ++out->string_count};
     }
-    uint8_t *at = put_tag(out->records + out->records_bytes,
-                          is_metric ? BATCH_METRIC : BATCH_SAMPLE, WIRE_BYTES);
+    unsigned field = is_sample ? BATCH_SAMPLE : found->ref == REF_SPAN ? BATCH_SPAN : BATCH_METRIC;
+    uint8_t *at = put_tag(out->records + out->records_bytes, field, WIRE_BYTES);
     if (known != NULL) {
         at = put_varint(at, 1 + varint_bytes(known->ref) + found->bytes);
         at = put_number(at, SAMPLE_MODEL_REF, known->ref);
@@ -2015,7 +3150,7 @@ int dwell_flush(dwell_t *dwell, int timeout_ms)
     return result;
 }
 
-/* ---- Open, close, fork ---- */
+/* ---- Fork ---- */
 
 /* Puts everything but options and models at its beginning: for open, and for the child of a fork,
  * where the caller has closed what was open. No other thread knows the handle. */
@@ -2035,6 +3170,7 @@ static void state_reset(struct dwell *dwell)
         lane->tail_seen = 0;
         lane->flush_target = 0;
         lane->schedstat_fd = -1;
+        lane->random_left = 0; /* a child never makes an id of its parent's */
     }
     atomic_store(&dwell->mode, MODE_UNSTARTED);
     atomic_store(&dwell->dozing, false);
@@ -2111,14 +3247,28 @@ static void fork_parent(void)
     pthread_mutex_unlock(&all.lock);
 }
 
+/* Leaves the thread that forked its lane, for the spans in it. */
+static void lane_inherit(struct dwell *dwell, struct lane *lane)
+{
+    places[dwell->index] = (struct place){0};
+    if (lane != NULL) {
+        atomic_store(&lane->owned, true);
+        atomic_fetch_sub(&dwell->lanes_free, 1);
+        atomic_store(&dwell->lanes_used, (uint32_t)(lane - dwell->lanes) + 1);
+        places[dwell->index] = (struct place){.generation = ~dwell->generation, .lane = lane};
+    }
+}
+
 /* The child has one thread. What the others were in the middle of is begun anew. */
 static void fork_child(void)
 {
     struct calm calm = calm_begin();
     for (unsigned i = 0; i < HANDLES_MAX; i++) {
         if (all.open[i] != NULL) {
+            struct lane *lane = lane_known(all.open[i]);
             descriptors_close(all.open[i]);
             state_reset(all.open[i]);
+            lane_inherit(all.open[i], lane);
         }
     }
     calm_end(calm);
@@ -2130,6 +3280,8 @@ static void all_prepare(void)
     all.ready = pthread_key_create(&all.key, thread_ended) == 0 &&
                 pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
 }
+
+/* ---- What options say ---- */
 
 /* Copies a text that fits, else leaves "not given". */
 static void text_keep(char *out, const char *text)
@@ -2176,6 +3328,74 @@ static uint32_t in_range(uint32_t value, uint32_t standard, uint32_t min, uint32
     return value > max ? max : value;
 }
 
+/* ---- What OpenTelemetry's variables say; what makes no sense there is as if unset ---- */
+
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+static uint32_t count_limit(const char *name)
+{
+    const char *text = variable(name);
+    uint32_t limit = 0;
+    if (text == NULL) {
+        return SPAN_PARTS_MAX;
+    }
+    for (; *text >= '0' && *text <= '9'; text++) {
+        limit = (uint32_t)at_most(limit * 10 + (uint32_t)(*text - '0'), SPAN_PARTS_MAX);
+    }
+    return *text == '\0' ? limit : SPAN_PARTS_MAX;
+}
+
+/* A number from 0 to 1, whatever the locale of the process; else 1. */
+static double share_read(const char *text)
+{
+    double share = 1;
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (text != NULL && plain != (locale_t)0) {
+        char *end = NULL;
+        double number = strtod_l(text, &end, plain);
+        share = *end == '\0' && number >= 0 && number <= 1 ? number : 1;
+    }
+    if (plain != (locale_t)0) {
+        freelocale(plain);
+    }
+    return share;
+}
+
+/* The word with and without "parentbased_": a decision from outside counts either way, as it does
+ * for the daemon. */
+static double sampler_share(void)
+{
+    static const char based[] = "parentbased_";
+    const char *word = variable("OTEL_TRACES_SAMPLER");
+    if (word == NULL) {
+        return 1;
+    }
+    word += strncmp(word, based, sizeof based - 1) == 0 ? sizeof based - 1 : 0;
+    if (strcmp(word, "traceidratio") == 0) {
+        return share_read(variable("OTEL_TRACES_SAMPLER_ARG"));
+    }
+    return strcmp(word, "always_off") == 0 ? 0 : 1;
+}
+
+static void sampling_set(struct dwell *dwell, double rate)
+{
+    double share = rate < 0 ? 0 : rate > 0 ? rate : sampler_share(); /* NaN is not said */
+    dwell->sample_all = share >= 1;
+    if (share < 1) {
+        double bound = share * 18446744073709551616.0; /* 2^64: exact */
+        uint64_t whole = (uint64_t)bound;
+        double rest = bound - (double)whole;
+        bool up = rest > 0.5 || (rest == 0.5 && whole % 2 == 1); /* as Python rounds */
+        dwell->sample_bound = whole + (up ? 1 : 0);
+    }
+}
+
+/* ---- Open ---- */
+
 /* Lays out one part of the mapping: returns its offset. */
 static size_t part_add(size_t *bytes, size_t count, size_t size)
 {
@@ -2195,6 +3415,7 @@ static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_byt
     size_t strings_at = part_add(&bytes, 1, BATCH_BYTES);
     size_t records_at = part_add(&bytes, 1, BATCH_BYTES);
     size_t since_at = part_add(&bytes, ((size_t)lanes + 1) * models, sizeof(uint64_t));
+    size_t levels_at = part_add(&bytes, (size_t)lanes * LEVELS_MAX, sizeof(struct level));
     size_t rings_at = part_add(&bytes, (size_t)lanes + 1, ring_bytes);
     uint8_t *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -2216,6 +3437,8 @@ static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_byt
     for (uint32_t i = 0; i <= lanes; i++) {
         dwell->lanes[i].ring = map + rings_at + i * ring_bytes;
         dwell->lanes[i].since = (uint64_t *)(map + since_at) + (size_t)i * models;
+        dwell->lanes[i].levels =
+            i < lanes ? (struct level *)(map + levels_at) + (size_t)i * LEVELS_MAX : NULL;
     }
     return dwell;
 }
@@ -2247,6 +3470,10 @@ static struct dwell *handle_make(const struct dwell_options *options)
     text_keep(dwell->service_version, options->service_version);
     text_keep(dwell->constitutional_hash, options->constitutional_hash);
     paths_find(dwell, options->directory);
+    sampling_set(dwell, options->sample_rate);
+    dwell->attributes_max = count_limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT");
+    dwell->events_max = count_limit("OTEL_SPAN_EVENT_COUNT_LIMIT");
+    dwell->links_max = count_limit("OTEL_SPAN_LINK_COUNT_LIMIT");
     pthread_mutex_init(&dwell->lock, NULL); /* cannot fail without attributes */
     return dwell;
 }
@@ -2299,6 +3526,8 @@ dwell_t *dwell_open(const struct dwell_options *options)
     calm_end(calm);
     return dwell;
 }
+
+/* ---- Close ---- */
 
 /* Without a connection: true when the last one left nothing open, so that only the Goodbye is lost. */
 static bool all_is_confirmed(struct dwell *dwell)

@@ -11,17 +11,24 @@
  *     bool failed = !infer(…);
  *     dwell_track_end(&track, failed);
  *
+ *     struct dwell_span span;
+ *     dwell_span_start(dwell, &span, "POST /v1/infer", NULL);
+ *     dwell_span_int(&span, "batch.size", 8);
+ *     dwell_span_end(&span);
+ *
  *     dwell_close(dwell);
  *
- * Threads. dwell_model, dwell_track_*, dwell_sample, dwell_flush and dwell_stats may be called by
- * any number of threads at once. dwell_close may not run beside another call on the same handle or
- * on its models, and ends both. None of them may be called from a signal handler.
+ * Threads. All but dwell_open and dwell_close may be called by any number of threads at once; one
+ * struct dwell_track or dwell_span belongs to one thread at a time, and may be handed on. dwell_close
+ * may not run beside another call on the same handle, its models or its spans, and ends all three.
+ * None of them may be called from a signal handler.
  *
- * Recording (dwell_track_* and dwell_sample) does not block, allocate, print, raise signals or
- * change errno, and takes no lock: each thread writes into a place of its own. What cannot be kept
- * is dropped, counted, and the count is sent with the next batch. dwell_model, dwell_flush,
- * dwell_close and dwell_stats may wait for one another for some microseconds. The first record of
- * a thread takes some 30 µs longer, because it opens files and tries out what a reading costs.
+ * Recording (dwell_track_*, dwell_sample, dwell_metric and dwell_span_*) does not block, allocate,
+ * print, raise signals or change errno, and takes no lock: each thread writes into a place of its
+ * own. What cannot be kept is dropped, counted, and the count is sent with the next batch.
+ * dwell_model, dwell_flush, dwell_close and dwell_stats may wait for one another for some
+ * microseconds. The first record of a thread takes some 30 µs longer, because it opens files and
+ * tries out what a reading costs.
  *
  * Sending. A thread of the library, with all signals masked, sends what was recorded every 50 ms,
  * or sooner when 64 kB wait. It looks for the daemon again when it is gone, after 10 ms at first
@@ -31,12 +38,13 @@
  *
  * Fork. The child goes on with the same handle, models and options as a client of its own: what the
  * parent had not sent stays with the parent. Its sending thread starts at its first record.
- * A track begun before the fork may be ended on both sides. dwell_close of either side does not
- * concern the other. (After a raw clone() or _Fork(), which run no fork handlers, the child must
- * not use the handle.)
+ * A track begun before the fork may be ended on both sides. A span begun before it is the parent's
+ * to send: in the child it stays what new spans are children of, and ending it there only ends that.
+ * dwell_close of either side does not concern the other. (After a raw clone() or _Fork(), which run
+ * no fork handlers, the child must not use the handle.)
  *
- * A NULL handle, a NULL model and a NULL sample make every call a no-op. With DWELL_DISABLED=1 in
- * the environment dwell_open returns NULL.
+ * A NULL handle, a NULL model, a NULL sample and a NULL span make every call a no-op. With
+ * DWELL_DISABLED=1 in the environment dwell_open returns NULL.
  *
  * Structs that begin with `size` hold sizeof of themselves there, so that they can grow. Members
  * that are 0 or NULL take the default. Text is UTF-8, ends with a zero byte, and is copied before
@@ -102,6 +110,11 @@ struct dwell_options {
     bool
         no_thread; /* no sending thread: recording calls send every 50 ms or 64 kB, without waiting.
                        What a service recorded last is sent only by its next call of any kind. */
+
+    /* Share of the traces begun here that are said to be sampled to whom they are handed on: above
+     * 0, at most 1; negative: none. 0 or NaN: by OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG,
+     * else all. The daemon decides by the same rule what it exports: give it the same share. */
+    double sample_rate;
 };
 
 /* One inference being measured: on the caller's stack, filled by dwell_track_begin. Copying it
@@ -214,11 +227,170 @@ struct dwell_metric {
     const uint8_t *span_id;  /* 8 bytes, or NULL */
 };
 
+/* ---- Spans ---- */
+
+enum {
+    DWELL_TRACE_STATE_MAX = 512, /* bytes */
+    DWELL_SPAN_BYTES = 2048
+};
+
+/* Of a context; add them up in `flags`. */
+enum dwell_context_flag {
+    DWELL_CONTEXT_SAMPLED = 1 << 0,
+    DWELL_CONTEXT_DECIDED = 1 << 1, /* SAMPLED, set or not, is the decision of somebody outside */
+    DWELL_CONTEXT_DEBUG = 1 << 2,   /* of B3; implies the two above */
+    DWELL_CONTEXT_REMOTE = 1 << 3   /* it came from outside; if nothing is DECIDED, we may */
+};
+
+/* Which span something belongs to: what is handed on to other threads and services. */
+struct dwell_context {
+    uint8_t trace_id[16]; /* all zero: there is no span, but perhaps a decision */
+    uint8_t span_id[8];
+    uint32_t flags;                              /* DWELL_CONTEXT_… */
+    char trace_state[DWELL_TRACE_STATE_MAX + 1]; /* of W3C Trace Context; "" without */
+};
+
+enum dwell_type {
+    DWELL_TEXT = 1,
+    DWELL_INT,
+    DWELL_DOUBLE,
+    DWELL_BOOL,
+    DWELL_TEXT_LIST, /* of `count` values; of the others `count` means nothing */
+    DWELL_INT_LIST,
+    DWELL_DOUBLE_LIST,
+    DWELL_BOOL_LIST
+};
+
+/* An attribute of a span, an event or a link. dwell_text and its like below make one. */
+struct dwell_attribute {
+    const char *key; /* 1 to 256 bytes */
+    enum dwell_type type;
+    union {
+        const char *text;
+        int64_t integer;
+        double number;
+        bool truth;
+        const char *const *texts;
+        const int64_t *integers;
+        const double *numbers;
+        const bool *truths;
+    } value;
+    size_t count;
+};
+
+static inline struct dwell_attribute dwell_text(const char *key, const char *value)
+{
+    struct dwell_attribute attribute;
+    attribute.key = key;
+    attribute.type = DWELL_TEXT;
+    attribute.value.text = value;
+    attribute.count = 0;
+    return attribute;
+}
+
+static inline struct dwell_attribute dwell_int(const char *key, int64_t value)
+{
+    struct dwell_attribute attribute;
+    attribute.key = key;
+    attribute.type = DWELL_INT;
+    attribute.value.integer = value;
+    attribute.count = 0;
+    return attribute;
+}
+
+static inline struct dwell_attribute dwell_double(const char *key, double value)
+{
+    struct dwell_attribute attribute;
+    attribute.key = key;
+    attribute.type = DWELL_DOUBLE;
+    attribute.value.number = value;
+    attribute.count = 0;
+    return attribute;
+}
+
+static inline struct dwell_attribute dwell_bool(const char *key, bool value)
+{
+    struct dwell_attribute attribute;
+    attribute.key = key;
+    attribute.type = DWELL_BOOL;
+    attribute.value.truth = value;
+    attribute.count = 0;
+    return attribute;
+}
+
+/* Another span that this one has to do with, without being its child. */
+struct dwell_link {
+    const struct dwell_context *context;
+    const struct dwell_attribute *attributes;
+    size_t attribute_count;
+};
+
+enum dwell_kind {
+    DWELL_KIND_UNSAID, /* internal */
+    DWELL_KIND_INTERNAL,
+    DWELL_KIND_SERVER,
+    DWELL_KIND_CLIENT,
+    DWELL_KIND_PRODUCER,
+    DWELL_KIND_CONSUMER
+};
+
+enum dwell_status { DWELL_STATUS_UNSET, DWELL_STATUS_OK, DWELL_STATUS_ERROR };
+
+struct dwell_span_options {
+    size_t size; /* sizeof(struct dwell_span_options) */
+
+    /* Whose child the span is. NULL: of the thread's current span. Without a span in it: of none,
+     * a new trace begins, for which a decision in it counts. */
+    const struct dwell_context *parent;
+    enum dwell_kind kind;
+    bool detached; /* does not become the thread's current span */
+    bool halves;   /* its start is recorded at once and its end as a second record, so that a span
+                      whose process died shows as cut off. If there was no room for the start, it
+                      comes as a whole */
+    uint64_t start_unix_nano;                 /* 0: now */
+    const char *service_name;                 /* NULL: that of the handle; at most 255 bytes */
+    const struct dwell_attribute *attributes; /* as by dwell_span_attribute, one after the other */
+    size_t attribute_count;
+    const struct dwell_link *links; /* as by dwell_span_link */
+    size_t link_count;
+
+    /* More room for attributes, events and links than there is in a struct dwell_span: the caller's
+     * until the span has ended. Of less than 2048 bytes, or NULL, no use is made, nor of more than
+     * 16256. */
+    void *memory;
+    size_t memory_bytes;
+};
+
+/*
+ * A span being measured: in the caller's memory, filled by dwell_span_start. All of its bytes zero
+ * is a span of which nothing comes. It may be copied elsewhere, and then goes on there alone; never
+ * ending it is fine too, and records nothing.
+ *
+ * Name, attributes, events, links and the status message are encoded into it as they come; there is
+ * room for some 1800 bytes, less in a span with a trace state. What does not fit, is past a limit
+ * or has no good key is left out, and counted in the span's dropped_…_count.
+ *
+ * Limits: 128 attributes, 128 events, 128 links, 128 attributes of an event or link.
+ * OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_EVENT_COUNT_LIMIT and OTEL_SPAN_LINK_COUNT_LIMIT in the
+ * environment of dwell_open lower the first three.
+ *
+ * Current. A span is the current one of the thread that started it, for the handle it was started
+ * with, until it has ended, or a span around it has ended on that thread. It is the parent of the
+ * spans that begin there without naming another. Another thread may
+ * end a span; the starting thread then goes on with the one around it. At most 64 spans can be
+ * nested in this sense, and none can on threads past dwell_options.threads_max: a span that could
+ * not become current is recorded as any other.
+ */
+struct dwell_span {
+    uint64_t opaque[DWELL_SPAN_BYTES / sizeof(uint64_t)];
+};
+
 /* Since dwell_open, or since the fork in a child. */
 struct dwell_stats {
     size_t size; /* sizeof(struct dwell_stats), set by the caller */
 
-    uint64_t recorded; /* calls of dwell_track_end*, dwell_sample and dwell_metric with a handle */
+    uint64_t recorded; /* calls of dwell_track_end*, dwell_sample, dwell_metric and dwell_span_end
+                          with a handle, and starts of spans in halves */
     uint64_t sent;     /* of these: handed to the kernel on a connection to the daemon */
     uint64_t dropped;  /* of these: given up */
     uint64_t
@@ -290,6 +462,57 @@ DWELL_API void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample);
  * dwell_metric of this or a later version, is dropped.
  */
 DWELL_API void dwell_metric(dwell_t *dwell, const struct dwell_metric *metric);
+
+/*
+ * Starts a span; `options` NULL: every default. A name of more than 256 bytes is cut; NULL or empty
+ * it is "unnamed". With a NULL handle the span records nothing, but has the context of
+ * options->parent, so that a trace goes through a service in which dwell is switched off.
+ * Ids come from the kernel's generator; where that is not to be had without waiting, from splitmix64
+ * begun with clocks and process id. The start is wall clock time; all other times of the span are
+ * that and what has passed since by the monotonic clock.
+ */
+DWELL_API void dwell_span_start(dwell_t *dwell, struct dwell_span *span, const char *name,
+                                const struct dwell_span_options *options);
+
+/* Ends it and records it. A second end, and whatever else comes after the first, is a no-op. */
+DWELL_API void dwell_span_end(struct dwell_span *span);
+
+/* Sets an attribute. Of a key that is set again the last value counts. */
+DWELL_API void dwell_span_attribute(struct dwell_span *span,
+                                    const struct dwell_attribute *attribute);
+DWELL_API void dwell_span_text(struct dwell_span *span, const char *key, const char *value);
+DWELL_API void dwell_span_int(struct dwell_span *span, const char *key, int64_t value);
+DWELL_API void dwell_span_double(struct dwell_span *span, const char *key, double value);
+DWELL_API void dwell_span_bool(struct dwell_span *span, const char *key, bool value);
+
+/* Adds an event that happens now. It is left out as a whole, or is there as a whole. */
+DWELL_API void dwell_span_event(struct dwell_span *span, const char *name,
+                                const struct dwell_attribute *attributes, size_t attribute_count);
+
+/* Adds a link; one to no span is left out. */
+DWELL_API void dwell_span_link(struct dwell_span *span, const struct dwell_link *link);
+
+/*
+ * Adds the event `exception` with exception.type, exception.message and exception.stacktrace, each
+ * but the first may be NULL, and sets the status to error with the message. Stack trace and message
+ * are cut to the room there is. The same type and message again, without another in between, is the
+ * same exception on its way out, and a no-op.
+ */
+DWELL_API void dwell_span_exception(struct dwell_span *span, const char *type, const char *message,
+                                    const char *stacktrace);
+
+/*
+ * Sets the status; success needs none. Of errors the last one counts, ok is final, unset is
+ * ignored. `message` may be NULL, goes with errors only, and is cut to the room there is.
+ */
+DWELL_API void dwell_span_status(struct dwell_span *span, enum dwell_status status,
+                                 const char *message);
+
+/* The context of a span, also after its end: all zero if it is NULL or has none. */
+DWELL_API void dwell_span_context(const struct dwell_span *span, struct dwell_context *ret_context);
+
+/* The context of the thread's current span. False, and all zero, when there is none. */
+DWELL_API bool dwell_span_current(dwell_t *dwell, struct dwell_context *ret_context);
 
 /*
  * Sends what was recorded before the call and waits, at most timeout_ms (0 or less: not at all),

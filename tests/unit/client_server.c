@@ -64,9 +64,52 @@ static void check_metric(const Dwell__Metric *metric)
     MUST(metric->has_value == (metric->op != DWELL__METRIC__OP__INFO));
 }
 
+static void check_attributes(size_t count, Dwell__KeyValue **attributes)
+{
+    MUST(count <= 128);
+    for (size_t i = 0; i < count; i++) {
+        MUST(attributes[i]->key != NULL && attributes[i]->key[0] != '\0');
+        MUST(attributes[i]->value != NULL);
+        MUST(attributes[i]->value->value_case != DWELL__ANY_VALUE__VALUE__NOT_SET);
+        for (size_t j = 0; j < i; j++) {
+            MUST(strcmp(attributes[i]->key, attributes[j]->key) != 0);
+        }
+    }
+}
+
+static bool is_id(bool is_there, ProtobufCBinaryData id, size_t len)
+{
+    static const uint8_t zero[16];
+    return is_there && id.len == len && memcmp(id.data, zero, len) != 0;
+}
+
+static void check_span(const Dwell__Span *span)
+{
+    bool is_start = span->has_part && span->part == DWELL__SPAN__PART__START;
+    bool is_end = span->has_part && span->part == DWELL__SPAN__PART__END;
+    MUST(is_id(span->has_trace_id, span->trace_id, 16));
+    MUST(is_id(span->has_span_id, span->span_id, 8));
+    MUST(!span->has_parent_span_id || is_id(true, span->parent_span_id, 8));
+    MUST(span->name != NULL && span->name[0] != '\0' && strlen(span->name) <= 256);
+    MUST(span->has_start_time_unix_nano == !is_end);
+    MUST(span->has_end_time_unix_nano == !is_start);
+    MUST(is_start || is_end || span->start_time_unix_nano <= span->end_time_unix_nano);
+    MUST(span->n_events <= 128 && span->n_links <= 128);
+    check_attributes(span->n_attributes, span->attributes);
+    for (size_t i = 0; i < span->n_events; i++) {
+        MUST(span->events[i]->has_time_unix_nano && span->events[i]->name != NULL);
+        check_attributes(span->events[i]->n_attributes, span->events[i]->attributes);
+    }
+    for (size_t i = 0; i < span->n_links; i++) {
+        MUST(is_id(span->links[i]->has_trace_id, span->links[i]->trace_id, 16));
+        MUST(is_id(span->links[i]->has_span_id, span->links[i]->span_id, 8));
+        check_attributes(span->links[i]->n_attributes, span->links[i]->attributes);
+    }
+}
+
 static uint64_t count_records(const Dwell__Batch *batch)
 {
-    return batch->n_sample + batch->n_metric;
+    return batch->n_sample + batch->n_metric + batch->n_span;
 }
 
 /* The rule of WIRE.md: lost = gap - dropped, and here nothing may be repeated. */
@@ -87,6 +130,9 @@ static void account(struct server *server, const Dwell__Batch *batch)
     }
     for (size_t i = 0; i < batch->n_metric; i++) {
         check_metric(batch->metric[i]);
+    }
+    for (size_t i = 0; i < batch->n_span; i++) {
+        check_span(batch->span[i]);
     }
     if (batch->n_hello > 0) {
         MUST(batch->hello[0]->has_pid);
@@ -394,6 +440,20 @@ const Dwell__Metric *server_metric(struct server *server, uint64_t n)
         const Dwell__Batch *batch = server->batches[i];
         found = n < batch->n_metric ? batch->metric[n] : NULL;
         n -= batch->n_metric;
+    }
+    pthread_mutex_unlock(&server->lock);
+    assert_non_null(found);
+    return found;
+}
+
+const Dwell__Span *server_span(struct server *server, uint64_t n)
+{
+    const Dwell__Span *found = NULL;
+    pthread_mutex_lock(&server->lock);
+    for (unsigned i = 0; i < server->batch_count && found == NULL; i++) {
+        const Dwell__Batch *batch = server->batches[i];
+        found = n < batch->n_span ? batch->span[n] : NULL;
+        n -= batch->n_span;
     }
     pthread_mutex_unlock(&server->lock);
     assert_non_null(found);

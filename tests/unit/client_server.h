@@ -82,6 +82,9 @@ const Dwell__Sample *server_sample(struct server *server, uint64_t n, const char
 /* The n-th metric. Borrowed. */
 const Dwell__Metric *server_metric(struct server *server, uint64_t n);
 
+/* The n-th span, or half of one. Borrowed. */
+const Dwell__Span *server_span(struct server *server, uint64_t n);
+
 /* The account of the n-th client_id. */
 struct server_client server_client(struct server *server, unsigned n);
 
