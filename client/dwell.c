@@ -148,6 +148,7 @@ enum {
     SPAN_FIXED_BYTES = 128,     /* what is of one number each: at most 109 */
     STATUS_FIXED_BYTES = 12,    /* a status without its message: at most 10 */
     TEXT_PAIR_FIXED_BYTES = 40, /* an attribute of an exception without its value: at most 34 */
+    SAMPLE_IDS_BYTES = 32,      /* trace and span of a sample: 28 */
 };
 
 /* In the place of a record's length. A plain record, time and whether it failed, is what most are:
@@ -1183,6 +1184,16 @@ static uint8_t *sample_put(uint8_t *out, const struct dwell_sample *sample)
     return out;
 }
 
+/* The span that a sample was measured in; NULL: none that is shown. */
+static uint8_t *sample_ids_put(uint8_t *out, const struct level *level)
+{
+    if (level == NULL) {
+        return out;
+    }
+    out = put_bytes(out, SAMPLE_TRACE_ID, level->ids.trace_id, TRACE_ID_BYTES);
+    return put_bytes(out, SAMPLE_SPAN_ID, level->ids.span_id, SPAN_ID_BYTES);
+}
+
 static size_t attribute_count(const struct dwell_metric *metric)
 {
     return metric->attributes != NULL ? metric->attribute_count : 0;
@@ -1350,6 +1361,16 @@ static struct level *level_current(struct lane *lane)
     return NULL;
 }
 
+/* The current span if a sample is to bear its ids: they are shown to lead to a trace. */
+static inline const struct level *level_shown(struct lane *lane)
+{
+    if (lane == NULL || lane->depth == 0) {
+        return NULL;
+    }
+    const struct level *level = level_current(lane);
+    return level != NULL && (level->ids.flags & DWELL_CONTEXT_SAMPLED) != 0 ? level : NULL;
+}
+
 /* Where a span's name and what comes after it is encoded. */
 static inline uint8_t *span_bytes(struct spanning *span)
 {
@@ -1424,11 +1445,15 @@ static void __attribute__((noinline)) track_end_long(struct tracking *tracking, 
     }
 
     struct entry entry;
-    uint64_t need = MEASURED_BYTES + (more != NULL ? sample_bytes_max(more) : 0);
+    const struct level *level = level_shown(lane_known(dwell));
+    uint64_t need = MEASURED_BYTES + SAMPLE_IDS_BYTES + (more != NULL ? sample_bytes_max(more) : 0);
     uint8_t *out = entry_begin(dwell, &entry, need);
     if (out != NULL) {
         if (more != NULL) {
             out = sample_put(out, more); /* of a field given twice the last wins */
+        }
+        if (more == NULL || more->trace_id == NULL) {
+            out = sample_ids_put(out, level);
         }
         out = put_double(out, SAMPLE_EXECUTION_TIME, (double)wall_ns / 1e6);
         if (failed) {
@@ -1459,7 +1484,7 @@ void dwell_track_end(struct dwell_track *track, bool failed)
     struct dwell *dwell = model->dwell;
     uint64_t end_ns = now_ns();
     struct lane *lane = lane_of_thread(dwell);
-    if (dwell->evidence != DWELL_EVIDENCE_NONE || lane == NULL) {
+    if (dwell->evidence != DWELL_EVIDENCE_NONE || lane == NULL || lane->depth > 0) {
         track_end_long(tracking, end_ns, failed, NULL);
         tracking->model = NULL;
         return;
@@ -1512,6 +1537,9 @@ void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample)
     }
     out = put_double(out, SAMPLE_EXECUTION_TIME, sample->execution_time_ms);
     out = sample_put(out, sample);
+    if (sample->trace_id == NULL) {
+        out = sample_ids_put(out, level_shown(lane_known(dwell)));
+    }
     entry_end(dwell, &entry, out, model != NULL ? model->index + 1 : 0);
 }
 

@@ -180,7 +180,7 @@ struct dwell_sample {
     double threads;     /* that worked on it */
 
     uint64_t timestamp_unix_nano; /* 0: not sent */
-    const uint8_t *trace_id;      /* 16 bytes, or NULL */
+    const uint8_t *trace_id;      /* 16 bytes, or NULL: as the thread's current span, if sampled */
     const uint8_t *span_id;       /* 8 bytes, or NULL */
     const char *device;           /* "cpu", "cuda:0", …, or NULL; at most 256 bytes */
     const char *error_text;       /* or NULL; implies error */
@@ -376,7 +376,7 @@ struct dwell_span_options {
  *
  * Current. A span is the current one of the thread that started it, for the handle it was started
  * with, until it has ended, or a span around it has ended on that thread. It is the parent of the
- * spans that begin there without naming another. Another thread may
+ * spans, and the trace of the samples, that begin there without naming others. Another thread may
  * end a span; the starting thread then goes on with the one around it. At most 64 spans can be
  * nested in this sense, and none can on threads past dwell_options.threads_max: a span that could
  * not become current is recorded as any other.
@@ -440,8 +440,9 @@ DWELL_API const struct dwell_model *dwell_model(dwell_t *dwell, const char *name
 DWELL_API void dwell_track_begin(struct dwell_track *track, const struct dwell_model *model);
 
 /*
- * Ends it and records one sample; `failed` marks the inference as an error. Evidence is left out
- * when another thread ends it than began it. A second end of the same track is a no-op.
+ * Ends it and records one sample; `failed` marks the inference as an error. It bears the ids of the
+ * thread's current span, if that is sampled. Evidence is left out when another thread ends it than
+ * began it. A second end of the same track is a no-op.
  */
 DWELL_API void dwell_track_end(struct dwell_track *track, bool failed);
 

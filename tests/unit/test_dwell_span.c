@@ -1,6 +1,7 @@
 /*
  * Spans of the C client against a daemon played by a thread (client_server.h): what is in them, whose
- * children they are, on which thread, and in the child of a fork.
+ * children they are, on which thread, and in the child of a fork. Contexts in headers are in
+ * test_dwell_propagation.c.
  */
 #include "client_server.h"
 #include "dwell.h"
@@ -1654,6 +1655,86 @@ static void test_dwell_span_start_outlives_its_process(void **state)
     server_fini(&stage.server);
 }
 
+/* ---- Samples within spans ---- */
+
+static void must_bear(const Dwell__Sample *sample, const struct dwell_context *context)
+{
+    assert_int_equal(sample->has_trace_id, context != NULL);
+    assert_int_equal(sample->has_span_id, context != NULL);
+    if (context != NULL) {
+        assert_memory_equal(sample->trace_id.data, context->trace_id, 16);
+        assert_memory_equal(sample->span_id.data, context->span_id, 8);
+    }
+}
+
+static void must_show_in_samples(enum dwell_evidence evidence)
+{
+    struct stage stage = {.options.evidence = evidence};
+    struct dwell_span span;
+    struct dwell_track track;
+    stage_open(&stage);
+    assert_int_equal(dwell_close(stage.dwell), DWELL_OK); /* with the evidence that is wanted */
+    stage.options.evidence = evidence;
+    stage.dwell = dwell_open(&stage.options);
+    const struct dwell_model *model = dwell_model(stage.dwell, "m");
+    struct dwell_sample plain = {.size = sizeof plain, .model = model, .execution_time_ms = 1};
+    struct dwell_sample named = plain;
+    named.trace_id = remote.trace_id;
+    named.span_id = remote.span_id;
+    for (int i = 0; i < 3; i++) { /* before, within, after */
+        if (i == 1) {
+            dwell_span_start(stage.dwell, &span, "n", NULL);
+        }
+        dwell_track_begin(&track, model);
+        dwell_track_end(&track, false);
+        dwell_track_begin(&track, model);
+        dwell_track_end_with(&track, &plain);
+        dwell_track_begin(&track, model);
+        dwell_track_end_with(&track, &named);
+        dwell_sample(stage.dwell, &plain);
+        dwell_sample(stage.dwell, &named);
+        if (i == 1) {
+            dwell_span_end(&span);
+        }
+    }
+    must_flush(&stage, 16);
+    struct dwell_context context = context_of(&span);
+    const char *name = NULL;
+    for (unsigned i = 0; i < 15; i++) {
+        bool is_named = i % 5 == 2 || i % 5 == 4;
+        must_bear(server_sample(&stage.server, i, &name), is_named     ? &remote
+                                                          : i / 5 == 1 ? &context
+                                                                       : NULL);
+    }
+    assert_int_equal(dwell_close(stage.dwell), DWELL_OK);
+    server_fini(&stage.server);
+}
+
+static void test_dwell_span_shows_in_samples_within_it(void **state)
+{
+    (void)state;
+    must_show_in_samples(DWELL_EVIDENCE_NONE);
+    must_show_in_samples(DWELL_EVIDENCE_FULL);
+}
+
+static void test_dwell_span_that_is_not_sampled_shows_nowhere(void **state)
+{
+    (void)state;
+    struct stage stage = {.options.sample_rate = -1};
+    struct dwell_span span;
+    struct dwell_track track;
+    stage_open(&stage);
+    dwell_span_start(stage.dwell, &span, "n", NULL);
+    dwell_track_begin(&track, dwell_model(stage.dwell, "m"));
+    dwell_track_end(&track, false);
+    dwell_span_end(&span);
+    must_flush(&stage, 2);
+    const char *name = NULL;
+    must_bear(server_sample(&stage.server, 0, &name), NULL);
+    assert_false(server_span(&stage.server, 0)->has_flags); /* the daemon has the last word */
+    stage_close(&stage);
+}
+
 /* ---- Sampling ---- */
 
 /* Whether a trace with that low half is sampled. */
@@ -1886,6 +1967,8 @@ int main(void)
         cmocka_unit_test(test_dwell_span_comes_in_halves),
         cmocka_unit_test(test_dwell_span_is_whole_when_its_start_was_dropped),
         cmocka_unit_test(test_dwell_span_start_outlives_its_process),
+        cmocka_unit_test(test_dwell_span_shows_in_samples_within_it),
+        cmocka_unit_test(test_dwell_span_that_is_not_sampled_shows_nowhere),
         cmocka_unit_test(test_dwell_span_is_sampled_as_by_trace_id_ratio),
         cmocka_unit_test(test_dwell_span_is_sampled_as_the_environment_says),
         cmocka_unit_test(test_dwell_span_hands_decisions_on),
