@@ -26,6 +26,7 @@
  *  - All lanes are taken: the thread uses the last, shared one, if it is free at once; else drop.
  *    There are no levels for its spans, so none of them is current.
  *  - A span is full: what does not fit is left out, and counted in the span.
+ *  - A header makes no sense: there is no context in it, and a new trace begins.
  *  - The sending thread cannot be started: recording calls send, as with options.no_thread.
  *
  * Why lanes. Considered were (a) one buffer with a mutex: 8 ns when nobody else wants it, a cache
@@ -61,7 +62,7 @@
  * but for their tokens ("Current spans").
  *
  * In this order: types; encoding; lanes, where threads record; evidence, samples, metrics; contexts
- * and spans; batches, connection and pumping, which are the sending side; flushing;
+ * and spans; propagation; batches, connection and pumping, which are the sending side; flushing;
  * fork; open and close.
  */
 #ifndef _GNU_SOURCE
@@ -149,6 +150,8 @@ enum {
     STATUS_FIXED_BYTES = 12,    /* a status without its message: at most 10 */
     TEXT_PAIR_FIXED_BYTES = 40, /* an attribute of an exception without its value: at most 34 */
     SAMPLE_IDS_BYTES = 32,      /* trace and span of a sample: 28 */
+    TRACEPARENT_BYTES = 55,
+    HEADER_NAME_BYTES = 16, /* the longest that is looked for: "X-B3-TraceId" */
 };
 
 /* In the place of a record's length. A plain record, time and whether it failed, is what most are:
@@ -514,6 +517,9 @@ static struct {
     uint64_t generations;
     struct dwell *open[HANDLES_MAX];
 } all = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* What OTEL_PROPAGATORS said: of the process, since contexts are passed on without a handle, too. */
+static atomic_uint default_formats = DWELL_PROPAGATION_B3;
 
 /* Where this thread records, by handle. */
 struct place {
@@ -1283,6 +1289,21 @@ static size_t trace_state_length(const char *text)
         }
     }
     return len <= DWELL_TRACE_STATE_MAX ? len : 0;
+}
+
+static inline char small_letter(char letter)
+{
+    return letter >= 'A' && letter <= 'Z' ? (char)(letter - 'A' + 'a') : letter;
+}
+
+/* Whether two texts are the same, small and capital letters of ASCII being one. */
+static bool text_is(const char *text, const char *other)
+{
+    while (*text != '\0' && small_letter(*text) == small_letter(*other)) {
+        text++;
+        other++;
+    }
+    return *text == '\0' && *other == '\0';
 }
 
 /* ---- Ids ---- */
@@ -2369,6 +2390,350 @@ bool dwell_span_current(dwell_t *dwell, struct dwell_context *ret_context)
     return level != NULL;
 }
 
+/* ---- Propagation ---- */
+
+enum { HEX_TRACE_ID = 2 * TRACE_ID_BYTES, HEX_SPAN_ID = 2 * SPAN_ID_BYTES };
+
+static char *put_hex(char *out, const uint8_t *bytes, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        *out++ = digits[bytes[i] >> 4];
+        *out++ = digits[bytes[i] & 0xF];
+    }
+    return out;
+}
+
+static int hex_digit(char digit, bool capitals)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    if (digit >= 'a' && digit <= 'f') {
+        return digit - 'a' + 10;
+    }
+    return capitals && digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+/* False when one of the 2 * len characters is no digit, the end of the text included. */
+static bool get_hex(const char *text, uint8_t *out, size_t len, bool capitals)
+{
+    for (size_t i = 0; i < len; i++) {
+        int high = hex_digit(text[2 * i], capitals);
+        int low = high >= 0 ? hex_digit(text[2 * i + 1], capitals) : -1;
+        if (low < 0) {
+            return false;
+        }
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+/* "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1"
+ *  ^^^^^^^^^^^^^^^^ these are 0 in 64-bit trace ids, which are written without them */
+static void inject_b3(const struct dwell_context *context, const char *state, dwell_set_fn set,
+                      void *arg)
+{
+    char text[HEX_TRACE_ID + 1 + HEX_SPAN_ID + 1 + 1 + 1];
+    char *out = text;
+    if (context_has_span(context)) {
+        out = put_hex(out, context->trace_id, TRACE_ID_BYTES);
+        *out++ = '-';
+        out = put_hex(out, context->span_id, SPAN_ID_BYTES);
+        if (state[0] != '\0') {
+            *out++ = '-';
+        }
+    }
+    *out = state[0];
+    out[state[0] != '\0' ? 1 : 0] = '\0';
+    if (text[0] != '\0') {
+        set(arg, "b3", text);
+    }
+}
+
+static void inject_b3_multi(const struct dwell_context *context, const char *state,
+                            dwell_set_fn set, void *arg)
+{
+    char text[HEX_TRACE_ID + 1];
+    if (context_has_span(context)) {
+        *put_hex(text, context->trace_id, TRACE_ID_BYTES) = '\0';
+        set(arg, "X-B3-TraceId", text);
+        *put_hex(text, context->span_id, SPAN_ID_BYTES) = '\0';
+        set(arg, "X-B3-SpanId", text);
+    }
+    if (state[0] == 'd') {
+        set(arg, "X-B3-Flags", "1"); /* which implies the other */
+    } else if (state[0] != '\0') {
+        set(arg, "X-B3-Sampled", state);
+    }
+}
+
+/* "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" */
+static void inject_w3c(const struct dwell_context *context, bool sampled, dwell_set_fn set,
+                       void *arg)
+{
+    char text[TRACEPARENT_BYTES + 1] = "00-";
+    if (!context_has_span(context)) {
+        return;
+    }
+    char *out = put_hex(text + 3, context->trace_id, TRACE_ID_BYTES);
+    *out++ = '-';
+    out = put_hex(out, context->span_id, SPAN_ID_BYTES);
+    memcpy(out, sampled ? "-01" : "-00", sizeof "-00");
+    set(arg, "traceparent", text);
+    size_t state_bytes = trace_state_length(context->trace_state);
+    if (state_bytes > 0) {
+        char state[DWELL_TRACE_STATE_MAX + 1];
+        memcpy(state, context->trace_state, state_bytes);
+        state[state_bytes] = '\0';
+        set(arg, "tracestate", state);
+    }
+}
+
+static unsigned formats_known(unsigned formats)
+{
+    formats &= DWELL_PROPAGATION_B3 | DWELL_PROPAGATION_B3_MULTI | DWELL_PROPAGATION_W3C |
+               DWELL_PROPAGATION_NONE;
+    return formats != 0 ? formats : atomic_load_explicit(&default_formats, memory_order_relaxed);
+}
+
+void dwell_inject(dwell_t *dwell, const struct dwell_context *context, unsigned formats,
+                  dwell_set_fn set, void *arg)
+{
+    struct dwell_context current;
+    if (context == NULL) {
+        (void)dwell_span_current(dwell, &current); /* without one nothing comes of it */
+        context = &current;
+    }
+    if (set == NULL) {
+        return;
+    }
+    formats = formats_known(formats);
+    uint32_t flags = flags_whole(context->flags);
+    bool sampled = (flags & DWELL_CONTEXT_SAMPLED) != 0;
+    bool unsaid = (flags & DWELL_CONTEXT_DECIDED) == 0 &&
+                  ((flags & DWELL_CONTEXT_REMOTE) != 0 || !context_has_span(context));
+    const char *state = unsaid                               ? ""
+                        : (flags & DWELL_CONTEXT_DEBUG) != 0 ? "d"
+                        : sampled                            ? "1"
+                                                             : "0";
+    if ((formats & DWELL_PROPAGATION_W3C) != 0) {
+        /* It has no word for what B3 leaves open. */
+        bool verdict = dwell == NULL || trace_is_sampled(dwell, context->trace_id);
+        inject_w3c(context, unsaid ? verdict : sampled, set, arg);
+    }
+    if ((formats & DWELL_PROPAGATION_B3) != 0) {
+        inject_b3(context, state, set, arg);
+    }
+    if ((formats & DWELL_PROPAGATION_B3_MULTI) != 0) {
+        inject_b3_multi(context, state, set, arg);
+    }
+}
+
+/* Asks for a header by its usual spelling, then in small letters. */
+static const char *header_get(dwell_get_fn find, void *arg, const char *name)
+{
+    char small[HEADER_NAME_BYTES];
+    const char *value = find(arg, name);
+    if (value != NULL) {
+        return value;
+    }
+    size_t len = strlen(name); /* one of ours, which all fit */
+    for (size_t i = 0; i <= len; i++) {
+        small[i] = small_letter(name[i]);
+    }
+    return strcmp(small, name) != 0 ? find(arg, small) : NULL;
+}
+
+/* 16 digits are the low half of an id; `out` is all zero before. False when it is none. */
+static bool get_trace_id(const char *text, size_t digits, uint8_t out[TRACE_ID_BYTES])
+{
+    size_t bytes = digits / 2;
+    return (digits == HEX_TRACE_ID || digits == HEX_TRACE_ID / 2) &&
+           get_hex(text, out + TRACE_ID_BYTES - bytes, bytes, true) &&
+           !id_is_zero(out, TRACE_ID_BYTES);
+}
+
+static bool get_span_id(const char *text, uint8_t out[SPAN_ID_BYTES], bool capitals)
+{
+    return get_hex(text, out, SPAN_ID_BYTES, capitals) && !id_is_zero(out, SPAN_ID_BYTES);
+}
+
+/* The flags that a sampling state of B3 stands for, or 0. */
+static uint32_t state_flags(char state)
+{
+    switch (state) {
+    case '0':
+        return DWELL_CONTEXT_DECIDED;
+    case '1':
+        return DWELL_CONTEXT_DECIDED | DWELL_CONTEXT_SAMPLED;
+    case 'd':
+        return DWELL_CONTEXT_DECIDED | DWELL_CONTEXT_SAMPLED | DWELL_CONTEXT_DEBUG;
+    default:
+        return 0;
+    }
+}
+
+/* "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1-05e3ac9a4f6e3b90", the last one or two parts
+ * perhaps not there, or the third part alone. */
+static bool extract_b3(const char *text, struct dwell_context *context)
+{
+    uint8_t parent[SPAN_ID_BYTES];
+    context->flags = DWELL_CONTEXT_REMOTE;
+    if (text[0] != '\0' && text[1] == '\0') {
+        context->flags |= state_flags(text[0]);
+        return state_flags(text[0]) != 0;
+    }
+    size_t digits = strcspn(text, "-");
+    if (!get_trace_id(text, digits, context->trace_id) || text[digits] != '-' ||
+        !get_span_id(text + digits + 1, context->span_id, true)) {
+        return false;
+    }
+    const char *rest = text + digits + 1 + HEX_SPAN_ID;
+    if (rest[0] == '\0') {
+        return true; /* the decision is left to us */
+    }
+    if (rest[0] != '-' || state_flags(rest[1]) == 0) {
+        return false;
+    }
+    context->flags |= state_flags(rest[1]);
+    rest += 2;
+    return rest[0] == '\0' || (rest[0] == '-' && get_hex(rest + 1, parent, sizeof parent, true) &&
+                               rest[1 + HEX_SPAN_ID] == '\0');
+}
+
+/* X-B3-Sampled and X-B3-Flags; of values that are none, nothing is decided. */
+static uint32_t multi_flags(dwell_get_fn find, void *arg)
+{
+    const char *debug = header_get(find, arg, "X-B3-Flags");
+    if (debug != NULL && strcmp(debug, "1") == 0) {
+        return state_flags('d');
+    }
+    const char *sampled = header_get(find, arg, "X-B3-Sampled");
+    if (sampled == NULL) {
+        return 0;
+    }
+    if (text_is(sampled, "true") || text_is(sampled, "false")) {
+        return state_flags(text_is(sampled, "true") ? '1' : '0'); /* of senders before the rule */
+    }
+    bool is_one = (sampled[0] == '0' || sampled[0] == '1') && sampled[1] == '\0';
+    return is_one ? state_flags(sampled[0]) : 0;
+}
+
+static bool extract_b3_multi(dwell_get_fn find, void *arg, struct dwell_context *context)
+{
+    const char *text = header_get(find, arg, "X-B3-TraceId");
+    bool has_ids = text != NULL && get_trace_id(text, strlen(text), context->trace_id);
+    text = has_ids ? header_get(find, arg, "X-B3-SpanId") : NULL;
+    has_ids =
+        text != NULL && get_span_id(text, context->span_id, true) && text[HEX_SPAN_ID] == '\0';
+    if (!has_ids) {
+        memset(context, 0, sizeof *context);
+    }
+    uint32_t flags = multi_flags(find, arg);
+    context->flags = DWELL_CONTEXT_REMOTE | flags;
+    return has_ids || flags != 0;
+}
+
+/* "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+ *  ^^ what later versions add comes after another "-" */
+static bool extract_traceparent(const char *text, struct dwell_context *context)
+{
+    uint8_t version;
+    uint8_t flags;
+    if (strnlen(text, TRACEPARENT_BYTES) < TRACEPARENT_BYTES || text[2] != '-' || text[35] != '-' ||
+        text[52] != '-' || !get_hex(text, &version, 1, false) ||
+        !get_hex(text + 3, context->trace_id, TRACE_ID_BYTES, false) ||
+        !get_span_id(text + 36, context->span_id, false) || !get_hex(text + 53, &flags, 1, false)) {
+        return false;
+    }
+    char after = text[TRACEPARENT_BYTES];
+    context->flags = DWELL_CONTEXT_REMOTE | DWELL_CONTEXT_DECIDED | (flags & 1U);
+    return version != 0xFF && (after == '\0' || (version != 0 && after == '-')) &&
+           !id_is_zero(context->trace_id, TRACE_ID_BYTES);
+}
+
+/* Keeps a trace state, without blanks around it. Of one that is too long, members are left out from
+ * its end, as the specification wants. */
+static void keep_trace_state(const char *text, struct dwell_context *context)
+{
+    text += strspn(text, " \t");
+    size_t len = strnlen(text, DWELL_TRACE_STATE_MAX + 1);
+    if (len > DWELL_TRACE_STATE_MAX) {
+        do {
+            len--;
+        } while (len > 0 && text[len] != ',');
+    }
+    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t')) {
+        len--;
+    }
+    memcpy(context->trace_state, text, len);
+    context->trace_state[len] = '\0';
+    if (trace_state_length(context->trace_state) == 0) {
+        context->trace_state[0] = '\0'; /* it is no trace state: traceparent counts without it */
+    }
+}
+
+static bool extract_w3c(dwell_get_fn find, void *arg, struct dwell_context *context)
+{
+    const char *text = header_get(find, arg, "traceparent");
+    if (text == NULL || !extract_traceparent(text, context)) {
+        return false;
+    }
+    text = header_get(find, arg, "tracestate");
+    if (text != NULL) {
+        keep_trace_state(text, context);
+    }
+    return true;
+}
+
+bool dwell_extract(unsigned formats, dwell_get_fn find, void *arg,
+                   struct dwell_context *ret_context)
+{
+    if (ret_context == NULL) {
+        return false;
+    }
+    struct dwell_context *context = ret_context;
+    memset(context, 0, sizeof *context);
+    if (find == NULL) {
+        return false;
+    }
+    formats = formats_known(formats);
+    if ((formats & DWELL_PROPAGATION_W3C) != 0) {
+        if (extract_w3c(find, arg, context)) {
+            return true;
+        }
+        memset(context, 0, sizeof *context);
+    }
+    if ((formats & (DWELL_PROPAGATION_B3 | DWELL_PROPAGATION_B3_MULTI)) != 0) {
+        const char *text = header_get(find, arg, "b3");
+        if (text != NULL && extract_b3(text, context)) {
+            return true;
+        }
+        memset(context, 0, sizeof *context);
+        if (extract_b3_multi(find, arg, context)) {
+            return true;
+        }
+        memset(context, 0, sizeof *context);
+    }
+    return false;
+}
+
+const char *dwell_header_find(void *headers, const char *name)
+{
+    const struct dwell_headers *all_headers = headers;
+    if (headers == NULL || name == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < all_headers->count; i++) {
+        const struct dwell_header *header = &all_headers->header[i];
+        if (header->name != NULL && text_is(header->name, name)) {
+            return header->value;
+        }
+    }
+    return NULL;
+}
+
 /* ---- Waiting for confirmations ---- */
 
 static void flushes_answer(struct dwell *dwell, uint64_t ticket, bool failed)
@@ -3422,6 +3787,31 @@ static void sampling_set(struct dwell *dwell, double rate)
     }
 }
 
+/* Reads a list such as "tracecontext,b3". Words that we do not know say nothing. */
+static void propagators_read(void)
+{
+    static const struct {
+        const char *word;
+        unsigned format;
+    } known[] = {
+        {"tracecontext", DWELL_PROPAGATION_W3C},
+        {"b3", DWELL_PROPAGATION_B3},
+        {"b3multi", DWELL_PROPAGATION_B3_MULTI},
+        {"none", DWELL_PROPAGATION_NONE},
+    };
+    unsigned formats = 0;
+    for (const char *at = variable("OTEL_PROPAGATORS"); at != NULL && *at != '\0';) {
+        at += strspn(at, ", \t");
+        size_t len = strcspn(at, ", \t");
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+            bool is_it = strlen(known[i].word) == len && strncmp(known[i].word, at, len) == 0;
+            formats |= is_it ? known[i].format : 0;
+        }
+        at += len;
+    }
+    atomic_store(&default_formats, formats != 0 ? formats : DWELL_PROPAGATION_B3);
+}
+
 /* ---- Open ---- */
 
 /* Lays out one part of the mapping: returns its offset. */
@@ -3534,6 +3924,7 @@ static void handle_free(struct dwell *dwell)
 dwell_t *dwell_open(const struct dwell_options *options)
 {
     struct dwell_options own = {0};
+    propagators_read();
     const char *disabled = getenv("DWELL_DISABLED");
     if (disabled != NULL && strcmp(disabled, "1") == 0) {
         return NULL;

@@ -385,6 +385,34 @@ struct dwell_span {
     uint64_t opaque[DWELL_SPAN_BYTES / sizeof(uint64_t)];
 };
 
+/* How contexts are written into headers; may be added up. */
+enum dwell_propagation {
+    DWELL_PROPAGATION_DEFAULT =
+        0, /* by OTEL_PROPAGATORS as the last dwell_open found it, else B3 */
+    DWELL_PROPAGATION_B3 = 1 << 0,       /* b3: {trace id}-{span id}-{0, 1 or d} */
+    DWELL_PROPAGATION_B3_MULTI = 1 << 1, /* X-B3-TraceId, -SpanId, -Sampled, -Flags */
+    DWELL_PROPAGATION_W3C = 1 << 2,      /* traceparent, tracestate */
+    DWELL_PROPAGATION_NONE = 1 << 3      /* nothing, added to nothing */
+};
+
+/* Takes one header of an outgoing message; both texts are the library's, valid during the call. */
+typedef void (*dwell_set_fn)(void *arg, const char *name, const char *value);
+
+/* The value of a header of an incoming message, whatever the case of its name, or NULL; needs to be
+ * valid until the next call. Asked for a name as it is written above, and if there is none, once
+ * more in small letters. A header that came several times is to be joined by commas. */
+typedef const char *(*dwell_get_fn)(void *arg, const char *name);
+
+struct dwell_header {
+    const char *name;
+    const char *value;
+};
+
+struct dwell_headers {
+    const struct dwell_header *header;
+    size_t count;
+};
+
 /* Since dwell_open, or since the fork in a child. */
 struct dwell_stats {
     size_t size; /* sizeof(struct dwell_stats), set by the caller */
@@ -514,6 +542,25 @@ DWELL_API void dwell_span_context(const struct dwell_span *span, struct dwell_co
 
 /* The context of the thread's current span. False, and all zero, when there is none. */
 DWELL_API bool dwell_span_current(dwell_t *dwell, struct dwell_context *ret_context);
+
+/*
+ * Writes headers by `set`. `context` NULL: that of the thread's current span. Without a span in it
+ * B3 says the decision alone, if there is one; else nothing is written. Needs no handle if there is a
+ * context. `formats`: DWELL_PROPAGATION_…
+ */
+DWELL_API void dwell_inject(dwell_t *dwell, const struct dwell_context *context, unsigned formats,
+                            dwell_set_fn set, void *arg);
+
+/*
+ * Reads headers by `get`: traceparent before b3 before X-B3-…, the first good one counts. Formats
+ * for B3 take both of its forms. False when nothing good was there: the context, all zero, then
+ * begins a new trace. A B3 decision without a span is good.
+ */
+DWELL_API bool dwell_extract(unsigned formats, dwell_get_fn get, void *arg,
+                             struct dwell_context *ret_context);
+
+/* A dwell_get_fn that looks into a struct dwell_headers, small and capital letters being the same. */
+DWELL_API const char *dwell_header_find(void *headers, const char *name);
 
 /*
  * Sends what was recorded before the call and waits, at most timeout_ms (0 or less: not at all),
