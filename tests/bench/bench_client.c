@@ -1,6 +1,7 @@
 /*
  * What a tracked inference costs its caller: begin and end with evidence `none` against two clock
- * readings back to back, in turns; and for information the other levels and whole samples.
+ * readings back to back, in turns; what a span with four attributes costs, a root and a child; and
+ * for information the other levels and whole samples.
  * The daemon is played by a thread that throws away what it reads. A round stays below what a lane
  * holds, and the next one begins when everything was sent: nothing is dropped, nobody is woken.
  */
@@ -11,9 +12,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { CALLS = 2000, ROUNDS = 21, WARM_UP_ROUNDS = 8 };
+enum { CALLS = 2000, SPANS = 250, ROUNDS = 21, WARM_UP_ROUNDS = 8 };
 
 #define NONE_RATIO_LIMIT 1.5
+#define SPAN_NS_LIMIT    400
 #define TEMPLATE         "/tmp/dwell-bench-XXXXXX"
 
 static void *throw_away(void *arg)
@@ -137,6 +139,31 @@ static double sample_ns(const struct subject *subject)
     return ns;
 }
 
+/* From start to end; some 200 bytes each. `parent` NULL: roots. */
+static double span_ns(const struct subject *subject, const struct dwell_context *parent)
+{
+    struct dwell_span span;
+    struct dwell_span_options options = {.size = sizeof options, .parent = parent};
+    uint64_t begun_ns = now_ns();
+    for (int i = 0; i < SPANS; i++) {
+        dwell_span_start(subject->dwell, &span, "POST /v1/infer", &options);
+        dwell_span_text(&span, "http.request.method", "POST");
+        dwell_span_int(&span, "http.response.status_code", 200);
+        dwell_span_double(&span, "batch.fill", 0.75);
+        dwell_span_bool(&span, "cache.hit", false);
+        dwell_span_end(&span);
+    }
+    double ns = (double)(now_ns() - begun_ns) / SPANS;
+    wait_until_sent(subject->dwell);
+    return ns;
+}
+
+static double child_ns(const struct subject *subject)
+{
+    static const struct dwell_context parent = {.trace_id = {1}, .span_id = {1}, .flags = 1};
+    return span_ns(subject, &parent);
+}
+
 /* The first inference of a model takes evidence. */
 static double evidence_ns(const struct subject *subject)
 {
@@ -165,6 +192,9 @@ int main(void)
     double ratio[ROUNDS];
     double sample[ROUNDS];
     double cpu[ROUNDS];
+    double root[ROUNDS];
+    double child[ROUNDS];
+    double span_ratio[ROUNDS];
     struct subject subjects[] = {
         {.evidence = DWELL_EVIDENCE_NONE, .directory = TEMPLATE},
         {.evidence = DWELL_EVIDENCE_CPU, .directory = TEMPLATE},
@@ -183,6 +213,9 @@ int main(void)
         ratio[i] = none[i] / clocks[i];
         sample[i] = sample_ns(&subjects[0]);
         cpu[i] = track_ns(&subjects[1]);
+        root[i] = span_ns(&subjects[0], NULL);
+        child[i] = child_ns(&subjects[0]);
+        span_ratio[i] = root[i] / clocks[i];
     }
     double cpu_each[BENCH_ROUNDS];
     double full_each[BENCH_ROUNDS];
@@ -201,6 +234,9 @@ int main(void)
     bench_number(&bench, "none_ns", median(none, ROUNDS));
     bench_limit(&bench, "none_ratio", median(ratio, ROUNDS), NONE_RATIO_LIMIT);
     bench_number(&bench, "sample_ns", median(sample, ROUNDS));
+    bench_limit(&bench, "span_ns", median(root, ROUNDS), SPAN_NS_LIMIT);
+    bench_number(&bench, "span_ratio", median(span_ratio, ROUNDS));
+    bench_number(&bench, "child_span_ns", median(child, ROUNDS));
     bench_number(&bench, "cpu_at_1_percent_ns", median(cpu, ROUNDS));
     bench_number(&bench, "cpu_taken_ns", median(cpu_each, BENCH_ROUNDS));
     bench_number(&bench, "full_taken_ns", median(full_each, BENCH_ROUNDS));
