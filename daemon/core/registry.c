@@ -96,8 +96,7 @@ void registry_fini(struct registry *registry)
 
 void registry_set_time(struct registry *registry, uint64_t mono_ns, uint64_t wall_ns)
 {
-    /* Slots count from 1, and the window from slot 0 is over: see registry_in_window. */
-    uint64_t slot = mono_ns / registry->slot_ns + REGISTRY_SUB_WINDOWS;
+    uint64_t slot = window_slot(mono_ns, registry->slot_ns);
     if (slot > registry->slot) {
         registry->slot = slot;
         registry->ready++;

@@ -18,9 +18,10 @@
 #include "core/recall.h"
 #include "core/record.h"
 #include "core/tally.h"
+#include "core/window.h"
 
 enum {
-    REGISTRY_SUB_WINDOWS = 6,
+    REGISTRY_SUB_WINDOWS = WINDOW_SLOTS,
     REGISTRY_LABEL_KEYS_MAX = 16,
     REGISTRY_CAP_SINGLE_BELOW = 64, /* a smaller cap on samples is kept by tallies of one sample */
     REGISTRY_CLOSED_MAX = REGISTRY_SUB_WINDOWS + REGISTRY_CAP_SINGLE_BELOW,
@@ -151,7 +152,7 @@ void registry_release(struct registry *registry, uint64_t epoch);
 /* True when a tally of a snapshot taken in `slot` belongs to the window. */
 static inline bool registry_in_window(const struct tally *tally, uint64_t slot)
 {
-    return tally->slot + REGISTRY_SUB_WINDOWS > slot;
+    return window_holds(tally->slot, slot);
 }
 
 /* Heap bytes behind the live state of a model. */
