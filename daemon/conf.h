@@ -131,6 +131,7 @@ struct conf {
         uint64_t max_series;
         uint64_t max_series_per_family;
         uint64_t max_label_bytes;
+        uint64_t max_set_values;
         bool created_series;
         bool constitutional_hash_label;
     } metrics;

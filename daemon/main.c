@@ -45,7 +45,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 13,
+    LIMITS = 14,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -318,6 +318,8 @@ static int make_state(struct dwelld *dwelld)
                                           (uint32_t)conf->metrics.max_series_per_family,
                                       .max_label_bytes = (uint32_t)conf->metrics.max_label_bytes,
                                       .name_space = str_of(conf->metrics.name_space),
+                                      .window_ns = options.window_ns,
+                                      .max_set_values = conf->metrics.max_set_values,
                                       .hash_seed = seed};
     int err = registry_init(&dwelld->registry, &options);
     if (err == 0) {
@@ -445,6 +447,7 @@ static void fill_status(struct dwelld *dwelld)
         {"metrics.max_series", conf->metrics.max_series},
         {"metrics.max_series_per_family", conf->metrics.max_series_per_family},
         {"metrics.max_label_bytes", conf->metrics.max_label_bytes},
+        {"metrics.max_set_values", conf->metrics.max_set_values},
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
     };
     memcpy(dwelld->limits, limits, sizeof limits);

@@ -5,7 +5,7 @@
 
 /* Words of both lists stand in the same order. */
 _Static_assert((int)CONF_FAMILY_INFO == (int)FAMILY_INFO &&
-                   (int)CONF_FAMILY_TYPE_COUNT == (int)FAMILY_TYPE_COUNT,
+                   (int)CONF_FAMILY_TYPE_COUNT == (int)FAMILY_SET, /* not declared */
                "types");
 _Static_assert((int)CONF_AGGREGATION_PER_PID == (int)AGGREGATION_PER_PID &&
                    (int)CONF_AGGREGATION_COUNT == (int)AGGREGATION_COUNT,
@@ -49,7 +49,7 @@ static void choose(const struct conf_family *family, size_t number, struct metri
 static int start(struct metrics *metrics, const struct conf_family *family)
 {
     static const enum metric_op ops[] = {METRIC_COUNT, METRIC_SET, METRIC_OBSERVE, METRIC_INFO};
-    _Static_assert(sizeof ops / sizeof ops[0] == FAMILY_TYPE_COUNT, "one each");
+    _Static_assert(sizeof ops / sizeof ops[0] == CONF_FAMILY_TYPE_COUNT, "one each");
     struct metric metric = {.name = str_of(family->name),
                             .op = ops[family->type],
                             .weight = 1,

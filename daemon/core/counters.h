@@ -32,6 +32,8 @@
     X(MODELS, "models", GAUGE, "Models known, the overflow model included.")                       \
     X(FAMILIES, "metric_families", GAUGE, "Families of clients' metrics.")                         \
     X(SERIES, "metric_series", GAUGE, "Series of clients' metrics, without the overflow series.")  \
+    X(SET_VALUES, "set_values", GAUGE,                                                             \
+      "Values of clients' sets that are kept: those of the window, and what is not dropped yet.")  \
     X(PROCESSES, "processes", GAUGE, "Processes that said their pid and have not ended.")          \
     X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
       "Snapshots not taken because too many were alive, or for want of memory.")                   \

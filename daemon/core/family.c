@@ -10,6 +10,7 @@ const char *const family_suffixes[FAMILY_TYPE_COUNT][FAMILY_SUFFIXES + 1] = {
     [FAMILY_GAUGE] = {"", NULL},
     [FAMILY_HISTOGRAM] = {"_bucket", "_sum", "_count", "_created", NULL},
     [FAMILY_INFO] = {"_info", NULL},
+    [FAMILY_SET] = {"", NULL},
 };
 
 enum family_type family_type_of(enum metric_op op)
@@ -17,7 +18,7 @@ enum family_type family_type_of(enum metric_op op)
     static const enum family_type types[] = {
         [METRIC_COUNT] = FAMILY_COUNTER, [METRIC_SET] = FAMILY_GAUGE,
         [METRIC_ADD] = FAMILY_GAUGE,     [METRIC_OBSERVE] = FAMILY_HISTOGRAM,
-        [METRIC_INFO] = FAMILY_INFO,
+        [METRIC_INFO] = FAMILY_INFO,     [METRIC_MEMBER] = FAMILY_SET,
     };
     _Static_assert(sizeof types / sizeof types[0] == METRIC_OP_COUNT, "one each");
     return types[op];

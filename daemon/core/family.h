@@ -21,6 +21,7 @@ enum family_type {
     FAMILY_GAUGE,     /* name */
     FAMILY_HISTOGRAM, /* name_bucket, name_sum, name_count */
     FAMILY_INFO,      /* name_info; a gauge for text 0.0.4 */
+    FAMILY_SET,       /* name; a gauge in all formats: how many distinct values there were */
     FAMILY_TYPE_COUNT
 };
 

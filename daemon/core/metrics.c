@@ -61,6 +61,9 @@ int metrics_init(struct metrics *metrics, const struct metrics_options *options,
     metrics->idle = (struct metrics_endings){NULL, &metrics->idle.first, METRICS_HIDDEN_SECONDS};
     metrics->orphaned =
         (struct metrics_endings){NULL, &metrics->orphaned.first, METRICS_ORPHANED_SECONDS};
+    members_init(
+        &metrics->members,
+        &(struct members_options){options->window_ns, options->max_set_values, options->hash_seed});
     if (index_init(&metrics->index) != 0 || ways_init(&metrics->ways, options->hash_seed) != 0 ||
         names_init(&metrics->names, METRICS_FAMILIES_MAX, options->hash_seed) != 0 ||
         names_init(&metrics->samples, SAMPLE_NAMES_MAX, options->hash_seed) != 0) {
@@ -70,10 +73,14 @@ int metrics_init(struct metrics *metrics, const struct metrics_options *options,
     return 0;
 }
 
-static void drop_all_parts(struct metrics *metrics, struct series_set *set)
+/* What lies beside the value of a series. */
+static void drop_beside(struct metrics *metrics, struct series_set *set, uint32_t place)
 {
-    for (uint32_t place = 0; set->parts != NULL && place < series_places(set); place++) {
+    if (set->parts != NULL) {
         part_drop_all(&metrics->parts, &set->parts[place]);
+    }
+    if (set->distinct != NULL) {
+        members_drop(&metrics->members, set, place);
     }
 }
 
@@ -90,7 +97,9 @@ void metrics_fini(struct metrics *metrics)
 {
     for (uint32_t i = 0; i < metrics->family_count; i++) {
         struct family *family = (struct family *)(uintptr_t)metrics->sets[i].family; /* ends here */
-        drop_all_parts(metrics, &metrics->sets[i]);
+        for (uint32_t place = 0; place < series_places(&metrics->sets[i]); place++) {
+            drop_beside(metrics, &metrics->sets[i], place);
+        }
         series_fini(&metrics->sets[i], metrics->limbo);
         family_free(family);
     }
@@ -107,6 +116,7 @@ void metrics_fini(struct metrics *metrics)
 
 void metrics_set_time(struct metrics *metrics, uint64_t mono_ns, uint64_t wall_ns)
 {
+    members_set_time(&metrics->members, mono_ns);
     metrics->now_seconds = mono_ns / NS_PER_SECOND;
     metrics->wall_ns = wall_ns;
 }
@@ -518,6 +528,15 @@ static int take_observation(struct metrics *metrics, const struct series_set *se
     return err;
 }
 
+static void touch(const struct metrics *metrics, const struct target *target,
+                  struct series_page *page)
+{
+    series_show(page, target->place, true);
+    if (target->set->touched != NULL) {
+        target->set->touched[target->place] = (uint32_t)metrics->now_seconds;
+    }
+}
+
 static int change(struct metrics *metrics, const struct target *target, enum metric_op op,
                   double value, uint64_t weight, struct process *process)
 {
@@ -543,14 +562,24 @@ static int change(struct metrics *metrics, const struct target *target, enum met
         err = say(metrics, target, process);
         at->number = err == 0 ? 1 : at->number;
         break;
+    case METRIC_MEMBER: /* add_member's */
     case METRIC_OP_COUNT:
         break;
     }
     if (err == 0) {
-        series_show(page, target->place, true);
-        if (set->touched != NULL) {
-            set->touched[target->place] = (uint32_t)metrics->now_seconds;
-        }
+        touch(metrics, target, page);
+    }
+    return err;
+}
+
+static int add_member(struct metrics *metrics, const struct target *target, struct str member)
+{
+    struct series_page *page = series_own(target->set, target->place, metrics->limbo);
+    int err = page == NULL
+                  ? ERR_NOMEM
+                  : members_add(&metrics->members, target->set, target->place, page, member);
+    if (err == 0) {
+        touch(metrics, target, page);
     }
     return err;
 }
@@ -638,9 +667,7 @@ static int remove_series(struct metrics *metrics, struct series_set *set, uint32
     if (overflow) {
         metrics->overflow[family] = 0;
     }
-    if (set->parts != NULL) {
-        part_drop_all(&metrics->parts, &set->parts[place]);
-    }
+    drop_beside(metrics, set, place);
     metrics->given_back++;
     metrics->ready++;
     return 0;
@@ -667,7 +694,9 @@ int metrics_record(struct metrics *metrics, const struct metric *metric, struct 
         return err;
     }
     double value = scaled(metric->value, scale);
-    err = change(metrics, &target, metric->op, value, metric->weight, process);
+    err = metric->op == METRIC_MEMBER
+              ? add_member(metrics, &target, metric->member)
+              : change(metrics, &target, metric->op, value, metric->weight, process);
     if (err != 0) {
         undo(metrics, &target);
         return err;
@@ -861,10 +890,23 @@ static void drop_gone(struct metrics *metrics)
     }
 }
 
+static struct members_series series_of(const struct metrics *metrics)
+{
+    return (struct members_series){metrics->sets, metrics->family_count, metrics->limbo};
+}
+
+int metrics_age(struct metrics *metrics)
+{
+    struct members_series series = series_of(metrics);
+    return members_age(&metrics->members, &series);
+}
+
 void metrics_tick(struct metrics *metrics)
 {
+    struct members_series series = series_of(metrics);
     drop_gone(metrics);
     look_for_idle(metrics);
+    members_tick(&metrics->members, &series);
     give_back(metrics, &metrics->idle);
     give_back(metrics, &metrics->orphaned);
 }

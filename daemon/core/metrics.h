@@ -8,6 +8,7 @@
 #define DWELL_CORE_METRICS_H
 
 #include "core/index.h"
+#include "core/members.h"
 #include "core/metric_key.h"
 #include "core/names.h"
 #include "core/part.h"
@@ -29,6 +30,8 @@ struct metrics_options {
     uint32_t max_series_per_family;
     uint32_t max_label_bytes;
     struct str name_space; /* of the daemon's own families, whose names are taken; borrowed */
+    uint64_t window_ns;    /* that the values of sets are counted in, as registry_options has it */
+    uint64_t max_set_values; /* in all */
     uint64_t hash_seed;
 };
 
@@ -53,7 +56,8 @@ struct metrics {
     struct ways ways;
     uint64_t ready; /* changes when a number or buckets may be others, or hidden: see struct way */
     struct part_pool parts;
-    struct process gone; /* has the parts of processes that ended without memory for it */
+    struct members members; /* values of sets */
+    struct process gone;    /* has the parts of processes that ended without memory for it */
     struct metrics_endings idle, orphaned; /* hidden series that will be given back */
     uint32_t tick_family, tick_place;      /* where the last look for idle series ended */
     uint64_t now_seconds;                  /* monotonic */
@@ -81,7 +85,7 @@ int metrics_declare(struct metrics *metrics, const struct family_shape *shape);
 int metrics_start(struct metrics *metrics, const struct metric *metric);
 
 /* Applies a record of a process, or of nobody. Returns 0; ERR_NAME, ERR_CONFLICT, ERR_LABELS,
- * ERR_DUPLICATE_KEY, ERR_LIMIT (families, parts), ERR_NOMEM. */
+ * ERR_DUPLICATE_KEY, ERR_LIMIT (families, parts, values of sets), ERR_NOMEM. */
 int metrics_record(struct metrics *metrics, const struct metric *metric, struct process *process);
 
 /* The same for a spelling that came before; false when it is not known, or memory is missing: the
@@ -92,7 +96,12 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
 /* What belongs to a process ends with it. */
 void metrics_end_process(struct metrics *metrics, struct process *process);
 
-/* To be called a few times a second: ends idle series, gives places back; a bounded piece of it. */
+/* Makes every number the present one, to be called before the limbo is frozen: the values of sets leave
+ * their window without a record. Returns 0 or ERR_NOMEM. */
+int metrics_age(struct metrics *metrics);
+
+/* To be called a few times a second: ends idle series, gives places and values that are over back; a
+ * bounded piece of it. */
 void metrics_tick(struct metrics *metrics);
 
 /* What a snapshot holds: for each family its pages. */

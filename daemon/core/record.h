@@ -144,6 +144,7 @@ enum metric_op {
     METRIC_ADD,     /* adds to a gauge */
     METRIC_OBSERVE, /* one value into a histogram */
     METRIC_INFO,    /* says that these attributes hold */
+    METRIC_MEMBER,  /* one value into a set, whose distinct ones are counted */
     METRIC_OP_COUNT
 };
 
@@ -186,8 +187,9 @@ struct metric {
     struct str name; /* as the client spells it, 1 … RECORD_NAME_MAX bytes */
     enum metric_op op;
     /* COUNT: 0 … RECORD_AMOUNT_MAX; OBSERVE and ADD: at most RECORD_AMOUNT_MAX away from 0; SET: any, NaN
-     * and infinities too; INFO: none. */
+     * and infinities too; INFO and MEMBER: 0. */
     double value;
+    struct str member; /* MEMBER alone: 1 … RECORD_NAME_MAX bytes of UTF-8, none of them 0 */
     uint64_t weight; /* OBSERVE: values that this one stands for, 1 … RECORD_WEIGHT_MAX; else 1 */
     struct str unit; /* as the client spells it, up to RECORD_UNIT_MAX bytes; empty: not said */
     enum aggregation aggregation; /* SET and ADD */

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "core/distinct.h"
 #include "core/part.h"
 
 enum { FIRST_PAGES = 1 };
@@ -47,6 +48,7 @@ void series_fini(struct series_set *set, struct limbo *limbo)
     mem_free(set->touched);
     mem_free(set->hidden);
     mem_free((void *)set->parts);
+    mem_free(set->distinct);
     *set = (struct series_set){0};
 }
 
@@ -71,6 +73,7 @@ static int grow_beside(struct series_set *set, uint32_t room)
     void *touched = set->touched;
     void *hidden = set->hidden;
     void *parts = (void *)set->parts;
+    void *distinct = set->distinct;
     int err = grow_places(&touched, expires, sizeof *set->touched, set->page_room, room);
     if (err == 0) {
         err = grow_places(&hidden, expires || has_parts, sizeof *set->hidden, set->page_room, room);
@@ -78,9 +81,14 @@ static int grow_beside(struct series_set *set, uint32_t room)
     if (err == 0) {
         err = grow_places(&parts, has_parts, sizeof *set->parts, set->page_room, room);
     }
+    if (err == 0) {
+        err = grow_places(&distinct, shape->type == FAMILY_SET, sizeof *set->distinct,
+                          set->page_room, room);
+    }
     set->touched = touched;
     set->hidden = hidden;
     set->parts = parts;
+    set->distinct = distinct;
     for (uint32_t place = 0; parts != NULL && place < series_places(set); place++) {
         part_follow(&set->parts[place]);
     }
@@ -269,7 +277,11 @@ size_t series_bytes(const struct series_set *set)
     size_t bytes = set->page_room * (sizeof *set->pages + sizeof *set->taken) +
                    (set->touched == NULL ? 0 : places * sizeof *set->touched) +
                    (set->hidden == NULL ? 0 : places * sizeof *set->hidden) +
-                   (set->parts == NULL ? 0 : places * sizeof *set->parts);
+                   (set->parts == NULL ? 0 : places * sizeof *set->parts) +
+                   (set->distinct == NULL ? 0 : places * sizeof *set->distinct);
+    for (uint32_t place = 0; set->distinct != NULL && place < series_places(set); place++) {
+        bytes += distinct_bytes(&set->distinct[place]);
+    }
     for (uint32_t i = 0; i < set->page_count; i++) {
         const struct series_page *page = set->pages[i];
         bytes += sizeof *page;

@@ -36,7 +36,7 @@ struct series_id {
 };
 
 union series_value {
-    double number;
+    double number;           /* of a set: its distinct values */
     struct buckets *buckets; /* owned */
 };
 
@@ -62,6 +62,7 @@ struct series_set {
     uint32_t *hidden;    /* while an end is pending: 1 + seconds of the last hiding; gauges, infos
                             and families that expire, as only their series end */
     struct part **parts; /* core/part; gauges and infos */
+    struct distinct *distinct; /* core/distinct; sets */
 };
 
 void series_init(struct series_set *set, const struct family *family);

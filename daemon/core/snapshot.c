@@ -13,6 +13,7 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
     snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] = intake->metrics->overflowed;
     snapshot->counters.value[COUNTER_FAMILIES] = intake->metrics->family_count;
     snapshot->counters.value[COUNTER_SERIES] = intake->metrics->index.count;
+    snapshot->counters.value[COUNTER_SET_VALUES] = intake->metrics->members.pool.kept;
     snapshot->counters.value[COUNTER_PROCESSES] = intake->processes->count;
     snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS] = intake->ledger->view.unledgered;
     snapshot->ledger = intake->ledger->view;
@@ -30,8 +31,11 @@ int snapshot_take(struct intake *intake, const struct thresholds *thresholds, ui
     }
     registry_set_time(registry, mono_ns, wall_ns);
     metrics_set_time(intake->metrics, mono_ns, wall_ns);
-    int err =
-        registry_freeze(registry, &snapshot->models, &snapshot->model_count, &snapshot->epoch);
+    int err = metrics_age(intake->metrics);
+    if (err == 0) {
+        err =
+            registry_freeze(registry, &snapshot->models, &snapshot->model_count, &snapshot->epoch);
+    }
     if (err == 0) {
         err = metrics_freeze(intake->metrics, &snapshot->metrics);
         if (err != 0) {

@@ -25,6 +25,7 @@
 enum {
     TICK_MS = 250, /* 0.02 % of a CPU; a tick gives back METRICS_TICK_ENDS series at most */
     TRIM_SERIES = 1000,
+    TRIM_VALUES = 100000, /* of sets: some 2 MB */
 };
 
 struct watch {
@@ -113,13 +114,24 @@ static void on_ended(void *ctx, struct process *process)
     metrics_end_process(watcher->intake->metrics, process);
 }
 
+/* Whether many values of sets have gone, and most of them, since memory was last given back. */
+static bool values_have_gone(struct watcher *watcher)
+{
+    uint64_t kept = watcher->intake->metrics->members.pool.kept;
+    watcher->most_values = kept > watcher->most_values ? kept : watcher->most_values;
+    bool gone = watcher->most_values - kept >= TRIM_VALUES && kept < watcher->most_values / 2;
+    watcher->most_values = gone ? kept : watcher->most_values;
+    return gone;
+}
+
 /* Gives memory back to the system when a wave of series has gone and no more are about to go. Done by
  * itself the allocator would keep it: see TRIM_BYTES in main.c. */
 static void trim(struct watcher *watcher)
 {
     const struct metrics *metrics = watcher->intake->metrics;
     bool quiet = metrics->idle.first == NULL && metrics->orphaned.first == NULL;
-    if (quiet && metrics->given_back - watcher->given_back >= TRIM_SERIES) {
+    bool series_have_gone = metrics->given_back - watcher->given_back >= TRIM_SERIES;
+    if (values_have_gone(watcher) || (quiet && series_have_gone)) {
         watcher->given_back = metrics->given_back;
         (void)malloc_trim(0); /* says whether it found any */
     }

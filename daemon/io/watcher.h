@@ -16,7 +16,8 @@ struct watcher {
     struct intake *intake;
     struct clock clock;
     uv_timer_t tick;
-    uint64_t given_back; /* series, of metrics.given_back, whose memory the system has back */
+    uint64_t given_back;  /* series, of metrics.given_back, whose memory the system has back */
+    uint64_t most_values; /* of sets that were kept at a time, since the same */
     unsigned watched;
     unsigned max_watched; /* each takes a descriptor */
 };

@@ -49,7 +49,7 @@ void form_bounds(const double *bounds, uint32_t count, double unit, struct form_
 
 struct str form_suffix(enum family_type type)
 {
-    static const struct str suffixes[] = {{"_total", 6}, {"", 0}, {"", 0}, {"_info", 5}};
+    static const struct str suffixes[] = {{"_total", 6}, {"", 0}, {"", 0}, {"_info", 5}, {"", 0}};
     _Static_assert(sizeof suffixes / sizeof suffixes[0] == FAMILY_TYPE_COUNT, "one each");
     return suffixes[type];
 }
@@ -57,7 +57,8 @@ struct str form_suffix(enum family_type type)
 struct str form_help(const struct family_shape *shape)
 {
     static const char *const usual[] = {"Counted by clients.", "Set by clients.",
-                                        "Observed by clients.", "Said by clients."};
+                                        "Observed by clients.", "Said by clients.",
+                                        "Distinct values that clients sent, in the window."};
     _Static_assert(sizeof usual / sizeof usual[0] == FAMILY_TYPE_COUNT, "one each");
     return shape->help.len > 0 ? shape->help : str_of(usual[shape->type]);
 }

@@ -56,7 +56,7 @@ static void append_label(const char *name, struct str value, struct buf *labels)
 static void render_head(const struct form *form, const struct family_shape *shape, struct buf *out)
 {
     enum { COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM };
-    static const uint64_t types[] = {COUNTER, GAUGE, HISTOGRAM, GAUGE};
+    static const uint64_t types[] = {COUNTER, GAUGE, HISTOGRAM, GAUGE, GAUGE};
     _Static_assert(sizeof types / sizeof types[0] == FAMILY_TYPE_COUNT, "one each");
     (void)form;
     size_t name = message_begin(out, FAMILY_NAME);

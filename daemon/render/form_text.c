@@ -31,7 +31,8 @@ static void begin_head(const char *keyword, struct str name, struct str suffix, 
 static void render_text_head(const struct form *form, const struct family_shape *shape,
                              struct buf *out)
 {
-    static const char *const words[] = {"counter\n", "gauge\n", "histogram\n", "gauge\n"};
+    static const char *const words[] = {"counter\n", "gauge\n", "histogram\n", "gauge\n",
+                                        "gauge\n"};
     _Static_assert(sizeof words / sizeof words[0] == FAMILY_TYPE_COUNT, "one each");
     struct str suffix = form_suffix(shape->type);
     (void)form;
@@ -46,7 +47,7 @@ static void render_text_head(const struct form *form, const struct family_shape 
 static void render_openmetrics_head(const struct form *form, const struct family_shape *shape,
                                     struct buf *out)
 {
-    static const char *const words[] = {"counter\n", "gauge\n", "histogram\n", "info\n"};
+    static const char *const words[] = {"counter\n", "gauge\n", "histogram\n", "info\n", "gauge\n"};
     _Static_assert(sizeof words / sizeof words[0] == FAMILY_TYPE_COUNT, "one each");
     struct str suffix = STR_LITERAL("");
     (void)form;

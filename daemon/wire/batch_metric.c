@@ -40,7 +40,7 @@ enum {
 #define HEAD_FIELDS (FIELD(NAME) | FIELD(OP) | FIELD(VALUE))
 
 /* The numbers of Metric.Op follow the order of ours, from 1; those of Metric.Aggregation are ours. */
-enum { OP_FIRST = 1, OP_LAST = METRIC_OP_COUNT };
+enum { OP_FIRST = 1, OP_LAST = METRIC_INFO + 1 };
 _Static_assert(AGGREGATION_LAST == 1 && AGGREGATION_SUM == 2 && AGGREGATION_MAX == 3 &&
                    AGGREGATION_MIN == 4 && AGGREGATION_PER_PID == 5,
                "the numbers of proto/dwell.proto");

@@ -33,6 +33,8 @@ static inline void bench_core_init(void)
                                       .max_series_per_family = BENCH_SERIES_MAX,
                                       .max_label_bytes = 256,
                                       .name_space = STR_LITERAL("acgs2"),
+                                      .window_ns = options.window_ns,
+                                      .max_set_values = 1000000,
                                       .hash_seed = 1};
     hist_init_tables();
     tally_init_tables();

@@ -126,6 +126,8 @@ void core_open(struct core *core, const struct registry_options *options)
                                       .max_series_per_family = 100,
                                       .max_label_bytes = 256,
                                       .name_space = STR_LITERAL("acgs2"),
+                                      .window_ns = options->window_ns,
+                                      .max_set_values = 10000,
                                       .hash_seed = options->hash_seed};
     assert_int_equal(metrics_init(core->metrics, &metrics, &core->registry->limbo), 0);
     struct spans_options spans = {.name_space = metrics.name_space,

@@ -181,6 +181,7 @@ static void test_conf_defaults_are_the_documented_ones(void **state)
     assert_int_equal(conf.metrics.max_series, 100000);
     assert_int_equal(conf.metrics.max_series_per_family, 10000);
     assert_int_equal(conf.metrics.max_label_bytes, 256);
+    assert_int_equal(conf.metrics.max_set_values, 1000000);
     assert_true(conf.budgets.total_ms == 50);
     assert_int_equal(conf.budgets.layers.count, 4);
     assert_string_equal(conf.budgets.layers.layers[0].layer, "layer1_validation");

@@ -107,6 +107,22 @@ static void test_families_show_each_type(void **state)
                       "build_info{v=\"1\"} 1\n");
 }
 
+/* A gauge in every format, in whatever a client has it for a set. */
+static void test_families_show_sets(void **state)
+{
+    (void)state;
+    struct metric metric = metric_of(METRIC_MEMBER, "users", 0, "plan=free");
+    metric.member = STR_LITERAL("alice");
+    record(&metric, NULL);
+    metric.member = STR_LITERAL("bob");
+    record(&metric, NULL);
+    LOOK(TEXT, "# HELP users Distinct values that clients sent, in the window.\n"
+               "# TYPE users gauge\nusers{plan=\"free\"} 2\n");
+    LOOK(OPENMETRICS, "# TYPE users gauge\n"
+                      "# HELP users Distinct values that clients sent, in the window.\n"
+                      "users{plan=\"free\"} 2\n");
+}
+
 static const double two_bounds[] = {0.5, 2};
 
 static void test_families_show_histograms(void **state)
@@ -698,6 +714,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_families_show_each_type),
+        TEST(test_families_show_sets),
         TEST(test_families_show_histograms),
         TEST(test_families_escape_values_of_labels),
         TEST(test_families_show_numbers_as_both_formats_read_them),

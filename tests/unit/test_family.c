@@ -80,6 +80,7 @@ static void test_family_types_follow_operations(void **state)
     assert_int_equal(family_type_of(METRIC_ADD), FAMILY_GAUGE);
     assert_int_equal(family_type_of(METRIC_OBSERVE), FAMILY_HISTOGRAM);
     assert_int_equal(family_type_of(METRIC_INFO), FAMILY_INFO);
+    assert_int_equal(family_type_of(METRIC_MEMBER), FAMILY_SET);
 }
 
 static void test_family_usual_bounds_ascend(void **state)

@@ -582,6 +582,7 @@ static void count_randomly(struct core *core, struct random *random)
         {"classic_seconds", METRIC_OBSERVE, "queue"},
         {"both_seconds", METRIC_OBSERVE, "queue"},
         {"build", METRIC_INFO, "version"},
+        {"users", METRIC_MEMBER, "plan"},
     };
     size_t kind = random_below(random, sizeof kinds / sizeof kinds[0]);
     char value[16];
@@ -591,6 +592,7 @@ static void count_randomly(struct core *core, struct random *random)
     struct metric metric = {.name = str_of(kinds[kind].name),
                             .op = kinds[kind].op,
                             .value = random_value(random, kinds[kind].op),
+                            .member = str_of(value),
                             .weight = 1,
                             .attribute_count = 1};
     metric.attributes[0] = (struct label){str_of(kinds[kind].key), str_of(value)};

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/name.h"
 #include "base/num.h"
 #include "wire_otlp.h"
 
@@ -195,6 +196,11 @@ static void require_metric(const struct metric *metric)
     WIRE_REQUIRE(metric->op == METRIC_SET || metric->op == METRIC_INFO || is_amount(metric->value));
     WIRE_REQUIRE(metric->op != METRIC_COUNT || metric->value >= 0);
     WIRE_REQUIRE(metric->unit.len <= RECORD_UNIT_MAX);
+    if (metric->op == METRIC_MEMBER) {
+        WIRE_REQUIRE(metric->member.len >= 1 && metric->member.len <= RECORD_NAME_MAX);
+        WIRE_REQUIRE(name_is_text(metric->member));
+        WIRE_REQUIRE(metric->spelling.format == SPELLING_NONE);
+    }
     for (uint32_t i = 0; i < metric->attribute_count; i++) {
         const struct label *attribute = &metric->attributes[i];
         WIRE_REQUIRE(attribute->key.len >= 1 && attribute->key.len <= RECORD_NAME_MAX);
@@ -204,14 +210,16 @@ static void require_metric(const struct metric *metric)
 
 static int on_metric(void *ctx, const struct metric *metric)
 {
-    static const char *const ops[] = {"count", "set", "add", "observe", "info"};
+    static const char *const ops[] = {"count", "set", "add", "observe", "info", "member"};
     _Static_assert(sizeof ops / sizeof ops[0] == METRIC_OP_COUNT, "a word each");
     struct recorder *recorder = ctx;
     recorder_check(recorder);
     require_metric(metric);
     recorder_print(recorder, "%s ", ops[metric->op]);
     recorder_quote(recorder, metric->name);
-    print_figure(recorder, "value", metric->op != METRIC_INFO, metric->value);
+    print_figure(recorder, "value", metric->op != METRIC_INFO && metric->op != METRIC_MEMBER,
+                 metric->value);
+    print_text(recorder, "member", metric->op == METRIC_MEMBER ? metric->member : (struct str){0});
     print_u64(recorder, "weight", metric->weight != 1, metric->weight);
     print_text(recorder, "unit", metric->unit);
     if (metric->aggregation != AGGREGATION_UNSAID) {

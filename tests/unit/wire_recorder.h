@@ -6,6 +6,7 @@
  *
  *   batch client_id=00…0f sequence=7 dropped=2 constitutional_hash="cdd0…"
  *   sample "resnet50" ref=1 execution_time_ms=12.5 error error_text="oom" labels={"env"="prod"}
+ *   member "users" member="alice" attributes={"plan"="free"}
  *   observe "http.time" value=12.5 weight=10 unit="ms" attributes={"code"="200"}
  *   span "GET /" trace_id=00…0f span_id=00…07 start=1 end=2 status=error attributes={"a"="b"}
  *   hello service_name="api" pid=12 sequence=0
