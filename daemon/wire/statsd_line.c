@@ -14,7 +14,8 @@
  *
  * A sink remembers only what came by 3, so whatever 3 rejects is rejected each time it comes. What
  * cannot be seen without reading the whole tail has no spelling: a rate in another place, a time.
- * Neither has a gauge with a sign, since nothing but the value tells that it adds; nor an inference.
+ * Neither has a gauge with a sign, since nothing but the value tells that it adds; nor an inference;
+ * nor a set, whose value is no number.
  *
  * What can fail, through sink->reject: any part of the line, whole lines at a time; or the sink
  * refuses one of the values. Events and service checks are told by sink->ignored.
@@ -25,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/name.h"
 #include "base/num.h"
 
 #define TIMESTAMP_MAX (UINT64_MAX / NS_PER_SECOND)
@@ -49,6 +51,7 @@ struct reader {
     bool has_late_rate; /* it stands somewhere behind */
     bool is_listed;     /* the name is one of an inference, and the type one that can be */
     enum metric_op op;  /* METRIC_SET for all gauges */
+    struct str member;  /* of a set */
     struct str unit;
     double rate;       /* 1 without one */
     double stands_for; /* 1 / rate, where there is one */
@@ -62,6 +65,11 @@ struct reader {
 static bool begins(struct str text, struct str with)
 {
     return text.len >= with.len && memcmp(text.ptr, with.ptr, with.len) == 0;
+}
+
+static bool is_name(struct str text)
+{
+    return text.len >= 1 && text.len <= RECORD_NAME_MAX;
 }
 
 static int fail(struct reader *reader, int err, struct str part)
@@ -178,15 +186,6 @@ static inline bool next_value(struct cursor *cursor, const struct reader *reader
 
 /* --- cutting ----------------------------------------------------------------------------------- */
 
-/* Values of sets may be any text, and sets are not taken. */
-static int fail_value(struct reader *reader, int err, const char *at, const char *end)
-{
-    const char *bar = memchr(at, '|', (size_t)(end - at));
-    bool is_set =
-        bar != NULL && end - bar >= 2 && bar[1] == 's' && (bar + 2 == end || bar[2] == '|');
-    return is_set ? fail(reader, ERR_UNSUPPORTED, PART("type")) : fail(reader, err, PART("value"));
-}
-
 /* "|ms", the beginning of the tail. */
 static inline int read_type(struct reader *reader)
 {
@@ -214,10 +213,7 @@ static inline int read_type(struct reader *reader)
     case 'd':
         reader->op = METRIC_OBSERVE;
         break;
-    case 's':
-        return fail(reader, at == end || *at == '|' ? ERR_UNSUPPORTED : ERR_UNKNOWN_TYPE,
-                    PART("type"));
-    default:
+    default: /* a set's among them: see read_set */
         return fail(reader, ERR_UNKNOWN_TYPE, PART("type"));
     }
     reader->at = at;
@@ -308,10 +304,9 @@ static inline int check_values(struct reader *reader)
 
 static inline int read_values(struct reader *reader, const char *at, const char *end)
 {
-    const char *first = at;
     int err = scan_value(&at, end, &reader->first, &reader->first_signed);
     if (err != 0) {
-        return fail_value(reader, err, first, end);
+        return fail(reader, err, PART("value"));
     }
     reader->rest = at;
     reader->low = reader->first;
@@ -323,7 +318,7 @@ static inline int read_values(struct reader *reader, const char *at, const char 
         at++;
         err = scan_value(&at, end, &value, &is_signed);
         if (err != 0) {
-            return fail_value(reader, err, at, end);
+            return fail(reader, err, PART("value"));
         }
         reader->low = value < reader->low ? value : reader->low;
         reader->high = value > reader->high ? value : reader->high;
@@ -331,6 +326,40 @@ static inline int read_values(struct reader *reader, const char *at, const char 
     }
     reader->tail = (struct str){at, (size_t)(end - at)};
     return at < end ? 0 : fail(reader, ERR_MISSING_KEY, PART("type"));
+}
+
+/*
+ * The value of a set may be any text, and is one whatever colons are in it:
+ *
+ *     seen.urls:http://x:80/|s|#code:200
+ *               ^^^^^^^^^^^^ ^
+ *               member       type
+ *
+ * Looked for where a line is not one of numbers, so that those do not pay for it. Returns 0, or `err`
+ * for what is no set either, or why this one is none.
+ */
+__attribute__((noinline)) static int read_set(struct reader *reader, const char *at,
+                                              const char *end, int err)
+{
+    const char *bar = memchr(at, '|', (size_t)(end - at));
+    if (bar == NULL || end - bar < 2 || bar[1] != 's' || (end - bar > 2 && bar[2] != '|')) {
+        return err;
+    }
+    reader->member = (struct str){at, (size_t)(bar - at)};
+    if (!is_name(reader->member) || !name_is_text(reader->member)) {
+        return fail(reader, ERR_NAME, PART("value"));
+    }
+    reader->op = METRIC_MEMBER;
+    reader->unit = (struct str){NULL, 0};
+    reader->tail = (struct str){bar, (size_t)(end - bar)};
+    reader->rest = bar;
+    reader->at = bar + 2;
+    reader->first = 0; /* for it is none of a number's ranges that it must be in */
+    reader->first_signed = false;
+    reader->any_signed = false;
+    reader->low = 0;
+    reader->high = 0;
+    return 0;
 }
 
 static inline int split(struct reader *reader, struct statsd_memory *memory, struct str text)
@@ -347,8 +376,10 @@ static inline int split(struct reader *reader, struct statsd_memory *memory, str
     reader->carried = NULL;
     reader->carry = 0;
     reader->has_rate = false;
-    int err = read_values(reader, colon + 1, text.ptr + text.len);
+    const char *end = text.ptr + text.len;
+    int err = read_values(reader, colon + 1, end);
     err = err != 0 ? err : read_type(reader);
+    err = err == 0 ? 0 : read_set(reader, colon + 1, end, err);
     err = err != 0 ? err : read_early_rate(reader, memory);
     return err != 0 ? err : check_values(reader);
 }
@@ -432,7 +463,9 @@ static int read_field(struct reader *reader, struct statsd_memory *memory, struc
         reader->has_late_rate = true;
         return read_rate(reader, memory, content);
     case 'T':
-        return reader->op == METRIC_OBSERVE ? 0 : read_timestamp(reader, content);
+        return reader->op == METRIC_OBSERVE || reader->op == METRIC_MEMBER
+                   ? 0
+                   : read_timestamp(reader, content);
     default:
         return 0; /* what newer clients say */
     }
@@ -490,7 +523,8 @@ static inline double amount(const struct reader *reader, double value)
 /* What no part of a line but the values tells apart must not be known by the others. */
 static inline bool has_spelling(const struct reader *reader)
 {
-    return !reader->is_listed && !(reader->op == METRIC_SET && reader->any_signed);
+    return !reader->is_listed && !(reader->op == METRIC_SET && reader->any_signed) &&
+           reader->op != METRIC_MEMBER;
 }
 
 static inline struct spelling spelling_of(const struct reader *reader)
@@ -525,6 +559,9 @@ static void tell_metric(struct reader *reader, struct cursor *cursor, uint64_t l
     if (has_spelling(reader) && !reader->has_late_rate && metric->has == 0) {
         metric->spelling = spelling_of(reader);
     }
+    if (reader->op == METRIC_MEMBER) {
+        metric->member = reader->member;
+    }
     do {
         bool adds = reader->op == METRIC_SET && cursor->is_signed;
         metric->op = adds ? METRIC_ADD : reader->op;
@@ -553,11 +590,6 @@ static const struct label *find_model(const struct metric *metric)
         }
     }
     return model;
-}
-
-static bool is_name(struct str text)
-{
-    return text.len >= 1 && text.len <= RECORD_NAME_MAX;
 }
 
 /* Tags become what they say of a sample. */

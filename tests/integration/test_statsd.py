@@ -69,9 +69,9 @@ class TestStatsdStream(StatsdCase):
 
     def test_statsd_bad_lines_are_counted_and_logged_and_not_answered(self):
         daemon = self.start()
-        lines = "hello\nx\n\ninference:-1|ms|#model:m\na:1|s\na:1|x\n:1|c\ninference:1|ms|#model:m\n"
+        lines = "hello\nx\n\ninference:-1|ms|#model:m\na:|s\na:1|x\n:1|c\ninference:1|ms|#model:m\n"
         self.assertEqual(daemon.send_raw(lines), b"")
-        self.must_count(daemon, 1, bad_syntax=2, out_of_range=1, unsupported_type=1, unknown_type=1, bad_name=1)
+        self.must_count(daemon, 1, bad_syntax=2, out_of_range=1, unknown_type=1, bad_name=2)
         daemon.wait_log(r"rejected a record of process \d+, user \d+: a value lies outside its range: value, line 4$")
 
     def test_statsd_short_garbage_waits_for_its_second(self):
@@ -103,6 +103,54 @@ class TestStatsdStream(StatsdCase):
         daemon = self.start(sets={"service.enforce_hash": True})
         daemon.send_raw("inference:1|ms|#model:m\n")
         self.must_count(daemon, 0, no_hello=1)
+
+
+class TestStatsdSets(StatsdCase):
+    def test_statsd_set_is_one_for_all_senders(self):
+        daemon = self.start()
+        daemon.send_raw("users:alice|s\nusers:bob|s\nusers:alice|s|@0.5\nusers:alice|s|#plan:free\n")
+        daemon.send_raw(payload("users:bob|s\nusers:http://x:80/|s"))
+        daemon.datagram("users:1:2|s\nusers:1|s\nusers:größe|s")
+        until(lambda: daemon.accepted() == 9, "all has arrived")
+        self.must_count(daemon, 9)
+        for accept in (None, "application/openmetrics-text;version=1.0.0"):
+            metrics = daemon.metrics(accept)
+            self.assertEqual(metrics.get("users"), 6)
+            self.assertEqual(metrics.get("users", plan="free"), 1)
+            self.assertEqual(metrics.types["users"], "gauge")
+        self.assertEqual(metrics["dwelld_set_values"], 7)
+
+    def test_statsd_set_is_no_gauge(self):
+        daemon = self.start()
+        daemon.send_raw("users:alice|s\nusers:1|g\ndepth:1|g\ndepth:1|s\n")
+        self.must_count(daemon, 2, name_conflict=2)
+
+    def test_statsd_set_values_leave_though_nothing_comes(self):
+        daemon = self.start(sets={"profiling.window_seconds": 6})
+        began = time.monotonic()
+        daemon.send_raw("".join(f"users:{i}|s\n" for i in range(1000)))
+        until(lambda: daemon.metrics().get("users") == 0, "the window has passed")
+        self.assertGreater(time.monotonic() - began, 5)
+        self.assertEqual(daemon.metrics()["dwelld_set_values"], 0)
+        self.must_count(daemon, 1000)
+
+    def test_statsd_set_values_have_a_ceiling(self):
+        daemon = self.start(sets={"metrics.max_set_values": 3})
+        daemon.send_raw("users:a|s\nusers:b|s\nothers:a|s\n")
+        daemon.send_raw("users:c|s\nothers:b|s\nthird:a|s\nusers:a|s\n")
+        self.must_count(daemon, 4, limit_reached=3)
+        metrics = daemon.metrics()
+        self.assertEqual((metrics.get("users"), metrics.get("others"), metrics.get("third")), (2, 1, None))
+
+    def test_statsd_set_of_many_costs_what_is_said(self):
+        many = 400000
+        daemon = self.start(sets={"metrics.max_set_values": many})
+        before = daemon.metrics()["dwelld_resident_memory_bytes"]
+        daemon.send_raw("".join(f"users:visitor-{i}|s\n" for i in range(many + 1)))
+        self.must_count(daemon, many, limit_reached=1)
+        metrics = daemon.metrics()
+        self.assertEqual(metrics.get("users"), many)
+        self.assertLess((metrics["dwelld_resident_memory_bytes"] - before) / many, 40)
 
 
 class TestStatsdPayloads(StatsdCase):
@@ -154,9 +202,9 @@ class TestStatsdDatagrams(StatsdCase):
 
     def test_statsd_datagram_with_bad_lines(self):
         daemon = self.start()
-        daemon.datagram("a:x|c\ninference:1|ms|#model:m\na:1|s\n")
+        daemon.datagram("a:x|c\ninference:1|ms|#model:m\na:1|y\n")
         until(lambda: daemon.accepted() == 1, "the good one counts")
-        self.must_count(daemon, 1, bad_syntax=1, unsupported_type=1)
+        self.must_count(daemon, 1, bad_syntax=1, unknown_type=1)
         daemon.wait_log(r"rejected a datagram's record of process \d+, user \d+: .*: value, line 1$")
 
 

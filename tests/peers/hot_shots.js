@@ -18,6 +18,8 @@ for (let i = 0; i < count; i++) {
     client.timing("node.latency", i % 100, { path: "/v1" });
     client.distribution("node.size", i);
     client.timing("inference", 5, { model: "node-model" });
+    client.set("node.users", `user-${i % 50}`, { plan: "free" });
+    client.unique("node.ids", Math.floor(i / 2));
 }
 // Once: when the kernel's queue is full, the library tries a datagram again after its successors.
 client.gauge("node.depth", count - 1);

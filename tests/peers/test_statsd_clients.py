@@ -40,6 +40,8 @@ class TestStatsdClients(DaemonCase):
             client.histogram("py.size", 10)
             client.distribution("py.spread", 2.5)
             client.timing("inference", 5, tags=["model:dd-model"])
+            client.set("py.users", f"user:{i % 50}")
+            client.set("py.ids", i // 2)
             client.flush()
         client.event("deploy", "it was done")
         client.service_check("alive", 0)
@@ -51,6 +53,8 @@ class TestStatsdClients(DaemonCase):
             ("py_latency_seconds_sum", ("env", "test"), ("path", "/v1")): 0.25 * COUNT,
             ("py_size_count", ("env", "test")): COUNT,
             ("py_spread_sum", ("env", "test")): 2.5 * COUNT,
+            ("py_users", ("env", "test")): 50,
+            ("py_ids", ("env", "test")): COUNT // 2,
             ("acgs2_model_inference_total", ("model_name", "dd-model")): COUNT,
             ("dwelld_statsd_events_total",): 1,
             ("dwelld_statsd_checks_total",): 1,
@@ -80,6 +84,7 @@ class TestStatsdClients(DaemonCase):
             for i in range(COUNT):
                 batch.incr("jobs")
                 batch.timing("wait", 20)
+                batch.set("users", f"user {i % 50}")
         client.gauge("depth", 5)
         client.gauge("depth", 2, delta=True)
         client.gauge("depth", -3, delta=True)
@@ -89,6 +94,7 @@ class TestStatsdClients(DaemonCase):
             ("app_wait_seconds_count",): COUNT,
             ("app_wait_seconds_sum",): 0.02 * COUNT,
             ("app_depth",): 4,
+            ("app_users",): 50,
         })
 
     def test_hot_shots_over_datagrams(self):
@@ -106,5 +112,7 @@ class TestStatsdClients(DaemonCase):
             ("node_latency_seconds_count", ("env", "test"), ("path", "/v1")): COUNT,
             ("node_depth", ("env", "test")): COUNT - 1,
             ("node_size_sum", ("env", "test")): sum(range(COUNT)),
+            ("node_users", ("env", "test"), ("plan", "free")): 50,
+            ("node_ids", ("env", "test")): COUNT // 2,
             ("acgs2_model_inference_total", ("model_name", "node-model")): COUNT,
         })

@@ -327,6 +327,8 @@ static void test_statsd_short_way_is_taken_where_it_may_be(void **state)
     must_hit("a:1|c|#k:v|@0.5", 0);
     must_hit("a:1|c|T5", 0);
     must_hit("inference:1|ms", 0);
+    must_hit("a:1|s", 0);
+    must_hit("a:x|s|#k:v", 0);
     must_hit("inference:1|ms|#model:m", 0);
 }
 
@@ -734,7 +736,7 @@ static void test_statsd_rejected_line_carries_nothing(void **state)
 
 #define NUMBER "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
 
-static regex_t line_form, other_form, number_form, digits_form;
+static regex_t line_form, set_form, other_form, number_form, digits_form;
 
 static int compile_forms(void **state)
 {
@@ -744,6 +746,9 @@ static int compile_forms(void **state)
                              "(c|g|ms|h|d)(([|][^|]*)*)$",
                              REG_EXTENDED),
                      0);
+    assert_int_equal(
+        regcomp(&set_form, "^[ \t\r]*([^ \t\r:|][^:|]*):([^|]+)[|](s)(([|][^|]*)*)$", REG_EXTENDED),
+        0);
     assert_int_equal(regcomp(&other_form, "^[ \t\r]*(_e[{]|_sc[|]|$)", REG_EXTENDED), 0);
     assert_int_equal(regcomp(&number_form, "^" NUMBER "$", REG_EXTENDED), 0);
     assert_int_equal(regcomp(&digits_form, "^[0-9]{1,11}$", REG_EXTENDED), 0);
@@ -754,6 +759,7 @@ static int free_forms(void **state)
 {
     (void)state;
     regfree(&line_form);
+    regfree(&set_form);
     regfree(&other_form);
     regfree(&number_form);
     regfree(&digits_form);
@@ -761,6 +767,7 @@ static int free_forms(void **state)
 }
 
 enum { GROUP_NAME = 1, GROUP_VALUES = 2, GROUP_TYPE = 8, GROUP_FIELDS = 9, GROUPS = 11 };
+enum { GROUP_SET_TYPE = 3, GROUP_SET_FIELDS = 4 };
 
 /* A line as the second reader understands it. Texts are terminated pieces of its own copy. */
 struct reading {
@@ -810,8 +817,8 @@ static bool read_tag_list(struct metric *metric, char *text)
 
 static bool read_one_field(struct reading *reading, char *field, unsigned *seen)
 {
-    bool is_timing = strchr("hdm", *reading->type) != NULL;
-    unsigned bit = *field == '#' ? 1 : *field == '@' ? 2 : *field == 'T' && !is_timing ? 4 : 0;
+    bool has_time = strchr("cg", *reading->type) != NULL;
+    unsigned bit = *field == '#' ? 1 : *field == '@' ? 2 : *field == 'T' && has_time ? 4 : 0;
     if ((*seen & bit) != 0) {
         return false;
     }
@@ -892,6 +899,22 @@ static bool is_good_value(const struct reading *reading, double value, bool is_s
                                  : value >= -1e300 && value <= 1e300;
 }
 
+static bool expect_member(struct recorder *expected, struct reading *reading)
+{
+    struct metric *metric = &reading->metric;
+    struct str member = str_of(reading->values);
+    if (strlen(reading->name) > 256 || member.len > 256 || !str_is_utf8(member) ||
+        !read_field_list(reading)) {
+        return false;
+    }
+    metric->name = str_of(reading->name);
+    metric->op = METRIC_MEMBER;
+    metric->member = member;
+    metric->weight = 1;
+    expected->sink.metric(expected, metric);
+    return true;
+}
+
 /* What the sink should see, or false. */
 static bool expect_records(struct recorder *expected, struct reading *reading)
 {
@@ -949,17 +972,20 @@ static bool expect_line(struct recorder *expected, const char *line)
     char *text = strdup(line);
     size_t len = strlen(text);
     text[len > 0 && text[len - 1] == '\r' ? len - 1 : len] = '\0';
-    bool good = regexec(&line_form, text, GROUPS, group, 0) == 0;
+    bool is_set = regexec(&line_form, text, GROUPS, group, 0) != 0;
+    bool good = !is_set || regexec(&set_form, text, GROUPS, group, 0) == 0;
     if (good) {
+        regmatch_t type = group[is_set ? GROUP_SET_TYPE : GROUP_TYPE];
+        regmatch_t fields = group[is_set ? GROUP_SET_FIELDS : GROUP_FIELDS];
         struct reading reading = {.name = text + group[GROUP_NAME].rm_so,
                                   .values = text + group[GROUP_VALUES].rm_so,
-                                  .type = text + group[GROUP_TYPE].rm_so,
-                                  .fields = strdup(text + group[GROUP_FIELDS].rm_so),
+                                  .type = text + type.rm_so,
+                                  .fields = strdup(text + fields.rm_so),
                                   .rate = 1};
         text[group[GROUP_NAME].rm_eo] = '\0';
         text[group[GROUP_VALUES].rm_eo] = '\0';
-        text[group[GROUP_TYPE].rm_eo] = '\0';
-        good = expect_records(expected, &reading);
+        text[type.rm_eo] = '\0';
+        good = is_set ? expect_member(expected, &reading) : expect_records(expected, &reading);
         free(reading.fields);
     }
     free(text);
@@ -1018,14 +1044,20 @@ static void append_line(struct buf *out)
 {
     static const char *const names[] = {"a", "http.requests", "inference", "model.inference",
                                         "_", "a b",           "größe",     NULL};
-    static const char *const types[] = {"c", "g", "ms", "h", "d", "ms", "h", "s", "x", "", NULL};
+    static const char *const types[] = {"c", "g", "ms", "h", "d", "ms",
+                                        "h", "s", "s",  "x", "",  NULL};
     static const char *const rates[] = {"0.1", "0.3", "1", "0.5", "0", "2", "x", ".25", NULL};
     static const char *const times[] = {"1700000000", "18446744073", "18446744074", "x", "", NULL};
     static const char *const others[] = {"c:in-1", "e:a,b", "", "card:low", "x", NULL};
+    static const char *const members[] = {"alice", "http://x:80/", ":", "a b", "größe", "s", NULL};
     buf_puts(out, pick(names));
     do {
         buf_char(out, ':');
-        append_number(out);
+        if (wire_random_below(&dice, 10) == 0) {
+            buf_puts(out, pick(members));
+        } else {
+            append_number(out);
+        }
     } while (wire_random_below(&dice, 4) == 0);
     buf_char(out, '|');
     buf_puts(out, pick(types));
