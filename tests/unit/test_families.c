@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "exchange.h"
 #include "mem_fault.h"
 #include "render/families.h"
 
@@ -588,44 +589,11 @@ static void test_families_stop_at_the_ceiling_of_the_answer(void **state)
 /*
  * The loop records, ends, freezes and releases; the reader renders, as the server does: with what it
  * remembers, and anew.
- *
- *      loop --- todo ---> reader --- done ---> loop
  */
-struct shelf {
-    struct snapshot *held[LIMBO_SNAPSHOTS_MAX];
-    size_t count;
-};
-
-static struct exchange {
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    struct shelf todo;
-    struct shelf done;
-    bool over;
-} exchange = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static struct exchange exchange = EXCHANGE_INIT;
 
 static atomic_uint wrong; /* cmocka's assertions belong to the main thread */
 static atomic_uint answers;
-
-static void put(struct shelf *shelf, struct snapshot *snapshot)
-{
-    pthread_mutex_lock(&exchange.mutex);
-    shelf->held[shelf->count++] = snapshot; /* snapshots have a ceiling */
-    pthread_cond_broadcast(&exchange.changed);
-    pthread_mutex_unlock(&exchange.mutex);
-}
-
-/* The next snapshot; NULL when there is none, or, for who waits, when all is over. */
-static struct snapshot *take(struct shelf *shelf, bool wait)
-{
-    pthread_mutex_lock(&exchange.mutex);
-    while (wait && shelf->count == 0 && !exchange.over) {
-        pthread_cond_wait(&exchange.changed, &exchange.mutex);
-    }
-    struct snapshot *snapshot = shelf->count == 0 ? NULL : shelf->held[--shelf->count];
-    pthread_mutex_unlock(&exchange.mutex);
-    return snapshot;
-}
 
 static bool renders_as_anew(struct families *families, const struct style *style,
                             const struct snapshot *snapshot)
@@ -650,19 +618,12 @@ static bool renders_as_anew(struct families *families, const struct style *style
 static void *render_snapshots(void *arg)
 {
     struct families *const *families = arg;
-    for (struct snapshot *snapshot; (snapshot = take(&exchange.todo, true)) != NULL;) {
+    for (struct snapshot *snapshot; (snapshot = exchange_take(&exchange)) != NULL;) {
         unsigned style = answers++ % STYLES;
         wrong += !renders_as_anew(families[style], &styles[style], snapshot);
-        put(&exchange.done, snapshot);
+        exchange_give_back(&exchange, snapshot);
     }
     return NULL;
-}
-
-static void release_done(void)
-{
-    for (struct snapshot *snapshot; (snapshot = take(&exchange.done, false)) != NULL;) {
-        snapshot_release(snapshot, core.registry);
-    }
 }
 
 static void test_families_are_rendered_beside_the_loop(void **state)
@@ -686,19 +647,16 @@ static void test_families_are_rendered_beside_the_loop(void **state)
             snapshot_take(&core.intake, &core.thresholds, core.mono_ns, core.wall_ns, &snapshot);
         if (err == 0) {
             taken++;
-            put(&exchange.todo, snapshot);
+            exchange_put(&exchange, snapshot);
         } else {
             assert_int_equal(err, ERR_LIMIT); /* the reader is behind: an ordinary event */
         }
-        release_done();
+        exchange_release_done(&exchange, core.registry);
         (void)limbo_sweep(&core.registry->limbo, 50); /* what is left is left */
     }
-    pthread_mutex_lock(&exchange.mutex);
-    exchange.over = true;
-    pthread_cond_broadcast(&exchange.changed);
-    pthread_mutex_unlock(&exchange.mutex);
+    exchange_end(&exchange);
     assert_int_equal(pthread_join(reader, NULL), 0);
-    release_done();
+    exchange_release_done(&exchange, core.registry);
     assert_int_equal(wrong, 0);
     assert_int_equal(answers, taken);
     assert_true(taken > 0);

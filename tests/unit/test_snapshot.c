@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "exchange.h"
 #include "mem_fault.h"
 
 #define PART(part) (1u << SAMPLE_##part)
@@ -272,53 +273,20 @@ static void test_snapshot_steady_state_allocates_nothing(void **state)
 /*
  * The writer is the loop: it records, moves time, resets, takes snapshots and releases those that
  * come back. Readers compute every profile of a snapshot.
- *
- *      writer --- todo ---> reader, reader --- done ---> writer
  */
 enum { READERS = 2, STEPS = 400, MODELS = 20 };
 
-struct shelf {
-    struct snapshot *held[LIMBO_SNAPSHOTS_MAX];
-    size_t count;
-};
-
-static struct exchange {
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    struct shelf todo;
-    struct shelf done;
-    bool over;
-} exchange = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static struct exchange exchange = EXCHANGE_INIT;
 
 /* cmocka's assertions belong to the main thread. */
 static atomic_uint wrong;
 static atomic_uint read_by_all;
 
-static void put(struct shelf *shelf, struct snapshot *snapshot)
-{
-    pthread_mutex_lock(&exchange.mutex);
-    shelf->held[shelf->count++] = snapshot; /* snapshots have a ceiling */
-    pthread_cond_broadcast(&exchange.changed);
-    pthread_mutex_unlock(&exchange.mutex);
-}
-
-/* The next snapshot; NULL when there is none, or, for those who wait, when all is over. */
-static struct snapshot *take(struct shelf *shelf, bool wait)
-{
-    pthread_mutex_lock(&exchange.mutex);
-    while (wait && shelf->count == 0 && !exchange.over) {
-        pthread_cond_wait(&exchange.changed, &exchange.mutex);
-    }
-    struct snapshot *snapshot = shelf->count == 0 ? NULL : shelf->held[--shelf->count];
-    pthread_mutex_unlock(&exchange.mutex);
-    return snapshot;
-}
-
 static void *read_snapshots(void *arg)
 {
     (void)arg;
     struct profile_scratch *scratch = calloc(1, sizeof *scratch);
-    for (struct snapshot *snapshot; (snapshot = take(&exchange.todo, true)) != NULL;) {
+    for (struct snapshot *snapshot; (snapshot = exchange_take(&exchange)) != NULL;) {
         char *first = describe_snapshot(snapshot, scratch);
         char *second = describe_snapshot(snapshot, scratch);
         wrong += first == NULL || second == NULL || strcmp(first, second) != 0;
@@ -326,17 +294,10 @@ static void *read_snapshots(void *arg)
         free(first);
         free(second);
         read_by_all++;
-        put(&exchange.done, snapshot);
+        exchange_give_back(&exchange, snapshot);
     }
     free(scratch);
     return NULL;
-}
-
-static void release_done(void)
-{
-    for (struct snapshot *snapshot; (snapshot = take(&exchange.done, false)) != NULL;) {
-        snapshot_release(snapshot, core.registry);
-    }
 }
 
 static void write_some(struct random *random)
@@ -374,25 +335,22 @@ static void test_snapshot_readers_run_beside_the_writer(void **state)
     unsigned taken = 0;
     for (int step = 0; step < STEPS; step++) {
         write_some(&random);
-        release_done();
+        exchange_release_done(&exchange, core.registry);
         struct snapshot *snapshot;
         int err =
             snapshot_take(&core.intake, &core.thresholds, core.mono_ns, core.wall_ns, &snapshot);
         if (err == 0) {
             taken++;
-            put(&exchange.todo, snapshot);
+            exchange_put(&exchange, snapshot);
         } else {
             assert_int_equal(err, ERR_LIMIT); /* readers are behind: an ordinary event */
         }
     }
-    pthread_mutex_lock(&exchange.mutex);
-    exchange.over = true;
-    pthread_cond_broadcast(&exchange.changed);
-    pthread_mutex_unlock(&exchange.mutex);
+    exchange_end(&exchange);
     for (size_t i = 0; i < READERS; i++) {
         assert_int_equal(pthread_join(readers[i], NULL), 0);
     }
-    release_done();
+    exchange_release_done(&exchange, core.registry);
     assert_int_equal(wrong, 0);
     assert_int_equal(read_by_all, taken);
     assert_true(taken > 0);

@@ -20,6 +20,7 @@
 #include "wire_random.h"
 #include "wire_recorder.h"
 #include "wire_speller.h"
+#include "wire_split.h"
 
 enum {
     MAX_LINE_BYTES = 65536,
@@ -532,15 +533,7 @@ static void test_statsd_with_flipped_bits_does_no_harm(void **state)
 
 static void must_say_in_every_split(size_t max_line_bytes, const char *input, const char *expect)
 {
-    struct recorder recorder;
-    recorder_init(&recorder);
-    run_below(max_line_bytes, &recorder, str_of(input), 1, 1);
-    assert_string_equal(recorder.text, expect);
-    for (size_t split = 1; split <= strlen(input); split++) {
-        run_below(max_line_bytes, &recorder, str_of(input), split, strlen(input));
-        assert_string_equal(recorder.text, expect);
-    }
-    recorder_fini(&recorder);
+    wire_must_say_in_every_split(run_below, max_line_bytes, input, expect);
 }
 
 static void test_statsd_takes_the_ceiling_and_not_one_byte_more(void **state)
