@@ -1,6 +1,7 @@
 /*
  * The daemon as a process of its own, for benches: start, ask, stop, and what it costs. DWELL_BUILD says
- * where it was built. One daemon and one thread at a time; dies when something cannot be had.
+ * where it was built. One thread; of several daemons bench_directory says which one is asked and stopped.
+ * Dies when something cannot be had.
  */
 #ifndef DWELL_TESTS_BENCH_DAEMON_H
 #define DWELL_TESTS_BENCH_DAEMON_H
@@ -19,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Of its sockets; the first to begin makes it. */
+/* Of the sockets of the daemon that began last, until it is set to another's. */
 static char bench_directory[64];
 
 static inline int bench_connect_path(const char *path)
@@ -83,7 +84,9 @@ static inline pid_t bench_start_daemon(const char *setting)
     const char *build = getenv("DWELL_BUILD");
     char path[256];
     char where[128];
-    snprintf(bench_directory, sizeof bench_directory, "/tmp/dwell-bench-%d", (int)getpid());
+    static unsigned begun;
+    snprintf(bench_directory, sizeof bench_directory, "/tmp/dwell-bench-%d-%u", (int)getpid(),
+             begun++);
     snprintf(path, sizeof path, "%s/dwelld", build == NULL ? "build" : build);
     snprintf(where, sizeof where, "ingest.directory=%s", bench_directory);
     const char *const arguments[] = {path,
