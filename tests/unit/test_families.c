@@ -321,12 +321,13 @@ static void record_randomly(struct life *life)
         enum aggregation aggregation;
         const char *name;
     } kinds[] = {
-        {METRIC_COUNT, AGGREGATION_UNSAID, "c"},   {METRIC_COUNT, AGGREGATION_UNSAID, "ec"},
-        {METRIC_OBSERVE, AGGREGATION_UNSAID, "h"}, {METRIC_OBSERVE, AGGREGATION_UNSAID, "eh"},
-        {METRIC_SET, AGGREGATION_UNSAID, "g"},     {METRIC_ADD, AGGREGATION_UNSAID, "g"},
-        {METRIC_SET, AGGREGATION_UNSAID, "eg"},    {METRIC_SET, AGGREGATION_SUM, "sum"},
-        {METRIC_SET, AGGREGATION_MAX, "max"},      {METRIC_SET, AGGREGATION_MIN, "min"},
-        {METRIC_SET, AGGREGATION_PER_PID, "own"},  {METRIC_INFO, AGGREGATION_UNSAID, "i"},
+        {METRIC_COUNT, AGGREGATION_UNSAID, "c"},    {METRIC_COUNT, AGGREGATION_UNSAID, "ec"},
+        {METRIC_OBSERVE, AGGREGATION_UNSAID, "h"},  {METRIC_OBSERVE, AGGREGATION_UNSAID, "eh"},
+        {METRIC_SET, AGGREGATION_UNSAID, "g"},      {METRIC_ADD, AGGREGATION_UNSAID, "g"},
+        {METRIC_SET, AGGREGATION_UNSAID, "eg"},     {METRIC_SET, AGGREGATION_SUM, "sum"},
+        {METRIC_SET, AGGREGATION_MAX, "max"},       {METRIC_SET, AGGREGATION_MIN, "min"},
+        {METRIC_SET, AGGREGATION_PER_PID, "own"},   {METRIC_INFO, AGGREGATION_UNSAID, "i"},
+        {METRIC_MEMBER, AGGREGATION_UNSAID, "set"},
     };
     struct random *random = &life->random;
     size_t kind = random_below(random, sizeof kinds / sizeof kinds[0]);
@@ -336,6 +337,9 @@ static void record_randomly(struct life *life)
     (void)snprintf(attributes, sizeof attributes, "s=%u", (unsigned)which);
     struct metric metric = metric_of(kinds[kind].op, kinds[kind].name,
                                      (double)random_below(random, 2000) / 8, attributes);
+    char member[16];
+    (void)snprintf(member, sizeof member, "%u", (unsigned)random_below(random, 40));
+    metric.member = str_of(member);
     metric.aggregation = kinds[kind].aggregation;
     if (random_below(random, 16) == 0) {
         metric.has = METRIC_HAS_TRACE_ID;

@@ -138,17 +138,20 @@ static void test_snapshot_without_memory(void **state)
 
 static void record_metric(struct random *random, struct process *const *process)
 {
-    static const enum metric_op ops[] = {METRIC_COUNT, METRIC_SET, METRIC_ADD, METRIC_OBSERVE,
-                                         METRIC_INFO};
-    static const char *const names[] = {"c", "g", "s", "h", "i"};
+    static const enum metric_op ops[] = {METRIC_COUNT,   METRIC_SET,  METRIC_ADD,
+                                         METRIC_OBSERVE, METRIC_INFO, METRIC_MEMBER};
+    static const char *const names[] = {"c", "g", "s", "h", "i", "set"};
     static const enum aggregation aggregations[] = {AGGREGATION_UNSAID, AGGREGATION_MAX,
-                                                    AGGREGATION_SUM, AGGREGATION_UNSAID,
-                                                    AGGREGATION_UNSAID};
-    size_t kind = random_below(random, 5);
+                                                    AGGREGATION_SUM,    AGGREGATION_UNSAID,
+                                                    AGGREGATION_UNSAID, AGGREGATION_UNSAID};
+    size_t kind = random_below(random, sizeof ops / sizeof ops[0]);
     char attributes[16];
     (void)snprintf(attributes, sizeof attributes, "l=%u", (unsigned)random_below(random, 100));
     struct metric metric =
         metric_of(ops[kind], names[kind], (double)random_below(random, 5000), attributes);
+    char member[16];
+    (void)snprintf(member, sizeof member, "%u", (unsigned)random_below(random, 40));
+    metric.member = str_of(member);
     metric.aggregation = aggregations[kind];
     metric.has = random_below(random, 4) == 0 ? METRIC_HAS_TRACE_ID : 0;
     metric.trace_id[0] = (uint8_t)random_next(random);
