@@ -292,7 +292,7 @@ static int add_new(struct distinct *distinct, struct distinct_pool *pool, uint64
 int distinct_add(struct distinct *distinct, struct distinct_pool *pool, uint64_t hash,
                  uint64_t slot)
 {
-    distinct_move(distinct, pool, slot);
+    distinct_move(distinct, slot);
     struct place place = find_place(distinct, hash);
     if (*place.link == NULL) {
         return add_new(distinct, pool, hash, place);
@@ -325,7 +325,7 @@ bool distinct_is_clean(const struct distinct *distinct)
     return distinct->root == NULL || distinct->root->kept == distinct_count(distinct);
 }
 
-void distinct_move(struct distinct *distinct, struct distinct_pool *pool, uint64_t slot)
+void distinct_move(struct distinct *distinct, uint64_t slot)
 {
     if (distinct->slot == slot) {
         return;
@@ -338,9 +338,6 @@ void distinct_move(struct distinct *distinct, struct distinct_pool *pool, uint64
         *seen_in(distinct, entered) = 0; /* what was last seen in the slot that makes way for it */
     }
     distinct->slot = slot;
-    if (distinct_count(distinct) == 0) {
-        distinct_fini(distinct, pool);
-    }
 }
 
 /* --- giving back ------------------------------------------------------------------------------- */

@@ -50,8 +50,9 @@ struct distinct {
 int distinct_add(struct distinct *distinct, struct distinct_pool *pool, uint64_t hash,
                  uint64_t slot);
 
-/* Moves the window on, so that it ends with `slot`. Takes no memory, and looks at no value. */
-void distinct_move(struct distinct *distinct, struct distinct_pool *pool, uint64_t slot);
+/* Moves the window on, so that it ends with `slot`. Looks at no value, and neither takes nor gives back
+ * memory. */
+void distinct_move(struct distinct *distinct, uint64_t slot);
 
 /* Values in the window. */
 uint32_t distinct_count(const struct distinct *distinct);

@@ -41,7 +41,7 @@ int members_add(struct members *members, struct series_set *set, uint32_t place,
 static int age(struct members *members, struct series_set *set, uint32_t place, struct limbo *limbo)
 {
     struct distinct *distinct = &set->distinct[place];
-    distinct_move(distinct, &members->pool, members->slot);
+    distinct_move(distinct, members->slot);
     double count = distinct_count(distinct);
     if (*number_of(set->pages[place / SERIES_PER_PAGE], place) == count) {
         return 0;

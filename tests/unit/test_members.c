@@ -256,6 +256,7 @@ static void test_members_ceiling_is_over_all_sets(void **state)
     assert_int_equal(core.metrics->overflowed, 0);
     core_move(&core, WINDOW_SLOTS * CORE_SLOT_S);
     must_show("one", 0);
+    metrics_tick(core.metrics);
     assert_int_equal(pool()->kept, 0);
     see("one", "new=1", "a"); /* and there is room again */
 }
