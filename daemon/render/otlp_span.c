@@ -23,6 +23,8 @@ enum {
     FLAGS,
 };
 
+enum { KIND_INTERNAL = 1 }; /* what nobody said something else of: OTLP wants no unspecified ones */
+
 enum { EVENT_DROPPED = 4, LINK_DROPPED = 5 }; /* attributes of an event, of a link */
 
 enum { TIMESTAMP_BYTES = sizeof "2262-04-11T23:47:16.854775+00:00" - 1 };
@@ -136,7 +138,7 @@ void otlp_span_render(const struct span *span, struct str constitutional_hash, s
         write_id(out, PARENT_SPAN_ID, span->parent_id, sizeof span->parent_id);
     }
     message_str(out, NAME, span->name);
-    write_count(out, KIND, span->kind);
+    message_u64(out, KIND, span->kind != 0 ? span->kind : KIND_INTERNAL);
     message_fixed64(out, START_TIME, span->start_wall_ns);
     message_fixed64(out, END_TIME, span->end_wall_ns);
     write_attributes(out, span, constitutional_hash);
