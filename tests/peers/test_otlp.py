@@ -130,9 +130,8 @@ class TestSpans(OtlpCase):
             "service.attributes": {"team": "größe"}})
         record = self.span()
         self.send(daemon, record)
-        self.must_arrive(collector, [record], {"service.name": "shop", "service.version": "1.2",
-                                               "deployment.environment": "test", "constitutional.hash": HASH,
-                                               "team": "größe"})
+        self.must_arrive(collector, [record], {**RESOURCE, "service.name": "shop", "service.version": "1.2",
+                                               "deployment.environment": "test", "team": "größe"})
 
     def test_otlp_spans_of_other_services(self):
         collector = self.start_collector()
