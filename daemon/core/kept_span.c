@@ -20,7 +20,7 @@ static size_t child_bytes(const struct span_child *children, uint32_t count)
     return bytes;
 }
 
-static size_t bytes_needed(const struct span *span)
+size_t kept_span_bytes(const struct span *span)
 {
     size_t bytes = sizeof(struct kept_span);
 #define X(text) bytes += span->text.len;
@@ -57,7 +57,7 @@ static void move_children(char **at, struct span_child *to, const struct span_ch
 
 struct kept_span *kept_span_new(const struct span *span)
 {
-    size_t bytes = bytes_needed(span);
+    size_t bytes = kept_span_bytes(span);
     struct kept_span *kept = mem_alloc(bytes);
     if (kept == NULL) {
         return NULL;

@@ -15,6 +15,9 @@ struct kept_span {
     struct span span;       /* borrows from the same piece of memory */
 };
 
+/* Bytes of heap that a copy takes. */
+size_t kept_span_bytes(const struct span *span);
+
 /* A copy that the caller owns and gives to mem_free, or NULL without memory. */
 struct kept_span *kept_span_new(const struct span *span);
 
