@@ -3,13 +3,15 @@
  *
  * What can fail: the span is there already, or there is no memory: the caller is told. There are as
  * many as there may be, or as many bytes: the oldest are cut off. An end is lost, or never sent: its
- * span ends with its owner; without one it becomes the oldest some day.
+ * span ends with its owner; without one it becomes the oldest some day. Whoever ends many at once, such
+ * as a process that dies, does not keep the loop: those past OPEN_SPANS_CUT_MAX wait in a ring of ours.
  *
  * Buckets are as many as spans may be, so that chains stay short; they are made zero, so that the
  * system gives memory only for those that are used.
  */
 #include "core/open_spans.h"
 
+#include <assert.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -19,15 +21,44 @@
 enum { KEY_BYTES = RECORD_TRACE_ID_BYTES + RECORD_SPAN_ID_BYTES };
 
 struct open_span {
-    struct kept_span *kept;                 /* owned */
-    struct open_span *next;                 /* in its bucket */
-    struct open_span *younger, **older;     /* by age; `older` is what points here */
-    struct open_span *next_own, **link_own; /* of the same owner; link_own is NULL without one */
+    struct span_owner ring; /* of the same owner; first, so that it can be told from it */
+    struct kept_span *kept; /* owned */
+    struct open_span *next; /* in its bucket */
+    struct open_span *younger, **older; /* by age; `older` is what points here */
 };
+_Static_assert(offsetof(struct open_span, ring) == 0, "a place in a ring is an open span");
+
+/* Rings */
+
+static void ring_init(struct span_owner *ring)
+{
+    ring->next = ring->previous = ring;
+}
+
+static bool ring_is_empty(const struct span_owner *ring)
+{
+    return ring->next == NULL || ring->next == ring;
+}
+
+/* Puts what is in one ring behind what is in another, and leaves the first empty. */
+static void ring_append(struct span_owner *to, struct span_owner *from)
+{
+    if (!ring_is_empty(from)) {
+        from->next->previous = to->previous;
+        to->previous->next = from->next;
+        from->previous->next = to;
+        to->previous = from->previous;
+        ring_init(from);
+    }
+}
+
+/* Spans */
 
 void open_spans_init(struct open_spans *spans, const struct open_spans_options *options)
 {
+    assert(options->max_count > 0);
     *spans = (struct open_spans){.options = *options};
+    ring_init(&spans->due);
     spans->newest = &spans->oldest;
     spans->bucket_mask = 1;
     while (spans->bucket_mask < options->max_count - 1) {
@@ -71,12 +102,8 @@ static struct kept_span *unlink_span(struct open_spans *spans, struct open_span 
     } else {
         spans->newest = open->older;
     }
-    if (open->link_own != NULL) {
-        *open->link_own = open->next_own;
-        if (open->next_own != NULL) {
-            open->next_own->link_own = open->link_own;
-        }
-    }
+    open->ring.previous->next = open->ring.next;
+    open->ring.next->previous = open->ring.previous;
     struct kept_span *kept = open->kept;
     spans->count--;
     spans->bytes -= kept->bytes + sizeof *open;
@@ -100,13 +127,15 @@ static void link_span(struct open_spans *spans, struct open_span *open, struct s
     open->older = spans->newest;
     *spans->newest = open;
     spans->newest = &open->younger;
-    open->link_own = owner == NULL ? NULL : &owner->first;
+    ring_init(&open->ring);
     if (owner != NULL) {
-        open->next_own = owner->first;
-        if (owner->first != NULL) {
-            owner->first->link_own = &open->next_own;
+        if (owner->next == NULL) {
+            ring_init(owner);
         }
-        owner->first = open;
+        open->ring.previous = owner->previous;
+        open->ring.next = owner;
+        owner->previous->next = &open->ring;
+        owner->previous = &open->ring;
     }
     spans->count++;
     spans->bytes += open->kept->bytes + sizeof *open;
@@ -120,8 +149,24 @@ static int make_buckets(struct open_spans *spans)
     return spans->buckets != NULL ? 0 : ERR_NOMEM;
 }
 
+static bool is_full(const struct open_spans *spans, size_t bytes)
+{
+    return spans->count >= spans->options.max_count ||
+           bytes > spans->options.max_bytes - spans->bytes;
+}
+
+/* False when there is still no room after as many as may go at once. */
+static bool make_room(struct open_spans *spans, size_t bytes)
+{
+    for (unsigned i = 0; i < OPEN_SPANS_CUT_MAX && is_full(spans, bytes); i++) {
+        cut_off(spans, spans->oldest, SPAN_CUT_CEILING);
+    }
+    return !is_full(spans, bytes);
+}
+
 int open_spans_begin(struct open_spans *spans, const struct span *span, struct span_owner *owner)
 {
+    size_t bytes = kept_span_bytes(span) + sizeof(struct open_span);
     int err = make_buckets(spans);
     if (err != 0) {
         return err;
@@ -129,28 +174,20 @@ int open_spans_begin(struct open_spans *spans, const struct span *span, struct s
     if (*find_link(spans, span) != NULL) {
         return ERR_DUPLICATE_KEY;
     }
+    if (bytes > spans->options.max_bytes) {
+        return ERR_LIMIT;
+    }
     struct kept_span *kept = kept_span_new(span);
     struct open_span *open = mem_alloc(sizeof *open);
-    if (kept == NULL || open == NULL) {
-        err = ERR_NOMEM;
-        goto refused;
-    }
-    size_t bytes = kept->bytes + sizeof *open;
-    if (bytes > spans->options.max_bytes) {
-        err = ERR_LIMIT;
-        goto refused;
-    }
-    while (spans->count >= spans->options.max_count ||
-           bytes > spans->options.max_bytes - spans->bytes) {
-        cut_off(spans, spans->oldest, SPAN_CUT_CEILING);
+    err = kept == NULL || open == NULL ? ERR_NOMEM : make_room(spans, bytes) ? 0 : ERR_LIMIT;
+    if (err != 0) {
+        mem_free(kept);
+        mem_free(open);
+        return err;
     }
     open->kept = kept;
     link_span(spans, open, owner);
     return 0;
-refused:
-    mem_free(kept);
-    mem_free(open);
-    return err;
 }
 
 const struct span *open_spans_find(const struct open_spans *spans, const struct span *span)
@@ -167,11 +204,22 @@ void open_spans_take(struct open_spans *spans, const struct span *span)
     mem_free(unlink_span(spans, find_link(spans, span)));
 }
 
+static void cut_off_some(struct open_spans *spans, const struct span_owner *ring)
+{
+    for (unsigned i = 0; i < OPEN_SPANS_CUT_MAX && !ring_is_empty(ring); i++) {
+        cut_off(spans, (const struct open_span *)(const void *)ring->next, SPAN_CUT_OWNER);
+    }
+}
+
 void open_spans_end_owner(struct open_spans *spans, struct span_owner *owner)
 {
-    while (owner->first != NULL) {
-        cut_off(spans, owner->first, SPAN_CUT_OWNER);
-    }
+    cut_off_some(spans, owner);
+    ring_append(&spans->due, owner);
+}
+
+void open_spans_tick(struct open_spans *spans)
+{
+    cut_off_some(spans, &spans->due);
 }
 
 void open_spans_end_all(struct open_spans *spans)

@@ -178,6 +178,7 @@ void spans_set_time(struct spans *spans, uint64_t mono_ns, uint64_t wall_ns)
 {
     spans->mono_ns = mono_ns;
     spans->wall_ns = wall_ns;
+    open_spans_tick(&spans->open);
     (void)sampler_expire(&spans->sampler, mono_ns); /* the rest next time */
 }
 
