@@ -2,7 +2,8 @@
  * Happy path: most traces are judged by their id alone. With something to look out for, the spans of
  * the others wait in a list of their trace, and traces wait in a queue by age.
  *
- * What can fail: too many are held, or too many bytes: the oldest trace is given up, counted apart.
+ * What can fail: too many are held, or too many bytes: the oldest traces are given up, counted apart, but
+ * so many at once that the loop goes on; if that makes no room, the new span is given up instead.
  * No memory: the span is given up. A trace that is kept stays in the queue, empty, so that what comes
  * later is known; its time runs anew from when that was found out.
  */
@@ -109,18 +110,32 @@ static void drop_trace(struct sampler *sampler, struct held_trace *trace, enum s
     mem_free(trace);
 }
 
-/* Room for so much more; false when it alone is too much. */
-static bool make_room(struct sampler *sampler, size_t bytes)
+/* What somebody wants to add. */
+struct room {
+    uint32_t spans, traces;
+    size_t bytes;
+};
+
+static bool has_room(const struct sampler *sampler, const struct room *wanted)
 {
     const struct sampler_options *options = &sampler->options;
-    if (bytes > options->max_held_bytes || options->max_held == 0) {
+    return wanted->spans <= options->max_held - sampler->held &&
+           wanted->traces <= options->max_held - sampler->trace_count &&
+           wanted->bytes <= options->max_held_bytes - sampler->bytes;
+}
+
+/* False when it alone is too much, or when there is no room after as many as may go at once. */
+static bool make_room(struct sampler *sampler, const struct room *wanted)
+{
+    const struct sampler_options *options = &sampler->options;
+    if (options->max_held == 0 || wanted->bytes > options->max_held_bytes) {
         return false;
     }
-    while (sampler->held >= options->max_held || sampler->trace_count >= options->max_held ||
-           bytes > options->max_held_bytes - sampler->bytes) {
+    for (uint32_t gone = 0; gone < SAMPLER_GIVE_UP_MAX && !has_room(sampler, wanted);) {
+        gone += sampler->oldest->count + 1;
         drop_trace(sampler, sampler->oldest, SAMPLER_HOLD_FULL);
     }
-    return true;
+    return has_room(sampler, wanted);
 }
 
 /* The trace of a span, made when there is none. NULL without memory or room. */
@@ -135,7 +150,8 @@ static struct held_trace *get_trace(struct sampler *sampler, const struct span *
         }
     }
     struct held_trace *trace = *find_link(sampler, span->trace_id);
-    if (trace != NULL || !make_room(sampler, sizeof *trace)) {
+    struct room room = {.traces = 1, .bytes = sizeof *trace};
+    if (trace != NULL || !make_room(sampler, &room)) {
         return trace;
     }
     trace = mem_zalloc(1, sizeof *trace);
@@ -161,20 +177,30 @@ static void keep_trace(struct sampler *sampler, struct held_trace *trace, uint64
     link_by_age(sampler, trace);
 }
 
-static void hold(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
+static struct held_trace *find_trace(const struct sampler *sampler, const struct span *span)
 {
-    struct kept_span *kept = kept_span_new(span);
-    if (kept == NULL || !make_room(sampler, kept->bytes + sizeof(struct held_trace))) {
-        sampler->dropped[kept == NULL ? SAMPLER_NO_MEMORY : SAMPLER_HOLD_FULL]++;
-        mem_free(kept);
-        return;
+    return sampler->buckets == NULL ? NULL : *find_link(sampler, span->trace_id);
+}
+
+static void drop_first(struct sampler *sampler, struct held_trace *trace)
+{
+    struct kept_span *first = trace->first;
+    trace->first = first->next;
+    if (trace->first == NULL) {
+        trace->last = &trace->first;
     }
-    struct held_trace *trace =
-        get_trace(sampler, span, mono_ns); /* making room may have ended it */
-    if (trace == NULL) {
-        sampler->dropped[SAMPLER_NO_MEMORY]++;
-        mem_free(kept);
-        return;
+    trace->count--;
+    trace->bytes -= first->bytes;
+    sampler->held--;
+    sampler->bytes -= first->bytes;
+    sampler->dropped[SAMPLER_HOLD_FULL]++;
+    mem_free(first);
+}
+
+static void append(struct sampler *sampler, struct held_trace *trace, struct kept_span *kept)
+{
+    if (trace->count == SAMPLER_TRACE_MAX) {
+        drop_first(sampler, trace);
     }
     *trace->last = kept;
     trace->last = &kept->next;
@@ -182,6 +208,26 @@ static void hold(struct sampler *sampler, const struct span *span, uint64_t mono
     trace->bytes += kept->bytes;
     sampler->held++;
     sampler->bytes += kept->bytes;
+}
+
+static void hold(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
+{
+    struct room room = {.spans = 1,
+                        .traces = find_trace(sampler, span) == NULL,
+                        .bytes = kept_span_bytes(span) + sizeof(struct held_trace)};
+    if (!make_room(sampler, &room)) {
+        sampler->dropped[SAMPLER_HOLD_FULL]++;
+        return;
+    }
+    struct kept_span *kept = kept_span_new(span);
+    /* Making room may have ended it: there is room for it to begin anew. */
+    struct held_trace *trace = kept == NULL ? NULL : get_trace(sampler, span, mono_ns);
+    if (trace == NULL) {
+        sampler->dropped[SAMPLER_NO_MEMORY]++;
+        mem_free(kept);
+        return;
+    }
+    append(sampler, trace, kept);
 }
 
 /* Spans */
@@ -197,8 +243,7 @@ static bool is_worth_keeping(const struct sampler_options *options, const struct
 static void look_out(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
 {
     const struct sampler_options *options = &sampler->options;
-    struct held_trace *trace =
-        sampler->buckets == NULL ? NULL : *find_link(sampler, span->trace_id);
+    struct held_trace *trace = find_trace(sampler, span);
     bool worth = is_worth_keeping(options, span);
     if (worth && (trace == NULL || !trace->kept)) {
         trace = get_trace(sampler, span, mono_ns);
@@ -232,7 +277,7 @@ bool sampler_expire(struct sampler *sampler, uint64_t mono_ns)
     uint32_t spans = 0;
     while (sampler->oldest != NULL &&
            mono_ns - sampler->oldest->since_ns >= sampler->options.keep_wait_ns) {
-        if (spans >= SAMPLER_EXPIRE_MAX) {
+        if (spans >= SAMPLER_GIVE_UP_MAX) {
             return true;
         }
         spans += sampler->oldest->count + 1;

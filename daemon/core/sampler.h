@@ -11,19 +11,24 @@
  *              ->  nothing of that within keep_wait: given up
  *     else given up
  *
- * A trace is waited for from the first of its spans that comes here. Spans are held by one daemon, which
- * knows only what its own services tell it.
+ * A trace is waited for from the first of its spans that comes here. Past a ceiling the oldest trace goes;
+ * past SAMPLER_TRACE_MAX, its own oldest span. Spans are held by one daemon, which knows only what its own
+ * services tell it.
  */
 #ifndef DWELL_CORE_SAMPLER_H
 #define DWELL_CORE_SAMPLER_H
 
 #include "core/kept_span.h"
 
-enum { SAMPLER_EXPIRE_MAX = 1024 }; /* spans given up in one call */
+enum {
+    SAMPLER_TRACE_MAX =
+        1024, /* spans held of one trace: all of them may have to be kept in one call */
+    SAMPLER_GIVE_UP_MAX = 1024, /* spans given up in one call, and the rest of a trace */
+};
 
 enum sampler_drop {
     SAMPLER_NOT_SAMPLED,
-    SAMPLER_HOLD_FULL, /* held, and pushed out by others: they might have been worth keeping */
+    SAMPLER_HOLD_FULL, /* pushed out by others, or never held: they might have been worth keeping */
     SAMPLER_NO_MEMORY,
     SAMPLER_DROP_COUNT
 };
