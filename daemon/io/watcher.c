@@ -3,7 +3,7 @@
  *   1. a hello brings a pid: pidfd_open on the process that the kernel saw at the other end
  *   2. the descriptor becomes readable when the process is gone; what it sent before is still in its
  *      connections, so it ends when those are read (core/process)
- *   3. its parts of gauges end (core/metrics)
+ *   3. its parts of gauges end (core/metrics), and the spans that it left open (core/spans)
  *
  * What can fail: no pidfd_open (before Linux 5.3, or forbidden), no descriptor left, a process that the
  * daemon cannot see (another PID namespace) or that is gone already. The process is then not watched,
@@ -106,10 +106,20 @@ static bool is_gone(void *ctx, struct process *process)
     return poll(&look, 1, 0) == 1;
 }
 
+static void set_time(const struct watcher *watcher)
+{
+    uint64_t mono_ns = watcher->clock.mono_ns(watcher->clock.ctx);
+    uint64_t wall_ns = watcher->clock.wall_ns(watcher->clock.ctx);
+    metrics_set_time(watcher->intake->metrics, mono_ns, wall_ns);
+    spans_set_time(watcher->intake->spans, mono_ns, wall_ns);
+}
+
+/* Nothing need have been read for a while: the spans end now, not at the last tick. */
 static void on_ended(void *ctx, struct process *process)
 {
     const struct watcher *watcher = ctx;
     stop_watching(process);
+    set_time(watcher);
     spans_end_owner(watcher->intake->spans, &process->spans);
     metrics_end_process(watcher->intake->metrics, process);
 }
@@ -140,12 +150,8 @@ static void trim(struct watcher *watcher)
 static void on_tick(uv_timer_t *tick)
 {
     struct watcher *watcher = tick->data;
-    struct metrics *metrics = watcher->intake->metrics;
-    uint64_t mono_ns = watcher->clock.mono_ns(watcher->clock.ctx);
-    uint64_t wall_ns = watcher->clock.wall_ns(watcher->clock.ctx);
-    metrics_set_time(metrics, mono_ns, wall_ns);
-    spans_set_time(watcher->intake->spans, mono_ns, wall_ns);
-    metrics_tick(metrics);
+    set_time(watcher);
+    metrics_tick(watcher->intake->metrics);
     trim(watcher);
 }
 

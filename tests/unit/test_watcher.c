@@ -173,6 +173,30 @@ static void test_watcher_closes_while_processes_live(void **state)
     end_child(pid);
 }
 
+/* Whenever the last tick was. */
+static void test_watcher_ends_spans_at_the_present_time(void **state)
+{
+    (void)state;
+    open_watcher(4);
+    pid_t pid = start_child();
+    struct process *process = must_enter(pid);
+    spans_set_time(core.spans, core.mono_ns, core.mono_ns);
+    struct span begun = {.part = SPAN_START,
+                         .name = STR_LITERAL("s"),
+                         .trace_id = {1},
+                         .span_id = {1},
+                         .start_wall_ns = core.mono_ns};
+    assert_int_equal(spans_take(core.spans, &begun, &process->spans, (struct str){NULL, 0}), 0);
+    process_leave(&core.processes, process);
+    end_child(pid);
+    core.mono_ns += 3 * NS_PER_SECOND;
+    run_until_left(0);
+    union series_value value =
+        core_series(&core, "acgs2_span_duration_seconds", "span_name=s,status_code=error");
+    assert_true(value.buckets->sum == 3);
+    close_watcher();
+}
+
 static void test_watcher_ticks(void **state)
 {
     (void)state;
@@ -205,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_watcher_tells_who_is_gone_before_it_was_told),
         cmocka_unit_test(test_watcher_cannot_watch_who_is_not_there),
         cmocka_unit_test(test_watcher_closes_while_processes_live),
+        cmocka_unit_test(test_watcher_ends_spans_at_the_present_time),
         cmocka_unit_test(test_watcher_ticks),
     };
     return cmocka_run_group_tests_name("watcher", tests, open_first_loop, NULL);
