@@ -34,6 +34,13 @@
     X(SERIES, "metric_series", GAUGE, "Series of clients' metrics, without the overflow series.")  \
     X(SET_VALUES, "set_values", GAUGE,                                                             \
       "Values of clients' sets that are kept: those of the window, and what is not dropped yet.")  \
+    X(OPEN_SPANS, "open_spans", GAUGE, "Spans of which only the beginning is known.")              \
+    X(CUT_OFF_SPANS, "cut_off_spans_total", COUNTER,                                               \
+      "Spans ended by dwelld, as nobody else would: by process, ceiling or stop.")                 \
+    X(HELD_SPANS, "held_spans", GAUGE,                                                             \
+      "Spans held until it is known whether their trace is worth keeping.")                        \
+    X(REFUSED_SPAN_SAMPLES, "refused_span_samples_total", COUNTER,                                 \
+      "Spans with a model_name that could not be counted as an inference.")                        \
     X(PROCESSES, "processes", GAUGE, "Processes that said their pid and have not ended.")          \
     X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
       "Snapshots not taken because too many were alive, or for want of memory.")                   \

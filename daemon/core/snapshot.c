@@ -14,6 +14,10 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
     snapshot->counters.value[COUNTER_FAMILIES] = intake->metrics->family_count;
     snapshot->counters.value[COUNTER_SERIES] = intake->metrics->index.count;
     snapshot->counters.value[COUNTER_SET_VALUES] = intake->metrics->members.pool.kept;
+    snapshot->counters.value[COUNTER_OPEN_SPANS] = intake->spans->open.count;
+    snapshot->counters.value[COUNTER_CUT_OFF_SPANS] = intake->spans->cut_off;
+    snapshot->counters.value[COUNTER_HELD_SPANS] = intake->spans->sampler.held;
+    snapshot->counters.value[COUNTER_REFUSED_SPAN_SAMPLES] = intake->spans->refused_samples;
     snapshot->counters.value[COUNTER_PROCESSES] = intake->processes->count;
     snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS] = intake->ledger->view.unledgered;
     snapshot->ledger = intake->ledger->view;
