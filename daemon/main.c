@@ -45,7 +45,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 14,
+    LIMITS = 16,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -299,6 +299,23 @@ static int say_service(struct dwelld *dwelld)
     return err;
 }
 
+/* The spans' histogram first: whoever declares one of its name, or says something else by it, is told. */
+static int declare_families(struct dwelld *dwelld)
+{
+    struct str of_spans = {NULL, 0};
+    const char *name = "";
+    int err = spans_declare(&dwelld->spans, &of_spans);
+    if (err == 0) {
+        err = families_declare(&dwelld->metrics, &dwelld->families, &name);
+        of_spans.len = 0;
+    }
+    if (err != 0) {
+        log_error("the metric family %.*s%s cannot be declared: %s", (int)of_spans.len,
+                  of_spans.len > 0 ? of_spans.ptr : "", name, err_sentence(err));
+    }
+    return err;
+}
+
 static int make_state(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -340,11 +357,7 @@ static int make_state(struct dwelld *dwelld)
     if (err == 0) {
         metrics_set_time(&dwelld->metrics, dwelld->clock.mono_ns(NULL),
                          dwelld->clock.wall_ns(NULL));
-        const char *name = "";
-        err = families_declare(&dwelld->metrics, &dwelld->families, &name);
-        if (err != 0) {
-            log_error("the metric family %s cannot be declared: %s", name, err_sentence(err));
-        }
+        err = declare_families(dwelld);
     }
     return err == 0 ? say_service(dwelld) : err;
 }
@@ -438,6 +451,8 @@ static void fill_status(struct dwelld *dwelld)
         {"ingest.max_frame_bytes", conf->ingest.max_frame_bytes},
         {"ingest.max_line_bytes", conf->ingest.max_line_bytes},
         {"ingest.max_connections", dwelld->ingest_connections},
+        {"ingest.max_open_spans", conf->ingest.max_open_spans},
+        {"ingest.max_open_span_bytes", conf->ingest.max_open_span_bytes},
         {"ingest.idle_timeout_ms", conf->ingest.idle_timeout_ms},
         {"http.max_connections", dwelld->http_connections},
         {"http.timeout_ms", conf->http.timeout_ms},
@@ -739,7 +754,7 @@ static int run(struct dwelld *dwelld)
     if (err != 0) {
         log_error("cannot start: %s", err_sentence(err));
         directory_close(&dwelld->directory);
-        return EX_UNAVAILABLE;
+        return err == ERR_CONFLICT ? EX_CONFIG : EX_UNAVAILABLE; /* of families only */
     }
     say_where(dwelld);
     (void)malloc_trim(0); /* what reading the configuration took; says whether it found any */

@@ -177,11 +177,14 @@ static bool take_spelled(void *ctx, const struct spelling *spelling, double valu
     return applied;
 }
 
-/* Whose the spans are that this peer leaves open. What came in a datagram of a process that did not say
- * who it is belongs to nobody. */
+/* Whose the spans are that this peer leaves open. A datagram is over before the next one brings their
+ * ends, and so is a process that nobody watches and that has no connection: those spans are nobody's. */
 static struct span_owner *span_owner(struct peer *peer)
 {
-    return peer->process != NULL ? &peer->process->spans : peer->is_datagram ? NULL : &peer->spans;
+    if (peer->is_datagram) {
+        return peer->process != NULL && peer->process->watched ? &peer->process->spans : NULL;
+    }
+    return peer->process != NULL ? &peer->process->spans : &peer->spans;
 }
 
 static int take_span(void *ctx, const struct span *span)

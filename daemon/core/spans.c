@@ -10,6 +10,8 @@
  */
 #include "core/spans.h"
 
+#include <assert.h>
+
 #include "base/err.h"
 
 #define NS_PER_S  1e9
@@ -24,24 +26,24 @@ _Static_assert(sizeof status_words / sizeof status_words[0] == SPAN_STATUS_COUNT
     "dwell.cut_off"                                                                                \
     "\x12" value_len "\x0a" text_len text
 
-#define CUT(message, attribute)                                                                    \
+#define LITERAL(text)                                                                              \
     {                                                                                              \
-        {message, sizeof(message) - 1},                                                            \
-        {                                                                                          \
-            attribute, sizeof(attribute) - 1                                                       \
-        }                                                                                          \
+        text, sizeof(text) - 1                                                                     \
     }
 
 static const struct {
     struct str message;
+    struct str reason;
     struct str field;
 } cuts[] = {
-    [SPAN_CUT_OWNER] = CUT("the process ended before the span did",
-                           CUT_ATTRIBUTE("\x20", "\x0f", "\x0d", "process_ended")),
-    [SPAN_CUT_CEILING] = CUT("too many spans were open, and this one was the oldest",
-                             CUT_ATTRIBUTE("\x22", "\x11", "\x0f", "ceiling_reached")),
-    [SPAN_CUT_STOP] = CUT("dwelld was stopped before the span ended",
-                          CUT_ATTRIBUTE("\x21", "\x10", "\x0e", "daemon_stopped")),
+    [SPAN_CUT_OWNER] = {LITERAL("the process ended before the span did"), LITERAL("process_ended"),
+                        LITERAL(CUT_ATTRIBUTE("\x20", "\x0f", "\x0d", "process_ended"))},
+    [SPAN_CUT_CEILING] = {LITERAL("too many spans were open, and this one was the oldest"),
+                          LITERAL("ceiling_reached"),
+                          LITERAL(CUT_ATTRIBUTE("\x22", "\x11", "\x0f", "ceiling_reached"))},
+    [SPAN_CUT_STOP] = {LITERAL("dwelld was stopped before the span ended"),
+                       LITERAL("daemon_stopped"),
+                       LITERAL(CUT_ATTRIBUTE("\x21", "\x10", "\x0e", "daemon_stopped"))},
 };
 _Static_assert(sizeof cuts / sizeof cuts[0] == SPAN_CUT_COUNT, "one each");
 
@@ -89,26 +91,29 @@ static void record_sample_of(struct spans *spans, const struct span *span)
 
 static void complete(struct spans *spans, const struct span *span)
 {
+    spans->completed++;
     observe_duration(spans, span);
     record_sample_of(spans, span);
     if (spans->options.export != NULL) {
-        spans->completed++;
         sampler_take(&spans->sampler, span, spans->mono_ns);
     }
 }
 
-/* The end of a span that will not be told. What it said of its status stays, but that it was cut off. */
+/* The end of a span that will not be told. An error that it told of explains more than that it was cut
+ * off, which the attribute says. */
 static void end_cut_off(void *ctx, const struct span *first, enum span_cut why)
 {
     struct spans *spans = ctx;
     struct span_attribute attribute = {.key = STR_LITERAL("dwell.cut_off"),
-                                       .field = cuts[why].field};
+                                       .field = cuts[why].field,
+                                       .is_text = true,
+                                       .text = cuts[why].reason};
     bool later = spans->wall_ns > first->start_wall_ns;
+    bool explained = first->status == SPAN_ERROR && first->status_message.len > 0;
     struct span end = {.part = SPAN_END,
                        .end_wall_ns = later ? spans->wall_ns : first->start_wall_ns,
                        .status = SPAN_ERROR,
-                       .status_message =
-                           first->status == SPAN_ERROR ? first->status_message : cuts[why].message,
+                       .status_message = explained ? first->status_message : cuts[why].message,
                        .attribute_count = 1,
                        .attributes = &attribute};
     struct span whole;
@@ -188,17 +193,22 @@ void spans_stop(struct spans *spans)
     sampler_give_up(&spans->sampler);
 }
 
+/* The name as clients would spell it: the unit, seconds, is put behind it as to any name. */
 static void init_duration(struct spans *spans)
 {
     static const char ending[] = "_span_duration";
+    _Static_assert(sizeof spans->duration_name >=
+                       SPANS_NAME_SPACE_MAX + sizeof ending + sizeof "_seconds",
+                   "there is room for the name with its unit");
     struct str name_space = spans->options.name_space;
-    size_t len = name_space.len < sizeof spans->duration_name - sizeof ending
-                     ? name_space.len
-                     : sizeof spans->duration_name - sizeof ending;
-    memcpy(spans->duration_name, name_space.ptr, len);
-    memcpy(spans->duration_name + len, ending, sizeof ending);
+    assert(name_space.len <= SPANS_NAME_SPACE_MAX);
+    const char *end = name_space.len > 0 ? ending : ending + 1;
+    if (name_space.len > 0) {
+        memcpy(spans->duration_name, name_space.ptr, name_space.len);
+    }
+    memcpy(spans->duration_name + name_space.len, end, strlen(end));
     spans->duration =
-        (struct metric){.name = {spans->duration_name, len + sizeof ending - 1},
+        (struct metric){.name = {spans->duration_name, name_space.len + strlen(end)},
                         .op = METRIC_OBSERVE,
                         .weight = 1,
                         .unit = STR_LITERAL("s"),
@@ -206,6 +216,29 @@ static void init_duration(struct spans *spans)
                         .attribute_count = 2};
     spans->duration.attributes[0].key = STR_LITERAL("span_name");
     spans->duration.attributes[1].key = STR_LITERAL("status_code");
+}
+
+int spans_declare(struct spans *spans, struct str *ret_name)
+{
+    static const char unit[] = "_seconds";
+    struct str name = {spans->duration_name, spans->duration.name.len + sizeof unit - 1};
+    memcpy(spans->duration_name + spans->duration.name.len, unit, sizeof unit - 1);
+    struct str labels[] = {spans->duration.attributes[0].key, spans->duration.attributes[1].key};
+    const struct family_bounds *bounds = family_usual_bounds(STR_LITERAL("seconds"));
+    struct family_shape shape = {
+        .name = name,
+        .source = name,
+        .help = STR_LITERAL("Duration of spans, of those that are not sent on too."),
+        .unit = STR_LITERAL("seconds"),
+        .type = FAMILY_HISTOGRAM,
+        .declared = true,
+        .native = true,
+        .label_count = sizeof labels / sizeof labels[0],
+        .labels = labels,
+        .bound_count = bounds->count,
+        .bounds = bounds->bound};
+    *ret_name = name;
+    return metrics_declare(spans->metrics, &shape);
 }
 
 void spans_init(struct spans *spans, const struct spans_options *options, struct registry *registry,

@@ -15,8 +15,10 @@
 #define SPANS_MODEL_KEY  "model_name"
 #define SPANS_DEVICE_KEY "device"
 
+enum { SPANS_NAME_SPACE_MAX = 64 }; /* bytes */
+
 struct spans_options {
-    struct str name_space; /* of the histogram's name; borrowed */
+    struct str name_space; /* of the histogram's name; up to SPANS_NAME_SPACE_MAX bytes, or empty */
     uint32_t max_open;
     size_t max_open_bytes;
     struct sampler_options sampler; /* but ctx and keep, which are set here */
@@ -38,15 +40,19 @@ struct spans {
     struct span_room room;
     struct sample sample; /* both are large, and mostly the same */
     struct metric duration;
-    char duration_name[64];
+    char duration_name[SPANS_NAME_SPACE_MAX + 32];
 };
 
-/* The struct is large, and must be zero: static, or from mem_zalloc. */
+/* The struct is large, and must be zero: static, or from mem_zalloc. It must stay where it is. */
 void spans_init(struct spans *spans, const struct spans_options *options, struct registry *registry,
                 struct metrics *metrics);
-void spans_fini(struct spans *spans);
+void spans_fini(struct spans *spans); /* while processes and peers are still there */
 
-/* The present time; gives up a bounded piece of what was held long enough. */
+/* Makes the histogram's family, so that it is there before the first span. Returns as metrics_declare
+ * does, and in *ret_name the family's name, valid until spans_fini. */
+int spans_declare(struct spans *spans, struct str *ret_name);
+
+/* The present time; cuts off and gives up a bounded piece of what is due. */
 void spans_set_time(struct spans *spans, uint64_t mono_ns, uint64_t wall_ns);
 
 /* Takes a record. `owner` is whose first half it is, or NULL; `service` stands in where the span names
@@ -57,7 +63,7 @@ int spans_take(struct spans *spans, const struct span *span, struct span_owner *
                struct str service);
 
 /* What an owner has left open is cut off: it ends now, as an error, with the attribute
- * dwell.cut_off="process_ended". */
+ * dwell.cut_off="process_ended". Of many, a bounded piece now, the rest by spans_set_time. */
 void spans_end_owner(struct spans *spans, struct span_owner *owner);
 
 /* The daemon stops: open ones are cut off ("daemon_stopped"), held ones given up. */

@@ -113,6 +113,13 @@ class TestDaemonConfiguration(StartCase):
         for path in (self.directory() / "missing.json", self.directory(), "/dev/zero"):
             self.must_fail(CONFIGURATION, "--set", f"metrics.families_file={path}", says=[re.escape(str(path))])
 
+    def test_daemon_declared_families_may_not_have_names_of_its_own(self):
+        path = self.directory() / "families.json"
+        for name in ("acgs2_model_x", "acgs2_span_duration_seconds"):
+            path.write_text(json.dumps({"families": [{"name": name, "type": "gauge", "help": "A."}]}))
+            self.must_not_start(CONFIGURATION, self.directory(), f"metrics.families_file={path}",
+                                says=[f"the metric family {name} cannot be declared"])
+
     def test_daemon_shipped_families_are_the_built_in_ones(self):
         path = ROOT / "config" / "families.json"
         self.assertEqual(run("--check-config", "--set", f"metrics.families_file={path}").returncode, 0)

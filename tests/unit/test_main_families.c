@@ -139,6 +139,16 @@ static void must_fail(const char *list, int err, const char *wanted)
     assert_string_equal(name, wanted);
 }
 
+static void test_main_families_leave_the_spans_their_histogram(void **state)
+{
+    (void)state;
+    struct str of_spans;
+    assert_int_equal(spans_declare(core.spans, &of_spans), 0);
+    must_fail(FAMILY("acgs2_span_duration_seconds", "histogram",
+                     LABELS("\"span_name\", \"status_code\"") BUCKETS),
+              ERR_CONFLICT, "acgs2_span_duration_seconds");
+}
+
 static void test_main_families_cannot_have_names_of_the_daemon(void **state)
 {
     (void)state;
@@ -174,6 +184,7 @@ int main(void)
         TEST(test_main_families_are_declared_as_they_are_told),
         TEST(test_main_families_start_where_it_is_known_which),
         TEST(test_main_families_are_reached_by_their_names),
+        TEST(test_main_families_leave_the_spans_their_histogram),
         TEST(test_main_families_cannot_have_names_of_the_daemon),
         TEST(test_main_families_without_memory),
     };
