@@ -316,6 +316,23 @@ static int declare_families(struct dwelld *dwelld)
     return err;
 }
 
+static void init_spans(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct spans_options options = {
+        .name_space = str_of(conf->metrics.name_space),
+        .max_open = (uint32_t)conf->ingest.max_open_spans,
+        .max_open_bytes = conf->ingest.max_open_span_bytes,
+        .sampler = {.rate = conf->otlp.sample_rate,
+                    .keep_errors = conf->otlp.keep_errors,
+                    .keep_slow_ns = (uint64_t)(conf->otlp.keep_slow_ms * NS_PER_MS),
+                    .keep_wait_ns = conf->otlp.keep_wait_ms * NS_PER_MS,
+                    .max_held = (uint32_t)conf->otlp.max_held_spans,
+                    .max_held_bytes = conf->otlp.max_held_bytes,
+                    .hash_seed = dwelld->hash_seed}};
+    spans_init(&dwelld->spans, &options, &dwelld->registry, &dwelld->metrics);
+}
+
 static int make_state(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -345,6 +362,7 @@ static int make_state(struct dwelld *dwelld)
     if (err == 0) {
         err = ledger_init(&dwelld->ledger, seed);
     }
+    init_spans(dwelld);
     dwelld->intake =
         (struct intake){.registry = &dwelld->registry,
                         .metrics = &dwelld->metrics,
@@ -491,28 +509,6 @@ static uint32_t list_resource(const struct conf *conf, struct label ret[RESOURCE
     return count;
 }
 
-/* Before the loop runs, and so before anybody sends some. */
-static void start_spans(struct dwelld *dwelld)
-{
-    const struct conf *conf = &dwelld->conf;
-    struct spans_options options = {
-        .name_space = str_of(conf->metrics.name_space),
-        .max_open = (uint32_t)conf->ingest.max_open_spans,
-        .max_open_bytes = conf->ingest.max_open_span_bytes,
-        .sampler = {.rate = conf->otlp.sample_rate,
-                    .keep_errors = conf->otlp.keep_errors,
-                    .keep_slow_ns = (uint64_t)(conf->otlp.keep_slow_ms * NS_PER_MS),
-                    .keep_wait_ns = conf->otlp.keep_wait_ms * NS_PER_MS,
-                    .max_held = (uint32_t)conf->otlp.max_held_spans,
-                    .max_held_bytes = conf->otlp.max_held_bytes,
-                    .hash_seed = dwelld->hash_seed},
-        .ctx = &dwelld->span_export,
-        .export = dwelld->exporter == NULL ? NULL : span_export_take};
-    span_export_init(&dwelld->span_export, dwelld->exporter,
-                     str_of(conf->service.constitutional_hash));
-    spans_init(&dwelld->spans, &options, &dwelld->registry, &dwelld->metrics);
-}
-
 static int start_exporter(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -529,8 +525,10 @@ static int start_exporter(struct dwelld *dwelld)
         .attribute_count = conf->service.attributes.count,
         .dwelld_version = STR_LITERAL(DWELL_VERSION)};
     int err = main_exporter_start(conf, &dwelld->resource, &dwelld->clock, &dwelld->exporter);
-    if (err == 0) {
-        start_spans(dwelld);
+    if (err == 0 && dwelld->exporter != NULL) {
+        span_export_init(&dwelld->span_export, dwelld->exporter,
+                         str_of(conf->service.constitutional_hash));
+        spans_export_to(&dwelld->spans, &dwelld->span_export, span_export_take);
     }
     return err;
 }

@@ -241,6 +241,15 @@ int spans_declare(struct spans *spans, struct str *ret_name)
     return metrics_declare(spans->metrics, &shape);
 }
 
+void spans_export_to(struct spans *spans, void *ctx,
+                     void (*export)(void *ctx, const struct span *span))
+{
+    spans->options.ctx = ctx;
+    spans->options.export = export;
+    spans->sampler.options.ctx = ctx;
+    spans->sampler.options.keep = export;
+}
+
 void spans_init(struct spans *spans, const struct spans_options *options, struct registry *registry,
                 struct metrics *metrics)
 {
@@ -253,10 +262,8 @@ void spans_init(struct spans *spans, const struct spans_options *options, struct
                                       .ctx = spans,
                                       .cut_off = end_cut_off};
     open_spans_init(&spans->open, &open);
-    struct sampler_options sampler = options->sampler;
-    sampler.ctx = options->ctx;
-    sampler.keep = options->export;
-    sampler_init(&spans->sampler, &sampler);
+    sampler_init(&spans->sampler, &options->sampler);
+    spans_export_to(spans, options->ctx, options->export);
     init_duration(spans);
 }
 

@@ -48,6 +48,10 @@ void spans_init(struct spans *spans, const struct spans_options *options, struct
                 struct metrics *metrics);
 void spans_fini(struct spans *spans); /* while processes and peers are still there */
 
+/* From now on sampled spans go there, as if the options had said so. Before the first span. */
+void spans_export_to(struct spans *spans, void *ctx,
+                     void (*export)(void *ctx, const struct span *span));
+
 /* Makes the histogram's family, so that it is there before the first span. Returns as metrics_declare
  * does, and in *ret_name the family's name, valid until spans_fini. */
 int spans_declare(struct spans *spans, struct str *ret_name);
