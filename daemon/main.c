@@ -553,6 +553,7 @@ static int start_http(struct dwelld *dwelld)
     context->scratch = mem_zalloc(1, sizeof *context->scratch);
     context->display_name = str_of(conf->service.display_name);
     context->constitutional_hash = str_of(conf->service.constitutional_hash);
+    context->exporter = dwelld->exporter;
     context->clock = dwelld->clock;
     context->started_ns = dwelld->clock.mono_ns(NULL);
     fill_status(dwelld);

@@ -240,7 +240,7 @@ static int start_thread(struct exporter *exporter)
         exporter->has_thread = err == 0;
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    exporter->queue.view.is_loaded = exporter->channel != NULL;
+    exporter->queue.view.loaded = exporter->channel != NULL;
     return err;
 }
 

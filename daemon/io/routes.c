@@ -7,6 +7,8 @@
 #include "render/negotiate.h"
 #include "render/report.h"
 
+enum { EXPORTS_MAX = 2 }; /* traces and metrics */
+
 typedef void (*answer_fn)(struct route_context *context, const struct route_request *request,
                           struct route_response *response);
 
@@ -52,13 +54,27 @@ static uint64_t resident_bytes(void)
     return size == 0 ? 0 : resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The accounts of all signals that are exported, at this moment. Returns how many. */
+static unsigned view_exports(const struct route_context *context,
+                             struct export_view ret_views[EXPORTS_MAX])
+{
+    if (context->exporter == NULL) {
+        return 0;
+    }
+    exporter_view(context->exporter, &ret_views[0]);
+    return 1;
+}
+
 static void answer_metrics(struct route_context *context, const struct route_request *request,
                            struct route_response *response)
 {
     struct negotiated chosen = negotiate(request->accept, request->accept_encoding);
+    struct export_view exports[EXPORTS_MAX];
     struct exposition_process process = {.resident_bytes = resident_bytes(),
                                          .scrapes = ++context->scrapes,
-                                         .http_errors = context->errors};
+                                         .http_errors = context->errors,
+                                         .exports = exports,
+                                         .export_count = view_exports(context, exports)};
     response->content_type = exposition_content_types[chosen.format];
     (void)exposition_render(context->exposition, request->snapshot, chosen.format, &process,
                             &response->body); /* told by body.err */
@@ -117,7 +133,10 @@ static void answer_model(struct route_context *context, const struct route_reque
 static void answer_status(struct route_context *context, const struct route_request *request,
                           struct route_response *response)
 {
+    struct export_view exports[EXPORTS_MAX];
     struct json_status status = context->status;
+    status.exports = exports;
+    status.export_count = view_exports(context, exports);
     status.uptime_ns = context->clock.mono_ns(context->clock.ctx) - context->started_ns;
     status.rss_bytes = resident_bytes();
     status.scrapes = context->scrapes;

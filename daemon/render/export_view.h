@@ -9,7 +9,6 @@
 #ifndef DWELL_RENDER_EXPORT_VIEW_H
 #define DWELL_RENDER_EXPORT_VIEW_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/counters.h"
@@ -32,21 +31,35 @@ enum export_drop {
         EXPORT_DROP_COUNT
 };
 
+/* member of struct export_view, name in the status, metric without the prefix dwelld_export_, kind,
+ * help. Named as OpenTelemetry names the metrics of an SDK (otel.sdk.processor.span.queue.size, …),
+ * as far as it has them. */
+#define EXPORT_FIGURE_TABLE(X)                                                                     \
+    X(loaded, "loaded", "module_loaded", GAUGE,                                                    \
+      "1 when the module that exports was found and takes its target.")                            \
+    X(accepted, "accepted", "accepted_total", COUNTER, "Spans or points given to the export.")     \
+    X(exported, "exported", "exported_total", COUNTER, "Of these, what the receiver took.")        \
+    X(waiting, "waiting", "queue_size", GAUGE, "Of these, what waits to be sent.")                 \
+    X(in_flight, "in_flight", "inflight", GAUGE,                                                   \
+      "Of these, what is being sent, or will be sent again.")                                      \
+    X(capacity, "capacity", "queue_capacity", GAUGE, "Most that may wait and be in flight.")       \
+    X(bytes, "bytes", "queue_bytes", GAUGE, "Memory of what waits and is in flight.")              \
+    X(capacity_bytes, "capacity_bytes", "queue_capacity_bytes", GAUGE, "Most that it may take.")   \
+    X(failures, "failures", "failures_total", COUNTER,                                             \
+      "Calls that ended with another status than OK.")                                             \
+    X(retries, "retries", "retries_total", COUNTER, "Calls that repeat one that failed.")          \
+    X(splits, "splits", "splits_total", COUNTER,                                                   \
+      "Requests cut in two because the receiver found them too large.")                            \
+    X(garbled, "garbled_responses", "garbled_responses_total", COUNTER,                            \
+      "Responses with status OK that could not be read.")
+
 struct export_view {
     const char *signal; /* "traces"; constant */
-    bool is_loaded;     /* the module was found and takes the target */
-    uint64_t accepted;  /* spans or data points, as all below that say nothing else */
-    uint64_t exported;
-    uint64_t waiting;
-    uint64_t in_flight; /* of the request at hand, between its retries too */
+    /* Spans or data points, waiting and in flight within `capacity`, calls. */
+#define X(member, name, metric, kind, help) uint64_t member;
+    EXPORT_FIGURE_TABLE(X)
+#undef X
     uint64_t dropped[EXPORT_DROP_COUNT];
-    uint64_t capacity; /* of waiting and in flight together */
-    uint64_t bytes;    /* what waits and is in flight takes */
-    uint64_t capacity_bytes;
-    uint64_t retries;       /* calls that repeat one that failed */
-    uint64_t splits;        /* requests cut in two because they were too large for the receiver */
-    uint64_t failures;      /* calls that ended with another status than OK */
-    uint64_t garbled;       /* responses that could not be read */
     struct timing duration; /* of all calls */
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "core/snapshot.h"
+#include "render/export_view.h"
 
 enum exposition_format {
     EXPOSITION_TEXT,        /* text/plain; version=0.0.4 */
@@ -38,6 +39,8 @@ struct exposition_process {
     uint64_t resident_bytes; /* 0: not known */
     uint64_t scrapes;        /* this one included, as the caller sees it */
     uint64_t http_errors;
+    const struct export_view *exports; /* one a signal */
+    unsigned export_count;
 };
 
 struct exposition;

@@ -244,6 +244,25 @@ static void put_counters(struct json_writer *writer, const struct snapshot *snap
     json_close(writer, '}');
 }
 
+static void put_export(struct json_writer *writer, const struct export_view *view)
+{
+    static const char *const reasons[] = {
+#define X(code, word) word,
+        EXPORT_DROP_TABLE(X)
+#undef X
+    };
+    json_put_open(writer, view->signal, '{');
+#define X(member, name, metric, kind, help) json_put_u64(writer, name, view->member);
+    EXPORT_FIGURE_TABLE(X)
+#undef X
+    json_put_open(writer, "dropped", '{');
+    for (unsigned i = 0; i < EXPORT_DROP_COUNT; i++) {
+        json_put_u64(writer, reasons[i], view->dropped[i]);
+    }
+    json_close(writer, '}');
+    json_close(writer, '}');
+}
+
 void json_render_status(const struct snapshot *snapshot, const struct json_status *status,
                         struct buf *out)
 {
@@ -260,7 +279,10 @@ void json_render_status(const struct snapshot *snapshot, const struct json_statu
     put_ledger(&writer, &snapshot->ledger);
     put_counters(&writer, snapshot, status);
     put_limits(&writer, status);
-    json_put_open(&writer, "export", '{'); /* nothing goes out yet */
+    json_put_open(&writer, "export", '{');
+    for (unsigned i = 0; i < status->export_count; i++) {
+        put_export(&writer, &status->exports[i]);
+    }
     json_close(&writer, '}');
     if (status->rss_bytes > 0) {
         json_put_u64(&writer, "rss_bytes", status->rss_bytes);

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "core/profile.h"
+#include "render/export_view.h"
 
 /* {"models":[MODEL, …]}, by name, then labels. `name`: only models of exactly this name; NULL: all.
  * Models without a sample since their reset are left out. */
@@ -41,9 +42,11 @@ struct json_status {
     size_t socket_count;
     const struct json_limit *limits;
     size_t limit_count;
-    uint64_t rss_bytes;   /* 0: not known */
-    uint64_t scrapes;     /* as in struct exposition_process */
-    uint64_t http_errors; /* likewise */
+    uint64_t rss_bytes;                /* 0: not known */
+    uint64_t scrapes;                  /* as in struct exposition_process */
+    uint64_t http_errors;              /* likewise */
+    const struct export_view *exports; /* one a signal */
+    unsigned export_count;
 };
 
 void json_render_status(const struct snapshot *snapshot, const struct json_status *status,

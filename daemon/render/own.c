@@ -1,5 +1,7 @@
 #include "render/own.h"
 
+#include <stddef.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -258,8 +260,9 @@ static double seconds(uint64_t ns)
     return (double)ns / (double)NS_PER_SECOND;
 }
 
-static void render_timing(struct own *own, const char *name, const char *help,
-                          const struct timing *timing)
+/* A series of a histogram in the family at hand. */
+static void add_timing(struct own *own, const struct label *labels, unsigned count,
+                       const struct timing *timing)
 {
     double bounds[TIMING_BOUNDS];
     struct form_bound rendered[TIMING_BOUNDS + 1];
@@ -272,9 +275,15 @@ static void render_timing(struct own *own, const char *name, const char *help,
                                        .counts = timing->bucket,
                                        .count = timing->count,
                                        .sum = seconds(timing->sum_ns)};
-    begin_family(own, FAMILY_HISTOGRAM, name, help);
-    own->form->histogram(own->form, &own->shape, render_labels(own, NULL, 0), &histogram,
+    own->form->histogram(own->form, &own->shape, render_labels(own, labels, count), &histogram,
                          &own->samples);
+}
+
+static void render_timing(struct own *own, const char *name, const char *help,
+                          const struct timing *timing)
+{
+    begin_family(own, FAMILY_HISTOGRAM, name, help);
+    add_timing(own, NULL, 0, timing);
     end_family(own);
 }
 
@@ -291,6 +300,76 @@ static void render_timings(struct own *own)
                   &counters->snapshot);
     render_single(own, FAMILY_GAUGE, "dwelld_snapshot_max_seconds",
                   "The longest freeze since the start.", seconds(counters->snapshot.max_ns));
+}
+
+/* --- exports ----------------------------------------------------------------------------------- */
+
+static const struct figure_row {
+    enum family_type type;
+    const char *name;
+    const char *help;
+    size_t offset; /* in struct export_view */
+} figure_rows[] = {
+#define X(member, name, metric, kind, help)                                                        \
+    {FAMILY_##kind, "dwelld_export_" metric, help, offsetof(struct export_view, member)},
+    EXPORT_FIGURE_TABLE(X)
+#undef X
+};
+
+static struct label signal_of(const struct export_view *view)
+{
+    return (struct label){STR_LITERAL("signal"), str_of(view->signal)};
+}
+
+static void render_figure(struct own *own, const struct figure_row *row)
+{
+    begin_family(own, row->type, row->name, row->help);
+    for (unsigned i = 0; i < own->process->export_count; i++) {
+        uint64_t number;
+        struct label label = signal_of(&own->process->exports[i]);
+        memcpy(&number, (const char *)&own->process->exports[i] + row->offset, sizeof number);
+        add(own, &label, 1, (double)number);
+    }
+    end_family(own);
+}
+
+static void render_drops(struct own *own)
+{
+    static const char *const reasons[] = {
+#define X(code, word) word,
+        EXPORT_DROP_TABLE(X)
+#undef X
+    };
+    begin_family(own, FAMILY_COUNTER, "dwelld_export_dropped_total",
+                 "Of what was accepted, what will never be exported, by reason.");
+    for (unsigned i = 0; i < own->process->export_count; i++) {
+        const struct export_view *view = &own->process->exports[i];
+        for (unsigned reason = 0; reason < EXPORT_DROP_COUNT; reason++) {
+            struct label labels[] = {signal_of(view),
+                                     {STR_LITERAL("reason"), str_of(reasons[reason])}};
+            add(own, labels, 2, (double)view->dropped[reason]);
+        }
+    }
+    end_family(own);
+}
+
+/* There without an endpoint would be lines that stay at zero for ever. */
+static void render_exports(struct own *own)
+{
+    if (own->process->export_count == 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof figure_rows / sizeof figure_rows[0]; i++) {
+        render_figure(own, &figure_rows[i]);
+    }
+    render_drops(own);
+    begin_family(own, FAMILY_HISTOGRAM, "dwelld_export_operation_duration_seconds",
+                 "Time of one call, with all that the receiver and the network take.");
+    for (unsigned i = 0; i < own->process->export_count; i++) {
+        struct label label = signal_of(&own->process->exports[i]);
+        add_timing(own, &label, 1, &own->process->exports[i].duration);
+    }
+    end_family(own);
 }
 
 /* --- the process ------------------------------------------------------------------------------- */
@@ -318,6 +397,7 @@ int own_render(struct own *own, const struct snapshot *snapshot,
     render_ledger(own);
     render_counters(own);
     render_timings(own);
+    render_exports(own);
     render_process(own);
     return out->err;
 }

@@ -112,7 +112,7 @@ static void test_exporter_gives_each_service_its_resource(void **state)
     }
     otlp__export_trace_service_request__free_unpacked(request, NULL);
     assert_int_equal(view().exported, 4);
-    assert_true(view().is_loaded);
+    assert_int_equal(view().loaded, 1);
     close_all();
 }
 
@@ -174,7 +174,7 @@ static void test_exporter_without_a_transport_counts_and_drops(void **state)
     add("a");
     add("");
     assert_int_equal(view().dropped[EXPORT_DROP_NO_EXPORTER], 2);
-    assert_false(view().is_loaded);
+    assert_int_equal(view().loaded, 0);
     exporter_stop(exporter, 0);
     assert_true(exporter_is_done(exporter));
     close_all();
@@ -191,7 +191,7 @@ static void test_exporter_with_a_bad_target_counts_and_drops(void **state)
         assert_int_equal(exporter_start(&options, &exporter), 0);
         add("a");
         assert_int_equal(view().dropped[EXPORT_DROP_NO_EXPORTER], 1);
-        assert_false(view().is_loaded);
+        assert_int_equal(view().loaded, 0);
         close_all();
     }
 }

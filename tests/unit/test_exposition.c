@@ -959,6 +959,65 @@ static void test_exposition_first_answer_fails_cleanly_at_every_allocation(void 
     core_close(&core);
 }
 
+/* --- exports ----------------------------------------------------------------------------------- */
+
+static void test_exposition_shows_what_is_exported(void **state)
+{
+    (void)state;
+    struct registry_options registry = some_registry();
+    struct exposition_options options = some_options();
+    struct export_view views[] = {{.signal = "traces",
+                                   .loaded = 1,
+                                   .accepted = 12,
+                                   .exported = 3,
+                                   .waiting = 4,
+                                   .in_flight = 2,
+                                   .capacity = 6},
+                                  {.signal = "metrics", .accepted = 5}};
+    struct exposition_process exporting = process;
+    struct core core;
+    struct buf got;
+    views[0].dropped[EXPORT_DROP_SHUTDOWN] = 1;
+    views[0].dropped[EXPORT_DROP_QUEUE_FULL] = 2;
+    timing_add(&views[0].duration, 250000);
+    exporting.exports = views;
+    exporting.export_count = 2;
+    core_open(&core, &registry);
+    struct snapshot *snapshot = must_take(&core);
+    struct exposition *exposition = must_make(&options);
+    buf_init(&got, TEXT_BYTES_MAX);
+    assert_int_equal(exposition_render(exposition, snapshot, EXPOSITION_TEXT, &exporting, &got), 0);
+    buf_char(&got, '\0');
+    must_hold(&got, "dwelld_export_module_loaded{signal=\"traces\"} 1");
+    must_hold(&got, "# TYPE dwelld_export_accepted_total counter");
+    must_hold(&got, "dwelld_export_accepted_total{signal=\"traces\"} 12");
+    must_hold(&got, "dwelld_export_accepted_total{signal=\"metrics\"} 5");
+    must_hold(&got, "dwelld_export_exported_total{signal=\"traces\"} 3");
+    must_hold(&got, "# TYPE dwelld_export_queue_size gauge");
+    must_hold(&got, "dwelld_export_queue_size{signal=\"traces\"} 4");
+    must_hold(&got, "dwelld_export_inflight{signal=\"traces\"} 2");
+    must_hold(&got, "dwelld_export_queue_capacity{signal=\"traces\"} 6");
+    must_hold(&got, "dwelld_export_dropped_total{signal=\"traces\",reason=\"queue_full\"} 2");
+    must_hold(&got, "dwelld_export_dropped_total{signal=\"traces\",reason=\"shutdown\"} 1");
+    must_hold(&got, "dwelld_export_dropped_total{signal=\"metrics\",reason=\"rejected\"} 0");
+    must_hold(&got, "dwelld_export_operation_duration_seconds_bucket{signal=\"traces\","
+                    "le=\"0.0005\"} 1");
+    must_be_well_formed(&got, EXPOSITION_TEXT);
+    buf_clear(&got);
+    assert_int_equal(
+        exposition_render(exposition, snapshot, EXPOSITION_OPENMETRICS, &exporting, &got), 0);
+    buf_char(&got, '\0');
+    must_be_well_formed(&got, EXPOSITION_OPENMETRICS);
+    buf_clear(&got);
+    assert_int_equal(exposition_render(exposition, snapshot, EXPOSITION_TEXT, &process, &got), 0);
+    buf_char(&got, '\0');
+    must_not_hold(&got, "dwelld_export_"); /* without an endpoint */
+    buf_fini(&got);
+    exposition_free(exposition);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
 static void must_reach_the_ceiling(struct exposition *exposition, const struct snapshot *snapshot,
                                    size_t max)
 {
@@ -1026,6 +1085,7 @@ int main(void)
         cmocka_unit_test(test_exposition_first_answer_fails_cleanly_at_every_allocation),
         cmocka_unit_test(test_exposition_is_right_again_after_want_of_memory),
         cmocka_unit_test(test_exposition_stops_at_the_ceiling_of_the_answer),
+        cmocka_unit_test(test_exposition_shows_what_is_exported),
     };
     return cmocka_run_group_tests(tests, core_tables, NULL);
 }

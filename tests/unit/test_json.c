@@ -421,6 +421,8 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     snapshot->ledger.all = (struct ledger_terms){.sent = 10, .accepted = 6, .dropped = 1};
     snapshot->ledger.all.rejected[ERR_ROW_RANGE] = 3;
     snapshot->ledger.unledgered = 4;
+    struct export_view traces = {.signal = "traces", .accepted = 9, .in_flight = 2};
+    traces.dropped[EXPORT_DROP_QUEUE_FULL] = 7;
     buf_init(&out, TEXT_BYTES_MAX);
     json_render_status(snapshot,
                        &(struct json_status){.version = "0.1.0",
@@ -431,7 +433,9 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
                                              .limits = limits,
                                              .limit_count = 1,
                                              .rss_bytes = 4096,
-                                             .scrapes = 17},
+                                             .scrapes = 17,
+                                             .exports = &traces,
+                                             .export_count = 1},
                        &out);
     core_drop(&core, snapshot);
     json_t *root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
@@ -450,6 +454,14 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_be_number(root, "ledger.rejected.too_deep", 0);
     must_be_number(root, "ledger.unledgered", 4);
     must_be_number(root, "counters.scrapes_total", 17);
+    must_have_keys(root, "export.traces",
+                   KEYS("loaded", "accepted", "exported", "waiting", "in_flight", "capacity",
+                        "bytes", "capacity_bytes", "failures", "retries", "splits",
+                        "garbled_responses", "dropped"));
+    must_be_number(root, "export.traces.accepted", 9);
+    must_be_number(root, "export.traces.in_flight", 2);
+    must_be_number(root, "export.traces.dropped.queue_full", 7);
+    must_be_number(root, "export.traces.dropped.shutdown", 0);
     must_be_number(root, "rss_bytes", 4096);
     assert_int_equal(json_object_size(must_have(root, "limits")), 1);
     json_decref(root);
@@ -471,6 +483,7 @@ static void test_json_status_says_null_for_what_is_not_known(void **state)
     must_be_null(root, "http_address");
     must_be_null(root, "rss_bytes");
     must_have_keys(root, "sockets", (const char *const[]){NULL});
+    must_have_keys(root, "export", (const char *const[]){NULL});
     json_decref(root);
     core_close(&core);
 }
