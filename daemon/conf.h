@@ -81,6 +81,7 @@ struct conf_signal {
     char *certificate;         /* as all texts below: "" is the shared one */
     char *client_certificate;
     char *client_key;
+    int insecure;        /* 0: the shared one, 1: false, 2: true */
     int compression;     /* 0: the shared one; else 1 + enum conf_compression */
     uint64_t timeout_ms; /* 0: the shared one */
 };

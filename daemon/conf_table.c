@@ -12,6 +12,7 @@ static const char *const classifier_words[] = {"thresholds", NULL};
 
 static const char *const compression_words[] = {"none", "gzip", NULL};
 static const char *const signal_compression_words[] = {"inherit", "none", "gzip", NULL};
+static const char *const signal_insecure_words[] = {"inherit", "false", "true", NULL};
 static const char *const temporality_words[] = {"cumulative", "delta", "lowmemory", NULL};
 static const char *const aggregation_words[] = {"explicit_bucket_histogram",
                                                 "base2_exponential_bucket_histogram", NULL};
@@ -40,6 +41,12 @@ static const char initial_layers[] =
      "\"\"",                                                                                       \
      AT(otlp.of_##signal.endpoint),                                                                \
      .sentence = "For " #signal " alone: in place of otlp.endpoint."},                             \
+        {"otlp." #signal "_insecure",                                                              \
+         CONF_CHOICE,                                                                              \
+         .initial = "\"inherit\"",                                                                 \
+         AT(otlp.of_##signal.insecure),                                                            \
+         .words = signal_insecure_words,                                                           \
+         .sentence = "For " #signal " alone: in place of otlp.insecure."},                         \
         {"otlp." #signal "_headers",                                                               \
          CONF_PAIRS,                                                                               \
          RANGE(0, CONF_PAIRS_MAX),                                                                 \

@@ -116,6 +116,12 @@ struct conf_loader {
 
 void conf_load_environment(struct conf_loader *loader, char *const *environment);
 
+/* The part of it that is OpenTelemetry's (conf_otel.c). */
+void conf_load_otel(struct conf_loader *loader, char *const *environment);
+
+/* The variable's value, or NULL when it is not set or empty. */
+const char *conf_find_variable(char *const *environment, const char *name);
+
 /* Remembers how a read went. */
 void conf_note(struct conf_loader *loader, int err);
 

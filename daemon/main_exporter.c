@@ -174,7 +174,8 @@ int export_target_init(struct export_target *target, const struct conf *conf,
     buf_init(&target->certificate, FILE_MAX_BYTES);
     buf_init(&target->client_certificate, FILE_MAX_BYTES);
     buf_init(&target->client_key, FILE_MAX_BYTES);
-    int err = fill_address(target, either(own->endpoint, conf->otlp.endpoint), conf->otlp.insecure);
+    bool insecure = own->insecure > 0 ? own->insecure == 2 : conf->otlp.insecure;
+    int err = fill_address(target, either(own->endpoint, conf->otlp.endpoint), insecure);
     if (err == 0) {
         err = fill_headers(target, conf, own, problem);
     }

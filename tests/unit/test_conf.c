@@ -293,6 +293,87 @@ static void test_conf_reads_opentelemetry_variables(void **state)
     assert_true(conf.otlp.sample_rate == 1);
 }
 
+static void test_conf_reads_every_opentelemetry_variable_of_exporters(void **state)
+{
+    (void)state;
+    must_load("{\"otlp\": {\"traces_timeout_ms\": 3, \"timeout_ms\": 4}}",
+              (const char *[]){"OTEL_EXPORTER_OTLP_ENDPOINT=all:1",
+                               "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=https://t:2",
+                               "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=unix:///m",
+                               "OTEL_EXPORTER_OTLP_INSECURE=TRUE",
+                               "OTEL_EXPORTER_OTLP_TRACES_INSECURE=False",
+                               "OTEL_EXPORTER_OTLP_METRICS_INSECURE=true",
+                               "OTEL_EXPORTER_OTLP_CERTIFICATE=/ca",
+                               "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE=/t.ca",
+                               "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE=/m.ca",
+                               "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=/c",
+                               "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE=/t.c",
+                               "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE=/m.c",
+                               "OTEL_EXPORTER_OTLP_CLIENT_KEY=/k",
+                               "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY=/t.k",
+                               "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY=/m.k",
+                               "OTEL_EXPORTER_OTLP_HEADERS=a=1",
+                               "OTEL_EXPORTER_OTLP_TRACES_HEADERS=t=1,u=2",
+                               "OTEL_EXPORTER_OTLP_METRICS_HEADERS=m=%31",
+                               "OTEL_EXPORTER_OTLP_COMPRESSION=GZIP",
+                               "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=none",
+                               "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION=gzip",
+                               "OTEL_EXPORTER_OTLP_TIMEOUT=11",
+                               "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT=13",
+                               "OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+                               "OTEL_BSP_SCHEDULE_DELAY=21",
+                               "OTEL_BSP_EXPORT_TIMEOUT=22",
+                               "OTEL_BSP_MAX_QUEUE_SIZE=23",
+                               "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=24",
+                               "OTEL_METRIC_EXPORT_INTERVAL=31",
+                               "OTEL_METRIC_EXPORT_TIMEOUT=32",
+                               "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=Delta",
+                               "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION="
+                               "base2_exponential_bucket_histogram",
+                               "OTEL_TRACES_EXPORTER=otlp",
+                               "OTEL_METRICS_EXPORTER=none",
+                               "OTEL_SDK_DISABLED=false",
+                               NULL},
+              NULL);
+    assert_int_equal(warnings.len, 0);
+    assert_string_equal(conf.otlp.endpoint, "all:1");
+    assert_string_equal(conf.otlp.of_traces.endpoint, "https://t:2");
+    assert_string_equal(conf.otlp.of_metrics.endpoint, "unix:///m");
+    assert_true(conf.otlp.insecure);
+    assert_int_equal(conf.otlp.of_traces.insecure, 1);
+    assert_int_equal(conf.otlp.of_metrics.insecure, 2);
+    assert_string_equal(conf.otlp.certificate, "/ca");
+    assert_string_equal(conf.otlp.of_traces.certificate, "/t.ca");
+    assert_string_equal(conf.otlp.of_metrics.certificate, "/m.ca");
+    assert_string_equal(conf.otlp.client_certificate, "/c");
+    assert_string_equal(conf.otlp.of_traces.client_certificate, "/t.c");
+    assert_string_equal(conf.otlp.of_metrics.client_certificate, "/m.c");
+    assert_string_equal(conf.otlp.client_key, "/k");
+    assert_string_equal(conf.otlp.of_traces.client_key, "/t.k");
+    assert_string_equal(conf.otlp.of_metrics.client_key, "/m.k");
+    assert_string_equal(conf.otlp.headers.pairs[0].key, "a");
+    assert_int_equal(conf.otlp.of_traces.headers.count, 2);
+    assert_string_equal(conf.otlp.of_metrics.headers.pairs[0].value, "1");
+    assert_int_equal(conf.otlp.compression, CONF_COMPRESSION_GZIP);
+    assert_int_equal(conf.otlp.of_traces.compression, 1 + CONF_COMPRESSION_NONE);
+    assert_int_equal(conf.otlp.of_metrics.compression, 1 + CONF_COMPRESSION_GZIP);
+    assert_int_equal(conf.otlp.timeout_ms, 11);
+    assert_int_equal(conf.otlp.of_traces.timeout_ms, 3); /* the file's, as there is no variable */
+    assert_int_equal(conf.otlp.of_metrics.timeout_ms, 13);
+    assert_int_equal(conf.otlp.schedule_delay_ms, 21);
+    assert_int_equal(conf.otlp.retry_timeout_ms, 22);
+    assert_int_equal(conf.otlp.max_queue_spans, 23);
+    assert_int_equal(conf.otlp.max_batch, 24);
+    assert_int_equal(conf.otlp.metric_interval_ms, 31);
+    assert_int_equal(conf.otlp.metric_timeout_ms, 32);
+    assert_int_equal(conf.otlp.temporality, CONF_DELTA);
+    assert_int_equal(conf.otlp.histogram_aggregation, CONF_EXPONENTIAL_BUCKETS);
+    assert_true(conf.otlp.traces);
+    assert_false(conf.otlp.metrics);
+    must_load(NULL, (const char *[]){"OTEL_SDK_DISABLED=True", NULL}, NULL);
+    assert_false(conf.otlp.traces || conf.otlp.metrics);
+}
+
 static void test_conf_warns_of_wrong_opentelemetry_variables_and_goes_on(void **state)
 {
     (void)state;
@@ -321,6 +402,27 @@ static void test_conf_warns_of_wrong_opentelemetry_variables_and_goes_on(void **
               "service.name: expects text of 1 to 256 bytes without control characters, got "
               "\"a\\nb\" (OTEL_SERVICE_NAME)\n");
     must_warn("OTEL_SERVICE_NAME=", "");
+    must_warn("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+              "OTEL_EXPORTER_OTLP_PROTOCOL: expects grpc, which is what dwelld speaks; ignored\n");
+    must_warn("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json",
+              "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: expects grpc, which is what dwelld speaks; "
+              "ignored\n");
+    must_warn(
+        "OTEL_EXPORTER_OTLP_INSECURE=maybe",
+        "otlp.insecure: expects true or false, got \"maybe\" (OTEL_EXPORTER_OTLP_INSECURE)\n");
+    must_warn("OTEL_EXPORTER_OTLP_COMPRESSION=zstd",
+              "otlp.compression: expects \"none\" or \"gzip\", got \"zstd\" "
+              "(OTEL_EXPORTER_OTLP_COMPRESSION)\n");
+    must_warn("OTEL_EXPORTER_OTLP_TIMEOUT=soon",
+              "otlp.timeout_ms: expects a whole number from 1 to 86400000, got \"soon\" "
+              "(OTEL_EXPORTER_OTLP_TIMEOUT)\n");
+    must_warn("OTEL_BSP_MAX_QUEUE_SIZE=-1",
+              "otlp.max_queue_spans: expects a whole number from 1 to 10000000, got -1 "
+              "(OTEL_BSP_MAX_QUEUE_SIZE)\n");
+    must_warn("OTEL_SDK_DISABLED=1", "OTEL_SDK_DISABLED: expects true or false; ignored\n");
+    must_warn("OTEL_TRACES_EXPORTER=zipkin",
+              "OTEL_TRACES_EXPORTER: expects otlp or none; ignored\n");
+    must_warn("OTEL_EXPORTER_OTLP_ENDPOINT=", "");
 }
 
 static void test_conf_tells_misspelt_variables_from_those_of_others(void **state)
@@ -361,6 +463,9 @@ static void test_conf_takes_values_at_their_limits(void **state)
     assert_int_equal(conf.log.format, LOG_FORMAT_JSON);
     must_take("otlp.endpoint=unix:///run/x");
     must_take("otlp.endpoint=https://x");
+    must_take("otlp.endpoint=h:4317");
+    must_take("otlp.max_request_bytes=67108864");
+    must_take("otlp.max_queue_bytes=65536");
     must_take("service.name=\"quotes\" and ünïcode");
     assert_string_equal(conf.service.name, "\"quotes\" and ünïcode");
 
@@ -392,6 +497,15 @@ static void test_conf_refuses_values_beyond_their_limits(void **state)
                 "\"99999999999999999999\" (--set)\n");
     must_refuse("http.max_connections=null",
                 "http.max_connections: expects a whole number from 1 to 4096, got null (--set)\n");
+    must_refuse("otlp.max_request_bytes=67108865",
+                "otlp.max_request_bytes: expects a whole number from 4096 to 67108864, got "
+                "67108865 (--set)\n");
+    must_refuse("otlp.max_queue_spans=0",
+                "otlp.max_queue_spans: expects a whole number from 1 to 10000000, got 0 (--set)\n");
+    must_refuse(
+        "otlp.temporality=none",
+        "otlp.temporality: expects \"cumulative\", \"delta\" or \"lowmemory\", got \"none\" "
+        "(--set)\n");
     must_refuse("otlp.sample_rate=1.0001",
                 "otlp.sample_rate: expects a number from 0 to 1, got 1.0001 (--set)\n");
     must_refuse("otlp.sample_rate=NaN",
@@ -1032,6 +1146,7 @@ int main(void)
         TEST(test_conf_empty_variables_are_unset),
         TEST(test_conf_reads_shared_variables_before_its_own),
         TEST(test_conf_reads_opentelemetry_variables),
+        TEST(test_conf_reads_every_opentelemetry_variable_of_exporters),
         TEST(test_conf_warns_of_wrong_opentelemetry_variables_and_goes_on),
         TEST(test_conf_tells_misspelt_variables_from_those_of_others),
         TEST(test_conf_takes_values_at_their_limits),

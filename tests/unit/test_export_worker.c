@@ -223,8 +223,9 @@ static const char *spans_of(unsigned call)
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%s:", i == 0 ? "" : " ",
                                 group->resource->attributes[0]->value->string_value);
         for (size_t j = 0; j < group->scope_spans[0]->n_spans; j++) {
-            len += (size_t)snprintf(text + len, sizeof text - len, "%s%d", j == 0 ? "" : ",",
-                                    atoi(group->scope_spans[0]->spans[j]->name));
+            const char *name = group->scope_spans[0]->spans[j]->name;
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s", j == 0 ? "" : ",",
+                                    (int)strspn(name, "0123456789"), name);
         }
     }
     otlp__export_trace_service_request__free_unpacked(request, NULL);
