@@ -49,7 +49,7 @@ GRPC_TESTS := test_otlp_module
 UNIT_SRC  := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_TESTS:%=tests/unit/%.c)),$(wildcard tests/unit/test_*.c))
 UNIT_BIN  := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
-BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH_SRC := $(filter-out $(if $(HAVE_GRPC),,tests/bench/bench_export.c),$(wildcard tests/bench/bench_*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 
 .DEFAULT_GOAL := all
@@ -224,6 +224,12 @@ $(BUILD)/tests/bench/%.o: tests/bench/%.c
 
 $(BUILD)/tests/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(UNIT_OBJ) $(CLIENT_OBJ)
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+
+# A receiver for benches and integration tests; a process of its own, as it has gRPC from its start.
+$(BUILD)/tests/bench/otlp_sink: $(BUILD)/tests/bench/otlp_sink.o $(BUILD)/tests/unit/otlp_server.o
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lgrpc -lgpr -pthread
+
+$(BUILD)/tests/bench/bench_export: | $(BUILD)/tests/bench/otlp_sink $(MODULES)
 
 bench: ## speed and memory: one JSON line each, exit 1 when a limit is broken
 	$(Q)sh config/packaging/deps.sh build test

@@ -45,7 +45,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 16,
+    LIMITS = 19,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -481,6 +481,9 @@ static void fill_status(struct dwelld *dwelld)
         {"metrics.max_series_per_family", conf->metrics.max_series_per_family},
         {"metrics.max_label_bytes", conf->metrics.max_label_bytes},
         {"metrics.max_set_values", conf->metrics.max_set_values},
+        {"otlp.max_queue_spans", conf->otlp.max_queue_spans},
+        {"otlp.max_queue_bytes", conf->otlp.max_queue_bytes},
+        {"otlp.max_request_bytes", conf->otlp.max_request_bytes},
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
     };
     memcpy(dwelld->limits, limits, sizeof limits);

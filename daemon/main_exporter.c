@@ -205,15 +205,16 @@ void export_target_fini(struct export_target *target)
 
 /* --- the exporter ------------------------------------------------------------------------------ */
 
-static const struct transport *load(const struct conf *conf, const struct export_target *target)
+static const struct transport *load(const struct conf *conf, const struct export_target *target,
+                                    const char *endpoint)
 {
     struct buf problem;
     buf_init(&problem, PROBLEM_MAX_BYTES);
     const struct transport *transport =
         transport_load(conf->otlp.module_directory, target->transport.tls, &problem);
     if (transport == NULL) {
-        log_error("export to %s: nothing can be exported: %.*s", target->transport.address,
-                  (int)problem.len, problem.len == 0 ? "" : problem.data);
+        log_error("export to %s: nothing can be exported: %.*s", endpoint, (int)problem.len,
+                  problem.len == 0 ? "" : problem.data);
     }
     buf_fini(&problem);
     return transport;
@@ -249,7 +250,7 @@ int main_exporter_start(const struct conf *conf, const struct otlp_resource_opti
         log_error("export to %s: nothing can be exported: %.*s", endpoint, (int)problem.len,
                   problem.len == 0 ? "" : problem.data);
     } else if (err == 0) {
-        options.transport = load(conf, &target);
+        options.transport = load(conf, &target, endpoint);
     }
     if (err == 0) {
         options.timeout_ms = target.timeout_ms;

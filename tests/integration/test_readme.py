@@ -178,7 +178,7 @@ class TestReadmeTables(DaemonCase):
     def test_readme_names_every_family(self):
         named = [name for row in table(section("Metrics")) for name in code(row[0])]
         self.assertEqual(len(named), len(set(named)))
-        daemon = self.start()
+        daemon = self.start(sets={"otlp.endpoint": "http://127.0.0.1:1"})
         self.assertEqual(daemon.send(EVERYTHING), [])
         families = re.findall(r"^# TYPE (\S+) ", daemon.get("/metrics").text, re.M)
         self.assertEqual(sorted(named), sorted(families))
