@@ -244,6 +244,14 @@ static uint64_t left_ns(const struct export_worker *worker, uint64_t now)
     return whole == 0 ? UINT64_MAX : used < whole ? whole - used : 0;
 }
 
+/* True when the shutdown's time is over, whatever it was when the call began. */
+static bool is_over(struct export_worker *worker, uint64_t now)
+{
+    struct export_state state;
+    export_queue_state(worker->queue, &state);
+    return state.is_stopping && now >= state.stop_ns;
+}
+
 static void send_part(struct export_worker *worker, const struct export_state *state)
 {
     const struct export_worker_options *options = &worker->options;
@@ -271,6 +279,9 @@ static void send_part(struct export_worker *worker, const struct export_state *s
                                .is_garbled = reply.is_garbled,
                                .is_split = decision.action == RETRY_SPLIT};
     export_queue_count_call(worker->queue, &call);
+    if (decision.action == RETRY_WAIT && is_over(worker, now)) {
+        return; /* the end has cut it off, and the next turn says so */
+    }
     if (decision.action == RETRY_KEEP) {
         tell_success(worker, &reply, state->queue_full);
     } else {
@@ -331,6 +342,7 @@ bool export_worker_turn(struct export_worker *worker, uint64_t *ret_wake_ns)
     if (state.is_stopping && !worker->is_hurried) {
         worker->is_hurried = true;
         worker->retry_ns = 0;
+        worker->attempt = worker->attempt > 0; /* the next waits are short again */
     }
     if (now < worker->retry_ns) {
         *ret_wake_ns = worker->retry_ns;

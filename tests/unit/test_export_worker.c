@@ -650,6 +650,45 @@ static void test_export_worker_says_what_it_could_not_send(void **state)
     close_world();
 }
 
+/* However long it would have waited by now. */
+static void test_export_worker_tries_soon_again_at_the_end(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.batch = 2});
+    fake_transport_then(TRANSPORT_UNAVAILABLE);
+    world.random = seconds(29);
+    add(2);
+    for (int i = 0; i < 10; i++) {
+        world.now_ns = settle();
+    }
+    unsigned before = fake_transport.call_count;
+    export_queue_stop(&world.queue, world.now_ns + seconds(9));
+    must_end();
+    assert_true(fake_transport.call_count >= before + 3);
+    assert_int_equal(view().retries, fake_transport.call_count - 1);
+    close_world();
+}
+
+/* What ended the call is the end itself: no failure of the receiver's. */
+static void test_export_worker_blames_nobody_for_the_end(void **state)
+{
+    (void)state;
+    static const enum transport_status statuses[] = {TRANSPORT_CANCELLED,
+                                                     TRANSPORT_DEADLINE_EXCEEDED};
+    for (size_t i = 0; i < 2; i++) {
+        open_world(&(struct how){.batch = 2});
+        fake_transport_then_row(
+            &(struct fake_row){.reply = {.status = statuses[i]}, .takes_ns = seconds(3)});
+        add(3);
+        export_queue_stop(&world.queue, world.now_ns + seconds(3));
+        must_end();
+        must_have_calls(1);
+        must_log("3 spans could not be sent before the end");
+        assert_null(strstr(log_text(), "will be sent again"));
+        close_world();
+    }
+}
+
 static void test_export_worker_ends_when_the_time_is_over(void **state)
 {
     (void)state;
@@ -697,6 +736,8 @@ int main(void)
         cmocka_unit_test(test_export_worker_ends_at_once_without_work),
         cmocka_unit_test(test_export_worker_does_not_wait_out_a_retry_at_the_end),
         cmocka_unit_test(test_export_worker_says_what_it_could_not_send),
+        cmocka_unit_test(test_export_worker_tries_soon_again_at_the_end),
+        cmocka_unit_test(test_export_worker_blames_nobody_for_the_end),
         cmocka_unit_test(test_export_worker_ends_when_the_time_is_over),
     };
     return cmocka_run_group_tests(tests, open_log, NULL);
