@@ -321,6 +321,41 @@ static void test_otlp_module_finds_nobody(void **state)
     transport->close(world.channel);
 }
 
+/* gRPC would fail a call at once while it waits to connect again, and would not even connect while
+ * nobody calls. */
+static void test_otlp_module_finds_who_comes_back(void **state)
+{
+    (void)state;
+    char address[64];
+    open_plain();
+    (void)snprintf(address, sizeof address, "127.0.0.1:%d", otlp_server_port(world.server));
+    otlp_server_stop(world.server);
+    assert_int_equal(call(STR_LITERAL("x")).status, TRANSPORT_UNAVAILABLE);
+    assert_int_equal(call(STR_LITERAL("x")).status, TRANSPORT_UNAVAILABLE);
+    world.server = otlp_server_start(address, NULL, on_request, NULL);
+    assert_non_null(world.server);
+    assert_int_equal(call(STR_LITERAL("x")).status, TRANSPORT_OK);
+    close_all();
+}
+
+static void test_otlp_module_waits_for_nobody_past_the_deadline(void **state)
+{
+    (void)state;
+    struct transport_reply reply;
+    open_plain();
+    otlp_server_stop(world.server);
+    assert_int_equal(call(STR_LITERAL("x")).status, TRANSPORT_UNAVAILABLE);
+    uint64_t began = system_clock().mono_ns(NULL);
+    transport->call(world.channel, "/a/b", STR_LITERAL("x"), began + 50 * NS_PER_MS, &reply);
+    assert_int_not_equal(reply.status, TRANSPORT_OK);
+    assert_true(system_clock().mono_ns(NULL) - began < NS_PER_SECOND);
+    transport->cancel(world.channel);
+    began = system_clock().mono_ns(NULL);
+    assert_int_equal(call(STR_LITERAL("x")).status, TRANSPORT_CANCELLED);
+    assert_true(system_clock().mono_ns(NULL) - began < NS_PER_SECOND);
+    transport->close(world.channel);
+}
+
 /* Takes connections and resets each at once. */
 static void *reset_all(void *ctx)
 {
@@ -500,6 +535,8 @@ static void make_pem(void)
     assert_int_equal(rmdir(directory), 0);
 }
 
+static char last_message[TEXT_MAX]; /* of the call by TLS */
+
 static enum transport_status call_by_tls(bool server_wants_client, const char *authorities,
                                          const char *client, const char *key)
 {
@@ -518,10 +555,11 @@ static enum transport_status call_by_tls(bool server_wants_client, const char *a
                                       .client_key = str_of(key),
                                       .user_agent = "dwelld/test"};
     assert_int_equal(transport->open(&target, &world.channel), 0);
-    enum transport_status status = call(STR_LITERAL("x")).status;
-    assert_int_equal(world.calls, status == TRANSPORT_OK);
+    struct transport_reply reply = call(STR_LITERAL("x"));
+    assert_int_equal(world.calls, reply.status == TRANSPORT_OK);
+    copy(last_message, str_of(reply.message));
     close_all();
-    return status;
+    return reply.status;
 }
 
 static void test_otlp_module_knows_its_receiver_by_a_certificate(void **state)
@@ -529,6 +567,7 @@ static void test_otlp_module_knows_its_receiver_by_a_certificate(void **state)
     (void)state;
     assert_int_equal(call_by_tls(false, pem.ca, "", ""), TRANSPORT_OK);
     assert_int_equal(call_by_tls(false, pem.other_ca, "", ""), TRANSPORT_UNAVAILABLE);
+    assert_non_null(strstr(last_message, "certificate verify failed")); /* the log will say so */
     assert_int_equal(call_by_tls(false, "", "", ""), TRANSPORT_UNAVAILABLE); /* the system's */
 }
 
@@ -642,6 +681,8 @@ int main(void)
         cmocka_unit_test(test_otlp_module_gives_up_at_the_deadline),
         cmocka_unit_test(test_otlp_module_is_cancelled_from_another_thread),
         cmocka_unit_test(test_otlp_module_finds_nobody),
+        cmocka_unit_test(test_otlp_module_finds_who_comes_back),
+        cmocka_unit_test(test_otlp_module_waits_for_nobody_past_the_deadline),
         cmocka_unit_test(test_otlp_module_survives_a_reset),
         cmocka_unit_test(test_otlp_module_packs_requests),
         cmocka_unit_test(test_otlp_module_sends_more_than_four_megabytes),

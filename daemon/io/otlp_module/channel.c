@@ -2,10 +2,11 @@
  * The module's table of functions, by gRPC core.
  *
  * Happy path of a call
- *   1. a grpc_call is made with the caller's deadline, and shown to `cancel`
- *   2. one batch of six operations: send headers, message and end; receive headers, message, status
- *   3. the calling thread waits for the batch on the channel's own queue, doing gRPC's work there
- *   4. status, details and response are read into the reply
+ *   1. where the last attempt to connect has failed, the next one is waited for, for a moment
+ *   2. a grpc_call is made with the caller's deadline, and shown to `cancel`
+ *   3. one batch of six operations: send headers, message and end; receive headers, message, status
+ *   4. the calling thread waits for the batch on the channel's own queue, doing gRPC's work there
+ *   5. status, details and response are read into the reply
  *
  * What can fail, and where it ends
  *   no connection, a deadline, a reset   a status like any other: the caller decides
@@ -31,9 +32,12 @@
 
 enum {
     OPERATIONS = 6,
-    CHANNEL_ARGUMENTS = 7,
+    CHANNEL_ARGUMENTS = 8,
     RECONNECT_FIRST_MS = 500, /* after the first failure to connect, then growing */
-    RECONNECT_MOST_MS = 5000, /* a receiver that is back is found within this time */
+    RECONNECT_MOST_MS = 1000, /* so that each call has a new attempt within READY_WAIT_MS */
+    READY_WAIT_MS = 1500,
+    READY_STEP_MS = 100,     /* how soon a cancel is seen */
+    RESOLVE_AGAIN_MS = 5000, /* least time between two look-ups of a name: a receiver may move */
 };
 
 _Static_assert((int)TRANSPORT_UNAUTHENTICATED == (int)GRPC_STATUS_UNAUTHENTICATED,
@@ -95,6 +99,7 @@ static grpc_channel *make_channel(const struct transport_target *target,
         whole_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0), /* what http_proxy names knows no gRPC */
         whole_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_FIRST_MS),
         whole_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MOST_MS),
+        whole_argument(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, RESOLVE_AGAIN_MS),
         whole_argument(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1), /* the exporter has its own ceiling */
         whole_argument(GRPC_ARG_ENABLE_RETRIES, 0),           /* retries are the exporter's too */
         whole_argument(GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM,
@@ -193,6 +198,43 @@ static bool show_call(struct transport_channel *channel, grpc_call *call)
     return may_go_on;
 }
 
+static bool is_cancelled(struct transport_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->mutex);
+    bool cancelled = channel->is_cancelled;
+    (void)pthread_mutex_unlock(&channel->mutex);
+    return cancelled;
+}
+
+static uint64_t now_ns(void)
+{
+    gpr_timespec now = gpr_now(GPR_CLOCK_MONOTONIC);
+    uint64_t seconds = (uint64_t)now.tv_sec;
+    uint64_t rest = (uint64_t)now.tv_nsec;
+    return seconds * NS_PER_SECOND + rest;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A channel that could not connect fails calls at once until it could, and as nobody waits on its
+ * sockets between calls, it hardly finds out that it could. So a call looks after it for a moment. */
+static void await_connection(struct transport_channel *channel, uint64_t deadline_ns)
+{
+    uint64_t until = least(deadline_ns, now_ns() + READY_WAIT_MS * NS_PER_MS);
+    const grpc_connectivity_state failed = GRPC_CHANNEL_TRANSIENT_FAILURE;
+    while (grpc_channel_check_connectivity_state(channel->channel, 1) == failed &&
+           now_ns() < until && !is_cancelled(channel)) {
+        uint64_t step = least(until, now_ns() + READY_STEP_MS * NS_PER_MS);
+        grpc_channel_watch_connectivity_state(channel->channel, failed, time_of(step),
+                                              channel->queue, channel);
+        (void)grpc_completion_queue_pluck(channel->queue, channel,
+                                          gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    }
+}
+
 static void run_batch(struct transport_channel *channel, grpc_call *call, struct str request,
                       struct outcome *outcome)
 {
@@ -258,6 +300,7 @@ static void call_channel(struct transport_channel *channel, const char *method, 
     *ret_reply = (struct transport_reply){.status = TRANSPORT_OK};
     grpc_metadata_array_init(&outcome.first);
     grpc_metadata_array_init(&outcome.last);
+    await_connection(channel, deadline_ns);
     grpc_slice path = grpc_slice_from_static_string(method);
     grpc_call *call =
         grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, channel->queue,
