@@ -238,6 +238,7 @@ static int start_thread(struct exporter *exporter)
         init_worker(exporter);
         err = pthread_create(&exporter->thread, NULL, thread_main, exporter) == 0 ? 0 : ERR_SYSTEM;
         exporter->has_thread = err == 0;
+        log_info("traces to %s", options->address);
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     exporter->queue.view.loaded = exporter->channel != NULL;

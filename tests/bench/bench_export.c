@@ -8,7 +8,7 @@
 #include "io/exporter.h"
 #include "io/system.h"
 #include "io/transport_load.h"
-#include "render/message.h"
+#include "base/message.h"
 
 enum {
     BATCH = 512,

@@ -61,6 +61,31 @@ static void test_otlp_response_may_be_cut_anywhere(void **state)
     }
 }
 
+/* An unknown field of so many bytes in all behind the usual content. */
+static void must_be_garbled(size_t total, bool garbled)
+{
+    char *bytes = calloc(1, total);
+    assert_non_null(bytes);
+    size_t head = sizeof partial - 1;
+    memcpy(bytes, partial, head);
+    size_t rest = total - head - 4; /* a tag and a length of three bytes */
+    bytes[head] = 15 << 3 | 2;
+    bytes[head + 1] = (char)(rest % 128 | 128);
+    bytes[head + 2] = (char)(rest / 128 % 128 | 128);
+    bytes[head + 3] = (char)(rest / 16384);
+    read_bytes(bytes, total, response_read);
+    free(bytes);
+    assert_int_equal(reply.is_garbled, garbled);
+    assert_int_equal(reply.rejected, garbled ? 0 : 5);
+}
+
+static void test_otlp_response_is_read_up_to_a_length(void **state)
+{
+    (void)state;
+    must_be_garbled(RESPONSE_MAX, false);
+    must_be_garbled(RESPONSE_MAX + 1, true);
+}
+
 static void flip_all(const char *bytes, size_t len,
                      void (*read)(const uint8_t *, size_t, struct transport_reply *))
 {
@@ -112,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_otlp_response_is_read),
         cmocka_unit_test(test_otlp_response_may_be_cut_anywhere),
+        cmocka_unit_test(test_otlp_response_is_read_up_to_a_length),
         cmocka_unit_test(test_otlp_response_survives_flipped_bits),
         cmocka_unit_test(test_otlp_response_text_is_cut_between_characters),
     };

@@ -24,7 +24,7 @@ void response_copy_text(struct transport_reply *reply, const char *text, size_t 
 void response_read(const uint8_t *bytes, size_t len, struct transport_reply *reply)
 {
     Otlp__ExportTraceServiceResponse *response =
-        otlp__export_trace_service_response__unpack(NULL, len, bytes);
+        len > RESPONSE_MAX ? NULL : otlp__export_trace_service_response__unpack(NULL, len, bytes);
     if (response == NULL) {
         reply->is_garbled = true;
         return;

@@ -10,6 +10,10 @@
 /* Copies as much of a text as fits, whole characters of UTF-8 as far as it is that. */
 void response_copy_text(struct transport_reply *reply, const char *text, size_t len);
 
+/* Bytes of a response. A longer one is not looked into: a hostile one could take many times its
+ * length while it is read, and none that is meant well is near it. */
+enum { RESPONSE_MAX = 64 << 10 };
+
 /* An Export…ServiceResponse: those of traces and of metrics have the same numbers. Fills `rejected`
  * and, when there is one, `message`; or sets is_garbled. */
 void response_read(const uint8_t *bytes, size_t len, struct transport_reply *reply);
