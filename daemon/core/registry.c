@@ -224,7 +224,9 @@ static struct model_id *new_id(const struct registry *registry, const struct sam
     if (id == NULL) {
         return NULL;
     }
-    *id = (struct model_id){.composed = composed, .labels = (struct label *)(id + 1)};
+    *id = (struct model_id){.composed = composed,
+                            .created_wall_ns = registry->wall_ns,
+                            .labels = (struct label *)(id + 1)};
     char *at = (char *)(id->labels + label_count);
     at = keep(at, key, &id->key);
     at = keep(at, sample->model_name, &id->name);

@@ -41,12 +41,13 @@ struct registry_options {
 
 /* Who a model is: never changes, lives as long as the registry. Its texts lie behind it. */
 struct model_id {
-    struct str key;       /* name, then with labels or device: 0 device 0 value 0 value … */
-    bool composed;        /* the key is more than the name */
-    bool overflow;        /* stands for all models past the ceiling */
-    uint32_t label_count; /* kept labels that are not empty */
-    struct str name;      /* valid UTF-8, 1 to RECORD_NAME_MAX bytes, no zero byte */
-    struct str device;    /* empty: not said */
+    struct str key;           /* name, then with labels or device: 0 device 0 value 0 value … */
+    bool composed;            /* the key is more than the name */
+    bool overflow;            /* stands for all models past the ceiling */
+    uint64_t created_wall_ns; /* when its first sample came */
+    uint32_t label_count;     /* kept labels that are not empty */
+    struct str name;          /* valid UTF-8, 1 to RECORD_NAME_MAX bytes, no zero byte */
+    struct str device;        /* empty: not said */
     struct label *labels;
 };
 

@@ -766,6 +766,24 @@ static void test_registry_reset_forgets_but_metrics_do_not(void **state)
     core_close(&core);
 }
 
+static void test_registry_models_know_when_they_began(void **state)
+{
+    (void)state;
+    open_default();
+    uint64_t began = core.wall_ns;
+    record("m", 5);
+    core_move(&core, CORE_SLOT_S);
+    record("m", 5);
+    record("later", 5);
+    must_reset(&core, NULL, 2);
+    record("m", 5);
+    struct snapshot *snapshot = must_take(&core);
+    assert_int_equal(must_find(snapshot, "m")->id->created_wall_ns, began);
+    assert_int_equal(must_find(snapshot, "later")->id->created_wall_ns, core.wall_ns);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
 static void test_registry_reset_takes_all_label_sets_of_a_name(void **state)
 {
     (void)state;
@@ -1317,6 +1335,7 @@ int main(void)
         cmocka_unit_test(test_registry_cap_keeps_the_newest),
         cmocka_unit_test(test_registry_cap_survives_a_new_slot_at_any_sample),
         cmocka_unit_test(test_registry_reset_forgets_but_metrics_do_not),
+        cmocka_unit_test(test_registry_models_know_when_they_began),
         cmocka_unit_test(test_registry_reset_takes_all_label_sets_of_a_name),
         cmocka_unit_test(test_registry_reset_of_what_left_the_window),
         cmocka_unit_test(test_registry_totals_never_fall),
