@@ -1,5 +1,6 @@
 #include "base/message.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <math.h>
 
@@ -51,6 +52,13 @@ void message_i64(struct buf *out, unsigned field, int64_t number)
     message_u64(out, field, (uint64_t)number);
 }
 
+void message_fixed64(struct buf *out, unsigned field, uint64_t number)
+{
+    uint64_t bits = htole64(number);
+    write_tag(out, field, WIRE_64_BITS);
+    buf_append(out, &bits, sizeof bits);
+}
+
 void message_write_double(char out[MESSAGE_DOUBLE_BYTES], double number)
 {
     uint64_t bits = NORMAL_NAN;
@@ -69,13 +77,6 @@ void message_double(struct buf *out, unsigned field, double number)
         message_write_double(at, number);
         out->len += MESSAGE_DOUBLE_BYTES;
     }
-}
-
-void message_fixed64(struct buf *out, unsigned field, uint64_t number)
-{
-    write_tag(out, field, WIRE_64_BITS);
-    number = htole64(number);
-    buf_append(out, &number, sizeof number);
 }
 
 void message_fixed32(struct buf *out, unsigned field, uint32_t number)
@@ -115,4 +116,26 @@ void message_end(struct buf *out, size_t begin)
         out->len += extra;
     }
     memcpy(out->data + begin - 1, length, extra + 1);
+}
+
+size_t message_begin_long(struct buf *out, unsigned field)
+{
+    static const char room[MESSAGE_LONG_BYTES] = {0};
+    write_tag(out, field, WIRE_BYTES);
+    buf_append(out, room, sizeof room);
+    return out->len;
+}
+
+void message_end_long(struct buf *out, size_t begin)
+{
+    if (out->err != 0) {
+        return; /* begin may be of what was never written */
+    }
+    size_t len = out->len - begin;
+    assert(len <= MESSAGE_LONG_MAX);
+    for (unsigned i = 0; i < MESSAGE_LONG_BYTES; i++) {
+        bool more = i + 1 < MESSAGE_LONG_BYTES;
+        out->data[begin - MESSAGE_LONG_BYTES + i] =
+            (char)((len >> 7 * i & 0x7F) | (more ? 0x80 : 0));
+    }
 }

@@ -7,6 +7,8 @@
  *               8 bytes                 a double, the lowest byte first
  *               length varint | bytes   text, or a message of its own
  *
+ *               8 bytes                 of any kind, for fixed64
+ *
  * A nested message is written in place, behind room for a length of one byte. Few need more, and
  * only those are moved:
  *
@@ -19,7 +21,11 @@
 
 #include "base/buf.h"
 
-enum { MESSAGE_DOUBLE_BYTES = 8 };
+enum {
+    MESSAGE_DOUBLE_BYTES = 8,
+    MESSAGE_LONG_BYTES = 4,
+    MESSAGE_LONG_MAX = (1 << 28) - 1, /* bytes: 7 bits in each of the four */
+};
 
 /* A number alone, such as the length in front of a delimited message. */
 void message_varint(struct buf *out, uint64_t number);
@@ -50,5 +56,10 @@ void message_str(struct buf *out, unsigned field, struct str text);
 /* A nested message. Returns what message_end wants; may itself be nested. */
 size_t message_begin(struct buf *out, unsigned field);
 void message_end(struct buf *out, size_t begin);
+
+/* The same for one that will be long: its length takes MESSAGE_LONG_BYTES however long it is (varints
+ * need not be short), so that nothing is moved and what it takes is known from the start. */
+size_t message_begin_long(struct buf *out, unsigned field);
+void message_end_long(struct buf *out, size_t begin);
 
 #endif

@@ -94,13 +94,15 @@ static void test_message_fields_have_tags(void **state)
     message_double(&out, 2, 1.5);
     message_str(&out, 3, STR_LITERAL("ab"));
     message_str(&out, 3, (struct str){NULL, 0});
+    message_fixed64(&out, 4, UINT64_C(0x0102030405060708));
     must_be(&out, "\x78\x01"
                   "\x80\x01\x01"
                   "\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"
                   "\x11\x00\x00\x00\x00\x00\x00\xF8\x3F"
                   "\x1A\x02"
                   "ab"
-                  "\x1A\x00");
+                  "\x1A\x00"
+                  "\x21\x08\x07\x06\x05\x04\x03\x02\x01");
 }
 
 static void must_write_nan(uint64_t bits)
@@ -177,9 +179,47 @@ static void test_message_empty_message_has_length_zero(void **state)
     must_be(&out, "\x3A\x00");
 }
 
+static void must_nest_long(size_t len)
+{
+    struct buf out;
+    char *name = calloc(1, len + 1);
+    assert_non_null(name);
+    memset(name, 'x', len);
+    buf_init(&out, 2 * BYTES_MAX);
+    size_t metric = message_begin_long(&out, 4);
+    size_t label = message_begin_long(&out, 1);
+    message_str(&out, 1, (struct str){name, len});
+    message_end_long(&out, label);
+    message_end_long(&out, metric);
+    assert_int_equal(out.err, 0);
+    assert_int_equal(label - metric, 1 + MESSAGE_LONG_BYTES);
+    Prometheus__MetricFamily *family =
+        prometheus__metric_family__unpack(NULL, out.len, (const uint8_t *)out.data);
+    assert_non_null(family);
+    assert_int_equal(family->n_metric, 1);
+    assert_int_equal(family->metric[0]->n_label, 1);
+    assert_string_equal(family->metric[0]->label[0]->name, name);
+    prometheus__metric_family__free_unpacked(family, NULL);
+    buf_fini(&out);
+    free(name);
+}
+
+static void test_message_long_messages_have_a_length_of_four_bytes(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, BYTES_MAX);
+    message_end_long(&out, message_begin_long(&out, 7));
+    must_be(&out, "\x3A\x80\x80\x80\x00");
+    static const size_t lens[] = {0, 1, 120, 127, 128, 16383, 16384, BYTES_MAX};
+    for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+        must_nest_long(lens[i]);
+    }
+}
+
 static void write_something(struct buf *out)
 {
-    size_t outer = message_begin(out, 4);
+    size_t outer = message_begin_long(out, 4);
     for (unsigned i = 0; i < 40; i++) {
         size_t inner = message_begin(out, 3);
         message_u64(out, 1, i);
@@ -187,7 +227,7 @@ static void write_something(struct buf *out)
         message_str(out, 16, STR_LITERAL("text"));
         message_end(out, inner);
     }
-    message_end(out, outer);
+    message_end_long(out, outer);
 }
 
 static void test_message_stops_at_the_ceiling(void **state)
@@ -233,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_message_no_nan_means_a_stale_series),
         cmocka_unit_test(test_message_lengths_are_right_where_they_grow),
         cmocka_unit_test(test_message_empty_message_has_length_zero),
+        cmocka_unit_test(test_message_long_messages_have_a_length_of_four_bytes),
         cmocka_unit_test(test_message_stops_at_the_ceiling),
         cmocka_unit_test(test_message_survives_want_of_memory),
     };
