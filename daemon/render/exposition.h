@@ -34,7 +34,7 @@ struct exposition_options {
     uint32_t label_key_count;
 };
 
-/* Figures of the reader's side, which are not in the snapshot. */
+/* Figures of the HTTP side, which are not in the snapshot. */
 struct exposition_process {
     uint64_t resident_bytes; /* 0: not known */
     uint64_t scrapes;        /* this one included, as the caller sees it */

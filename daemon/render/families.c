@@ -383,7 +383,8 @@ static int render_block(struct families *families, struct family_block *block,
     if (err != 0) {
         return err;
     }
-    families->options.form->begin((struct str){block->head.data, block->head.len}, len, out);
+    const struct form *form = families->options.form;
+    form->begin(form, block->shape, (struct str){block->head.data, block->head.len}, len, out);
     for (uint32_t i = 0; i < view->page_count; i++) {
         append_steps((struct str){block->pages[i]->text, block->pages[i]->len}, out);
     }

@@ -78,7 +78,8 @@ struct family_shape form_shape(enum family_type type, struct str name, const cha
         {{"_bytes", 6}, {"bytes", 5}},
         {{"_ratio", 6}, {"ratio", 5}},
     };
-    struct family_shape shape = {.type = type, .name = name, .help = str_of(help)};
+    struct family_shape shape = {
+        .type = type, .name = name, .help = str_of(help), .declared = true};
     assert(ends_in(name, form_suffix(type)));
     shape.name.len -= form_suffix(type).len;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {

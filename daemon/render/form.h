@@ -79,7 +79,8 @@ struct form {
     void (*head)(const struct form *form, const struct family_shape *shape, struct buf *out);
 
     /* Begins a family in the answer, whose samples, `len` bytes, are to follow. */
-    void (*begin)(struct str head, size_t len, struct buf *out);
+    void (*begin)(const struct form *form, const struct family_shape *shape, struct str head,
+                  size_t len, struct buf *out);
 
     /* One more of a series' labels. */
     void (*label)(const char *name, struct str value, struct buf *labels);

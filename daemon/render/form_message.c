@@ -70,8 +70,11 @@ static void render_head(const struct form *form, const struct family_shape *shap
     }
 }
 
-static void begin_family(struct str head, size_t len, struct buf *out)
+static void begin_family(const struct form *form, const struct family_shape *shape, struct str head,
+                         size_t len, struct buf *out)
 {
+    (void)form;
+    (void)shape;
     if (len > 0) {
         message_varint(out, head.len + len);
         buf_str(out, head);

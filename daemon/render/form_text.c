@@ -63,8 +63,11 @@ static void render_openmetrics_head(const struct form *form, const struct family
     buf_char(out, '\n');
 }
 
-static void begin_family(struct str head, size_t len, struct buf *out)
+static void begin_family(const struct form *form, const struct family_shape *shape, struct str head,
+                         size_t len, struct buf *out)
 {
+    (void)form;
+    (void)shape;
     (void)len;
     buf_str(out, head);
 }

@@ -246,7 +246,8 @@ int models_render(struct models *models, const struct snapshot *snapshot,
     page_list(page, shown);
     for (unsigned i = 0; i < SERIES_COUNT; i++) {
         rows[i].len = page_row_len(page, i);
-        models->options.form->begin(head_of(models, i), rows[i].len, out);
+        models->options.form->begin(models->options.form, &models->options.style->shapes[i],
+                                    head_of(models, i), rows[i].len, out);
         begins[i] = out->len;
         page_append_row(page, i, out);
     }

@@ -22,8 +22,8 @@ struct own {
     struct buf head;
     struct buf labels;
     struct buf samples;
-    const struct snapshot *snapshot; /* of the answer at hand, as all below */
-    const struct exposition_process *process;
+    const struct snapshot *snapshot;          /* of the answer at hand, as all below */
+    const struct exposition_process *process; /* or NULL */
     struct buf *out;
 };
 
@@ -89,7 +89,8 @@ static void begin_family(struct own *own, enum family_type type, const char *nam
 
 static void end_family(struct own *own)
 {
-    own->form->begin((struct str){own->head.data, own->head.len}, own->samples.len, own->out);
+    own->form->begin(own->form, &own->shape, (struct str){own->head.data, own->head.len},
+                     own->samples.len, own->out);
     buf_append(own->out, own->samples.data, own->samples.len);
     if (own->out->err == 0) {
         own->out->err = own->head.err != 0 ? own->head.err : own->samples.err;
@@ -238,7 +239,12 @@ static const struct counter_row {
 
 _Static_assert(sizeof counter_rows / sizeof counter_rows[0] == COUNTER_COUNT, "one each");
 
-/* Two rows count on the reader's side, where the loop does not see it. */
+/* Two rows count on the HTTP side, where the loop does not see it. */
+static bool is_of_process(enum counter counter)
+{
+    return counter == COUNTER_SCRAPES || counter == COUNTER_HTTP_ERRORS;
+}
+
 static uint64_t counter_value(const struct own *own, enum counter counter)
 {
     return counter == COUNTER_SCRAPES       ? own->process->scrapes
@@ -250,8 +256,10 @@ static void render_counters(struct own *own)
 {
     for (unsigned i = 0; i < COUNTER_COUNT; i++) {
         const struct counter_row *row = &counter_rows[i];
-        render_single(own, row->type, row->name, row->help,
-                      (double)counter_value(own, (enum counter)i));
+        if (own->process != NULL || !is_of_process((enum counter)i)) {
+            render_single(own, row->type, row->name, row->help,
+                          (double)counter_value(own, (enum counter)i));
+        }
     }
 }
 
@@ -376,7 +384,7 @@ static void render_exports(struct own *own)
 
 static void render_process(struct own *own)
 {
-    uint64_t resident = own->process->resident_bytes;
+    uint64_t resident = own->process == NULL ? 0 : own->process->resident_bytes;
     begin_family(own, FAMILY_GAUGE, "dwelld_resident_memory_bytes",
                  "Resident memory of the daemon.");
     if (resident > 0) {

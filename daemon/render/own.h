@@ -23,7 +23,8 @@ struct own_options {
 struct own *own_new(const struct own_options *options);
 void own_free(struct own *own);
 
-/* Appends all families. Returns 0 or an error, which is not always in out->err. */
+/* Appends all families; without `process` those that the snapshot tells. Returns 0 or an error, which
+ * is not always in out->err. */
 int own_render(struct own *own, const struct snapshot *snapshot,
                const struct exposition_process *process, struct buf *out);
 

@@ -37,6 +37,8 @@ int series_style_init(struct series_style *style, struct str name_space)
         struct str name = {style->names.data + begin, ends[i] - begin};
         style->shapes[i] = form_shape(rows[i].type, name, rows[i].help);
     }
+    style->shapes[SERIES_LATENCY].native = true;
+    style->shapes[SERIES_LATENCY].bound_count = bounds_ms.count;
     form_bounds(bounds_ms.bound, bounds_ms.count, 1e3, style->bounds_ms);
     form_bounds(bounds_batch.bound, bounds_batch.count, 1, style->bounds_batch);
     return 0;
@@ -49,21 +51,9 @@ void series_style_fini(struct series_style *style)
 
 /* --- one sample -------------------------------------------------------------------------------- */
 
-/* What all families of a model are made from, and with what they are written. */
-struct pen {
-    const struct series_style *style;
-    const struct series_subject *subject;
-    struct profile_scratch *scratch;
-    struct buf *out;
-    struct sums totals; /* since the start */
-    struct tally_extra extra;
-    struct profile profile; /* of the window; of what was before when that is empty */
-    bool has_window;
-};
-
 /* A sample with one label more, whose value is a word. */
-static void worded(const struct pen *pen, enum series series, const char *label, const char *word,
-                   double value)
+static void worded(const struct series_pen *pen, enum series series, const char *label,
+                   const char *word, double value)
 {
     const struct form *form = pen->subject->form;
     struct label more = {str_of(label), str_of(word)};
@@ -71,14 +61,14 @@ static void worded(const struct pen *pen, enum series series, const char *label,
     (void)form->scalar(form, &pen->style->shapes[series], pen->subject->labels, &scalar, pen->out);
 }
 
-static void plain(const struct pen *pen, enum series series, double value)
+static void plain(const struct series_pen *pen, enum series series, double value)
 {
     const struct form *form = pen->subject->form;
     struct form_scalar scalar = {.number = value};
     (void)form->scalar(form, &pen->style->shapes[series], pen->subject->labels, &scalar, pen->out);
 }
 
-static void histogram(const struct pen *pen, enum series series,
+static void histogram(const struct series_pen *pen, enum series series,
                       const struct form_histogram *histogram)
 {
     const struct form *form = pen->subject->form;
@@ -102,7 +92,7 @@ static void copy_mark(const struct exemplar *exemplar, double above_seconds,
     memcpy(ret->span_id, exemplar->span_id, sizeof ret->span_id);
 }
 
-static void latency(const struct pen *pen)
+static void latency(const struct series_pen *pen)
 {
     const struct form *form = pen->subject->form;
     const struct sums *totals = &pen->totals;
@@ -129,7 +119,7 @@ static void latency(const struct pen *pen)
     }
 }
 
-static void quantiles(const struct pen *pen)
+static void quantiles(const struct series_pen *pen)
 {
     static const char *const words[] = {"0.5", "0.9", "0.95", "0.99", "0.999"};
     _Static_assert(sizeof words / sizeof words[0] == QUANTILE_COUNT, "one each");
@@ -140,7 +130,7 @@ static void quantiles(const struct pen *pen)
 }
 
 /* Histograms that are there once a sample carried what they are of. */
-static void classic(const struct pen *pen, enum series series, const struct bounds *bounds,
+static void classic(const struct series_pen *pen, enum series series, const struct bounds *bounds,
                     const struct form_bound *form_bounds, const struct classic *classic,
                     double steps_per_unit)
 {
@@ -155,7 +145,7 @@ static void classic(const struct pen *pen, enum series series, const struct boun
 }
 
 /* Once a model has told its memory, the samples stay. */
-static void memory(const struct pen *pen)
+static void memory(const struct series_pen *pen)
 {
     if (pen->totals.memory_mb.count > 0) {
         const struct profile *profile = &pen->profile;
@@ -166,7 +156,7 @@ static void memory(const struct pen *pen)
     }
 }
 
-static void time_by_state(const struct pen *pen)
+static void time_by_state(const struct series_pen *pen)
 {
     for (unsigned i = 0; pen->extra.evidence_count > 0 && i < STATE_COUNT; i++) {
         worded(pen, SERIES_TIME, "state", time_state_names[i],
@@ -174,7 +164,7 @@ static void time_by_state(const struct pen *pen)
     }
 }
 
-static void bottleneck(const struct pen *pen)
+static void bottleneck(const struct series_pen *pen)
 {
     for (unsigned i = 0; i < BOTTLENECK_COUNT; i++) {
         worded(pen, SERIES_BOTTLENECK, "bottleneck", bottleneck_names[i],
@@ -182,7 +172,7 @@ static void bottleneck(const struct pen *pen)
     }
 }
 
-static void gpu_decision(const struct pen *pen)
+static void gpu_decision(const struct series_pen *pen)
 {
     for (unsigned i = 0; i < GPU_COUNT; i++) {
         if (gpu_decision_names[i] != NULL) {
@@ -192,7 +182,7 @@ static void gpu_decision(const struct pen *pen)
     }
 }
 
-static void render_family(const struct pen *pen, enum series series)
+void series_render_family(const struct series_pen *pen, enum series series)
 {
     const struct tally_extra *extra = &pen->extra;
     switch (series) {
@@ -255,19 +245,26 @@ static void fill_empty_verdict(const struct model *model, struct verdict *verdic
     verdict->gpu = device.len == 0 || str_is(device, "cpu") ? GPU_INSUFFICIENT : GPU_NOT_ASKED;
 }
 
+void series_prepare(const struct series_style *style, const struct series_subject *subject,
+                    struct profile_scratch *scratch, struct buf *out, struct series_pen *ret)
+{
+    *ret = (struct series_pen){.style = style, .subject = subject, .scratch = scratch, .out = out};
+    profile_totals(subject->model, &ret->totals, &ret->extra);
+    uint64_t count =
+        profile_compute(subject->snapshot, subject->model, PROFILE_WINDOW, scratch, &ret->profile);
+    ret->has_window = count > 0 && ret->profile.span == PROFILE_WINDOW;
+    if (count == 0) {
+        fill_empty_verdict(subject->model, &ret->profile.verdict);
+    }
+}
+
 void series_render(const struct series_style *style, const struct series_subject *subject,
                    struct profile_scratch *scratch, struct buf *out, size_t ret_ends[SERIES_COUNT])
 {
-    struct pen pen = {.style = style, .subject = subject, .scratch = scratch, .out = out};
-    profile_totals(subject->model, &pen.totals, &pen.extra);
-    uint64_t count =
-        profile_compute(subject->snapshot, subject->model, PROFILE_WINDOW, scratch, &pen.profile);
-    pen.has_window = count > 0 && pen.profile.span == PROFILE_WINDOW;
-    if (count == 0) {
-        fill_empty_verdict(subject->model, &pen.profile.verdict);
-    }
+    struct series_pen pen;
+    series_prepare(style, subject, scratch, out, &pen);
     for (unsigned i = 0; i < SERIES_COUNT; i++) {
-        render_family(&pen, (enum series)i);
+        series_render_family(&pen, (enum series)i);
         ret_ends[i] = out->len;
     }
 }

@@ -60,6 +60,25 @@ struct series_subject {
     struct str labels; /* rendered in the form */
 };
 
+/* What all families of a model are made from. */
+struct series_pen {
+    const struct series_style *style;
+    const struct series_subject *subject;
+    struct profile_scratch *scratch;
+    struct buf *out;
+    struct sums totals; /* since the start */
+    struct tally_extra extra;
+    struct profile profile; /* of the window; of what was before when that is empty */
+    bool has_window;
+};
+
+/* Computes all that the families need. What is handed in is borrowed for the pen's life. */
+void series_prepare(const struct series_style *style, const struct series_subject *subject,
+                    struct profile_scratch *scratch, struct buf *out, struct series_pen *ret);
+
+/* Appends the samples of one family, often none. */
+void series_render_family(const struct series_pen *pen, enum series series);
+
 /* Appends all samples. `ret_ends` says where in `out` those of each family end; a family without
  * samples ends where the one before it does. */
 void series_render(const struct series_style *style, const struct series_subject *subject,
