@@ -126,16 +126,20 @@ size_t message_begin_long(struct buf *out, unsigned field)
     return out->len;
 }
 
-void message_end_long(struct buf *out, size_t begin)
+void message_set_long(struct buf *out, size_t begin, size_t len)
 {
     if (out->err != 0) {
         return; /* begin may be of what was never written */
     }
-    size_t len = out->len - begin;
     assert(len <= MESSAGE_LONG_MAX);
     for (unsigned i = 0; i < MESSAGE_LONG_BYTES; i++) {
         bool more = i + 1 < MESSAGE_LONG_BYTES;
-        out->data[begin - MESSAGE_LONG_BYTES + i] =
-            (char)((len >> 7 * i & 0x7F) | (more ? 0x80 : 0));
+        size_t at = begin - MESSAGE_LONG_BYTES + i;
+        out->data[at] = (char)((len >> 7 * i & 0x7F) | (more ? 0x80 : 0));
     }
+}
+
+void message_end_long(struct buf *out, size_t begin)
+{
+    message_set_long(out, begin, out->len - begin);
 }

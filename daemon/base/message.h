@@ -62,4 +62,7 @@ void message_end(struct buf *out, size_t begin);
 size_t message_begin_long(struct buf *out, unsigned field);
 void message_end_long(struct buf *out, size_t begin);
 
+/* The same for one whose bytes, so many, are yet to follow. */
+void message_set_long(struct buf *out, size_t begin, size_t len);
+
 #endif
