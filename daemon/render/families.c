@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "render/native.h"
 
 enum {
     PAGE_TEXT_MAX = 1 << 28,
@@ -222,24 +223,11 @@ static struct str render_labels(struct families *families, const struct series_i
     return (struct str){out->data, out->len};
 }
 
-/* Runs of the counters themselves. */
-static struct form_native native_of(const struct buckets *buckets)
-{
-    const struct bucket_run *positive = &buckets->positive;
-    const struct bucket_run *negative = &buckets->negative;
-    return (struct form_native){
-        .schema = buckets->schema,
-        .zero_threshold = BUCKETS_ZERO_THRESHOLD,
-        .zero = buckets->zero,
-        .positive = {positive->first, positive->len, buckets_positive(buckets)},
-        .negative = {negative->first, negative->len, buckets_negative(buckets)}};
-}
-
 static void render_histogram(struct families *families, const struct family_block *block,
                              struct str labels, const struct buckets *buckets, uint64_t created)
 {
     const struct form *form = families->options.form;
-    struct form_native native = native_of(buckets);
+    struct form_native native = native_of_buckets(buckets);
     struct form_histogram histogram = {
         .bounds = block->bounds,
         .bound_count = block->shape->bound_count,

@@ -49,3 +49,15 @@ void native_end(const struct native *native, struct profile_scratch *scratch)
 {
     profile_clear(scratch, native->first, native->end);
 }
+
+struct form_native native_of_buckets(const struct buckets *buckets)
+{
+    const struct bucket_run *positive = &buckets->positive;
+    const struct bucket_run *negative = &buckets->negative;
+    return (struct form_native){
+        .schema = buckets->schema,
+        .zero_threshold = BUCKETS_ZERO_THRESHOLD,
+        .zero = buckets->zero,
+        .positive = {positive->first, positive->len, buckets_positive(buckets)},
+        .negative = {negative->first, negative->len, buckets_negative(buckets)}};
+}
