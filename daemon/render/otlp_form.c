@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "base/err.h"
-#include "render/message.h"
+#include "base/message.h"
 #include "render/otlp_attribute.h"
 #include "render/otlp_name.h"
 

@@ -19,7 +19,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "render/label.h"
-#include "render/message.h"
+#include "base/message.h"
 #include "render/native.h"
 #include "render/otlp_attribute.h"
 #include "render/otlp_form.h"
