@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "io/export_worker.h"
 #include "base/message.h"
+#include "render/otlp_attribute.h"
 
 enum {
     RESOURCE_MAX_BYTES = 1 << 20,
@@ -147,8 +148,8 @@ void exporter_add_span(struct exporter *exporter, struct str service_name, struc
     if (service == NULL) {
         /* Fields of one number may stand anywhere in a message: one more attribute at its end. */
         buf_clear(&exporter->scratch);
-        otlp_attribute_render(SPAN_ATTRIBUTES, STR_LITERAL("service.name"), service_name,
-                              &exporter->scratch);
+        otlp_attribute_text(&exporter->scratch, SPAN_ATTRIBUTES, STR_LITERAL("service.name"),
+                            service_name);
         if (exporter->scratch.err == 0) {
             extra = (struct str){exporter->scratch.data, exporter->scratch.len};
         }

@@ -55,7 +55,7 @@ static bool is_exponential(const struct otlp_form *form, const struct family_sha
 
 static enum kind kind_of(const struct otlp_form *form, const struct family_shape *shape)
 {
-    static const enum kind kinds[] = {KIND_SUM, KIND_GAUGE, KIND_HISTOGRAM, KIND_GAUGE};
+    static const enum kind kinds[] = {KIND_SUM, KIND_GAUGE, KIND_HISTOGRAM, KIND_GAUGE, KIND_GAUGE};
     _Static_assert(sizeof kinds / sizeof kinds[0] == FAMILY_TYPE_COUNT, "one each");
     return is_exponential(form, shape) ? KIND_EXPONENTIAL : kinds[shape->type];
 }

@@ -49,6 +49,12 @@ static struct str stem_of(struct str text, struct str word)
     return (struct str){text.ptr, ends ? text.len - end : text.len};
 }
 
+/* What goes up and down. */
+static bool is_level(enum family_type type)
+{
+    return type == FAMILY_GAUGE || type == FAMILY_SET;
+}
+
 /* The unit whose word the name ends with, or NULL. */
 static const struct unit *find_unit(const struct family_shape *shape)
 {
@@ -56,7 +62,7 @@ static const struct unit *find_unit(const struct family_shape *shape)
         const struct unit *unit = &units[i];
         struct str stem = stem_of(shape->name, unit->word);
         bool cut = stem.len < shape->name.len;
-        if (cut && unit == RATIO && (shape->type != FAMILY_GAUGE || has_word(stem, unit->word))) {
+        if (cut && unit == RATIO && (!is_level(shape->type) || has_word(stem, unit->word))) {
             return NULL;
         }
         if (cut) {

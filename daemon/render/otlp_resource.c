@@ -1,12 +1,10 @@
 #include "render/otlp_resource.h"
 
 #include "base/message.h"
+#include "render/otlp_attribute.h"
 
-/* Field numbers of opentelemetry-proto: common/v1, resource/v1. */
+/* Field numbers of opentelemetry-proto: resource/v1. */
 enum {
-    KEY_VALUE_KEY = 1,
-    KEY_VALUE_VALUE = 2,
-    ANY_STRING = 1,
     RESOURCE_ATTRIBUTES = 1,
     RESOURCE = 1,
     SCOPE = 1,
@@ -15,16 +13,6 @@ enum {
 };
 
 static const char service_prefix[] = "service.";
-
-void otlp_attribute_render(unsigned field, struct str key, struct str value, struct buf *out)
-{
-    size_t pair = message_begin(out, field);
-    message_str(out, KEY_VALUE_KEY, key);
-    size_t any = message_begin(out, KEY_VALUE_VALUE);
-    message_str(out, ANY_STRING, value);
-    message_end(out, any);
-    message_end(out, pair);
-}
 
 static bool is_of_service(struct str key)
 {
@@ -50,7 +38,7 @@ void otlp_resource_render(const struct otlp_resource_options *options, struct st
     for (size_t i = 0; i < BUILT_IN; i++) {
         bool is_wanted = is_own || i == 0 || !is_of_service(built_in[i].key);
         if (is_wanted && built_in[i].value.len > 0) {
-            otlp_attribute_render(RESOURCE_ATTRIBUTES, built_in[i].key, built_in[i].value, out);
+            otlp_attribute_text(out, RESOURCE_ATTRIBUTES, built_in[i].key, built_in[i].value);
         }
     }
     for (size_t i = 0; i < options->attribute_count; i++) {
@@ -60,7 +48,7 @@ void otlp_resource_render(const struct otlp_resource_options *options, struct st
             is_taken = str_equal(label->key, built_in[j].key);
         }
         if (!is_taken) {
-            otlp_attribute_render(RESOURCE_ATTRIBUTES, label->key, label->value, out);
+            otlp_attribute_text(out, RESOURCE_ATTRIBUTES, label->key, label->value);
         }
     }
     message_end(out, resource);

@@ -27,7 +27,4 @@ void otlp_resource_render(const struct otlp_resource_options *options, struct st
 /* Appends a field `scope` (number 1): who made the telemetry. */
 void otlp_scope_render(struct str version, struct buf *out);
 
-/* Appends a KeyValue with a text as field `field`. */
-void otlp_attribute_render(unsigned field, struct str key, struct str value, struct buf *out);
-
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/date.h"
 #include "base/message.h"
+#include "render/otlp_attribute.h"
 
 /* Fields of Span. */
 enum {
@@ -51,16 +52,6 @@ static void write_count(struct buf *out, unsigned field, uint32_t count)
     }
 }
 
-static void write_attribute(struct buf *out, struct str key, struct str value)
-{
-    size_t attribute = message_begin(out, ATTRIBUTES);
-    message_str(out, 1, key);
-    size_t any = message_begin(out, 2);
-    message_str(out, 1, value);
-    message_end(out, any);
-    message_end(out, attribute);
-}
-
 static char *write_digits(char *at, unsigned number, unsigned digits)
 {
     for (unsigned i = digits; i > 0; i--) {
@@ -91,7 +82,7 @@ static void write_timestamp(struct buf *out, uint64_t wall_ns)
         *at++ = parts[i].after;
     }
     memcpy(at, "00:00", 5);
-    write_attribute(out, TIMESTAMP_KEY, (struct str){text, sizeof text});
+    otlp_attribute_text(out, ATTRIBUTES, TIMESTAMP_KEY, (struct str){text, sizeof text});
 }
 
 static void write_attributes(struct buf *out, const struct span *span, struct str hash)
@@ -101,7 +92,7 @@ static void write_attributes(struct buf *out, const struct span *span, struct st
             buf_str(out, span->attributes[i].field);
         }
     }
-    write_attribute(out, HASH_KEY, hash);
+    otlp_attribute_text(out, ATTRIBUTES, HASH_KEY, hash);
     if (span_find(span, TIMESTAMP_KEY) == NULL) {
         write_timestamp(out, span->start_wall_ns);
     }

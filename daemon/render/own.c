@@ -364,7 +364,7 @@ static void render_drops(struct own *own)
 /* There without an endpoint would be lines that stay at zero for ever. */
 static void render_exports(struct own *own)
 {
-    if (own->process->export_count == 0) {
+    if (own->process == NULL || own->process->export_count == 0) {
         return;
     }
     for (size_t i = 0; i < sizeof figure_rows / sizeof figure_rows[0]; i++) {

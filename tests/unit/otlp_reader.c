@@ -14,10 +14,10 @@ const struct exposition_process otlp_process = {
 
 struct otlp_metrics_options otlp_options(struct buf *resource)
 {
-    static const struct otlp_resource who = {.service_name = {"acgs2-agent-bus", 15},
-                                             .constitutional_hash = {OTLP_HASH, 16}};
+    static const struct otlp_resource_options who = {.service_name = {"acgs2-agent-bus", 15},
+                                                     .constitutional_hash = {OTLP_HASH, 16}};
     buf_init(resource, BYTES_MAX);
-    otlp_resource_render(&who, resource);
+    otlp_resource_render(&who, (struct str){NULL, 0}, resource);
     return (struct otlp_metrics_options){.name_space = STR_LITERAL("acgs2"),
                                          .service_name = STR_LITERAL("acgs2-agent-bus"),
                                          .constitutional_hash = STR_LITERAL(OTLP_HASH),
@@ -68,7 +68,7 @@ static void must_be_complete(const Otlp__ExportMetricsServiceRequest *request,
     assert_int_equal(request->base.n_unknown_fields, 0);
     assert_int_equal(request->n_resource_metrics, 1);
     const Otlp__ResourceMetrics *resource = request->resource_metrics[0];
-    assert_int_equal(resource->resource->n_attributes, 2);
+    assert_int_equal(resource->resource->n_attributes, 4);
     assert_string_equal(resource->resource->attributes[1]->key, "constitutional.hash");
     assert_string_equal(resource->resource->attributes[1]->value->string_value, OTLP_HASH);
     assert_int_equal(resource->n_scope_metrics, 1);

@@ -1012,11 +1012,11 @@ static void test_otlp_metrics_resource_leaves_room(void **state)
     char *text = calloc(1, OTLP_REQUEST_MIN);
     assert_non_null(text);
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
-        struct otlp_resource who = {.service_name = {text, facts[i].len}};
+        struct otlp_resource_options who = {.service_name = {text, facts[i].len}};
         struct buf resource;
         struct buf none;
         buf_init(&resource, BYTES_MAX);
-        otlp_resource_render(&who, &resource);
+        otlp_resource_render(&who, (struct str){NULL, 0}, &resource);
         struct otlp_metrics_options options = otlp_options(&none);
         options.resource = (struct str){resource.data, resource.len};
         options.max_request = OTLP_REQUEST_MIN;
