@@ -531,7 +531,8 @@ static int start_exporter(struct dwelld *dwelld)
     if (err == 0 && dwelld->exporter != NULL) {
         span_export_init(&dwelld->span_export, dwelld->exporter,
                          str_of(conf->service.constitutional_hash));
-        spans_export_to(&dwelld->spans, &dwelld->span_export, span_export_take);
+        struct sampler_sink sink = span_export_sink(&dwelld->span_export);
+        spans_export_to(&dwelld->spans, &sink);
     }
     return err;
 }

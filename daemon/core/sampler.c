@@ -47,6 +47,20 @@ bool sampler_chooses(const struct sampler *sampler, const uint8_t trace_id[RECOR
     return sampler->all || be64toh(low) < sampler->bound;
 }
 
+static void tell_kept(const struct sampler *sampler, const struct span *span, bool was_held)
+{
+    sampler->options.sink.keep(sampler->options.sink.ctx, span, was_held);
+}
+
+static void tell_dropped(struct sampler *sampler, enum sampler_drop why, uint32_t spans,
+                         bool were_held)
+{
+    sampler->dropped[why] += spans;
+    if (spans > 0 && sampler->options.sink.drop != NULL) {
+        sampler->options.sink.drop(sampler->options.sink.ctx, why, spans, were_held);
+    }
+}
+
 /* Held traces */
 
 static struct held_trace **find_link(const struct sampler *sampler, const uint8_t *trace_id)
@@ -85,7 +99,7 @@ static void empty_trace(struct sampler *sampler, struct held_trace *trace, bool 
     while (kept != NULL) {
         struct kept_span *next = kept->next;
         if (keep) {
-            sampler->options.keep(sampler->options.ctx, &kept->span);
+            tell_kept(sampler, &kept->span, true);
         }
         mem_free(kept);
         kept = next;
@@ -103,7 +117,7 @@ static void drop_trace(struct sampler *sampler, struct held_trace *trace, enum s
     struct held_trace **link = find_link(sampler, trace->trace_id);
     *link = trace->next;
     unlink_by_age(sampler, trace);
-    sampler->dropped[why] += trace->count;
+    tell_dropped(sampler, why, trace->count, true);
     empty_trace(sampler, trace, false);
     sampler->trace_count--;
     sampler->bytes -= sizeof *trace;
@@ -193,7 +207,7 @@ static void drop_first(struct sampler *sampler, struct held_trace *trace)
     trace->bytes -= first->bytes;
     sampler->held--;
     sampler->bytes -= first->bytes;
-    sampler->dropped[SAMPLER_HOLD_FULL]++;
+    tell_dropped(sampler, SAMPLER_HOLD_FULL, 1, true);
     mem_free(first);
 }
 
@@ -208,6 +222,9 @@ static void append(struct sampler *sampler, struct held_trace *trace, struct kep
     trace->bytes += kept->bytes;
     sampler->held++;
     sampler->bytes += kept->bytes;
+    if (sampler->options.sink.hold != NULL) {
+        sampler->options.sink.hold(sampler->options.sink.ctx);
+    }
 }
 
 static void hold(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
@@ -216,14 +233,14 @@ static void hold(struct sampler *sampler, const struct span *span, uint64_t mono
                         .traces = find_trace(sampler, span) == NULL,
                         .bytes = kept_span_bytes(span) + sizeof(struct held_trace)};
     if (!make_room(sampler, &room)) {
-        sampler->dropped[SAMPLER_HOLD_FULL]++;
+        tell_dropped(sampler, SAMPLER_HOLD_FULL, 1, false);
         return;
     }
     struct kept_span *kept = kept_span_new(span);
     /* Making room may have ended it: there is room for it to begin anew. */
     struct held_trace *trace = kept == NULL ? NULL : get_trace(sampler, span, mono_ns);
     if (trace == NULL) {
-        sampler->dropped[SAMPLER_NO_MEMORY]++;
+        tell_dropped(sampler, SAMPLER_NO_MEMORY, 1, false);
         mem_free(kept);
         return;
     }
@@ -252,7 +269,7 @@ static void look_out(struct sampler *sampler, const struct span *span, uint64_t 
         }
     }
     if (worth || (trace != NULL && trace->kept)) {
-        options->keep(options->ctx, span);
+        tell_kept(sampler, span, false);
     } else {
         hold(sampler, span, mono_ns);
     }
@@ -264,11 +281,11 @@ void sampler_take(struct sampler *sampler, const struct span *span, uint64_t mon
     bool chosen =
         span->has_flags ? (span->flags & 1) != 0 : sampler_chooses(sampler, span->trace_id);
     if (chosen) {
-        options->keep(options->ctx, span);
+        tell_kept(sampler, span, false);
     } else if (!span->has_flags && (options->keep_errors || options->keep_slow_ns > 0)) {
         look_out(sampler, span, mono_ns);
     } else {
-        sampler->dropped[SAMPLER_NOT_SAMPLED]++;
+        tell_dropped(sampler, SAMPLER_NOT_SAMPLED, 1, false);
     }
 }
 

@@ -33,6 +33,16 @@ enum sampler_drop {
     SAMPLER_DROP_COUNT
 };
 
+/* Who is told what becomes of spans. */
+struct sampler_sink {
+    void *ctx;
+    /* Takes a span that is to be sent; `was_held`: it has been told as held before. */
+    void (*keep)(void *ctx, const struct span *span, bool was_held);
+    /* For whoever keeps an account; NULL: nobody. One more is held; some will never be sent. */
+    void (*hold)(void *ctx);
+    void (*drop)(void *ctx, enum sampler_drop why, uint32_t spans, bool were_held);
+};
+
 struct sampler_options {
     double rate; /* 0 … 1 */
     bool keep_errors;
@@ -41,8 +51,7 @@ struct sampler_options {
     uint32_t max_held;     /* spans */
     size_t max_held_bytes; /* of heap */
     uint64_t hash_seed;
-    void *ctx;
-    void (*keep)(void *ctx, const struct span *span);
+    struct sampler_sink sink;
 };
 
 struct held_trace;

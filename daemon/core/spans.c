@@ -94,7 +94,7 @@ static void complete(struct spans *spans, const struct span *span)
     spans->completed++;
     observe_duration(spans, span);
     record_sample_of(spans, span);
-    if (spans->options.export != NULL) {
+    if (spans->sampler.options.sink.keep != NULL) {
         sampler_take(&spans->sampler, span, spans->mono_ns);
     }
 }
@@ -241,13 +241,9 @@ int spans_declare(struct spans *spans, struct str *ret_name)
     return metrics_declare(spans->metrics, &shape);
 }
 
-void spans_export_to(struct spans *spans, void *ctx,
-                     void (*export)(void *ctx, const struct span *span))
+void spans_export_to(struct spans *spans, const struct sampler_sink *sink)
 {
-    spans->options.ctx = ctx;
-    spans->options.export = export;
-    spans->sampler.options.ctx = ctx;
-    spans->sampler.options.keep = export;
+    spans->sampler.options.sink = *sink;
 }
 
 void spans_init(struct spans *spans, const struct spans_options *options, struct registry *registry,
@@ -263,7 +259,6 @@ void spans_init(struct spans *spans, const struct spans_options *options, struct
                                       .cut_off = end_cut_off};
     open_spans_init(&spans->open, &open);
     sampler_init(&spans->sampler, &options->sampler);
-    spans_export_to(spans, options->ctx, options->export);
     init_duration(spans);
 }
 

@@ -21,10 +21,8 @@ struct spans_options {
     struct str name_space; /* of the histogram's name; up to SPANS_NAME_SPACE_MAX bytes, or empty */
     uint32_t max_open;
     size_t max_open_bytes;
-    struct sampler_options sampler; /* but ctx and keep, which are set here */
-    void *ctx;
-    /* Takes a sampled span; NULL: nobody wants them, and the sampler is not asked. */
-    void (*export)(void *ctx, const struct span *span);
+    /* Where its sink keeps none, nobody wants spans, and it is not asked. */
+    struct sampler_options sampler;
 };
 
 struct spans {
@@ -49,8 +47,7 @@ void spans_init(struct spans *spans, const struct spans_options *options, struct
 void spans_fini(struct spans *spans); /* while processes and peers are still there */
 
 /* From now on sampled spans go there, as if the options had said so. Before the first span. */
-void spans_export_to(struct spans *spans, void *ctx,
-                     void (*export)(void *ctx, const struct span *span));
+void spans_export_to(struct spans *spans, const struct sampler_sink *sink);
 
 /* Makes the histogram's family, so that it is there before the first span. Returns as metrics_declare
  * does, and in *ret_name the family's name, valid until spans_fini. */

@@ -16,8 +16,10 @@ void span_export_fini(struct span_export *spans)
     buf_fini(&spans->scratch);
 }
 
-void span_export_take(void *ctx, const struct span *span)
+/* Without memory to write it, a span is counted as dropped. */
+static void take(void *ctx, const struct span *span, bool was_held)
 {
+    (void)was_held;
     struct span_export *spans = ctx;
     struct buf *out = &spans->scratch;
     buf_clear(out);
@@ -30,4 +32,9 @@ void span_export_take(void *ctx, const struct span *span)
     if (out->cap > KEEP_BYTES) {
         buf_fini(out);
     }
+}
+
+struct sampler_sink span_export_sink(struct span_export *spans)
+{
+    return (struct sampler_sink){.ctx = spans, .keep = take};
 }

@@ -6,7 +6,7 @@
 #define DWELL_IO_SPAN_EXPORT_H
 
 #include "base/buf.h"
-#include "core/record.h"
+#include "core/sampler.h"
 #include "io/exporter.h"
 
 struct span_export {
@@ -19,7 +19,7 @@ void span_export_init(struct span_export *spans, struct exporter *exporter,
                       struct str constitutional_hash);
 void span_export_fini(struct span_export *spans);
 
-/* Takes a span; `ctx` is the struct. Without memory to write it, it is counted as dropped. */
-void span_export_take(void *ctx, const struct span *span);
+/* Where the sampler is to tell what becomes of spans; borrows the struct. */
+struct sampler_sink span_export_sink(struct span_export *spans);
 
 #endif

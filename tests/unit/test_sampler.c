@@ -16,9 +16,29 @@ static uint64_t kept[KEPT_MAX]; /* numbers, in order */
 static unsigned kept_count;
 static const struct span *wanted; /* the next one that is kept must equal it; NULL: any may */
 
-static void note_kept(void *ctx, const struct span *span)
+/* What whoever keeps an account has been told. */
+static struct {
+    uint64_t held, dropped[SAMPLER_DROP_COUNT];
+} account;
+
+static void note_held(void *ctx)
 {
     assert_ptr_equal(ctx, &kept_count);
+    account.held++;
+}
+
+static void note_dropped(void *ctx, enum sampler_drop why, uint32_t spans, bool were_held)
+{
+    assert_ptr_equal(ctx, &kept_count);
+    assert_true(spans > 0);
+    account.dropped[why] += spans;
+    account.held -= were_held ? spans : 0;
+}
+
+static void note_kept(void *ctx, const struct span *span, bool was_held)
+{
+    assert_ptr_equal(ctx, &kept_count);
+    account.held -= was_held;
     assert_true(kept_count < KEPT_MAX);
     if (wanted != NULL) {
         must_equal_span(span, wanted);
@@ -29,18 +49,19 @@ static void note_kept(void *ctx, const struct span *span)
 
 static struct sampler_options options_of(double rate)
 {
-    return (struct sampler_options){.rate = rate,
-                                    .keep_wait_ns = WAIT_NS,
-                                    .max_held = 100,
-                                    .max_held_bytes = SIZE_MAX,
-                                    .hash_seed = 42,
-                                    .ctx = &kept_count,
-                                    .keep = note_kept};
+    return (struct sampler_options){
+        .rate = rate,
+        .keep_wait_ns = WAIT_NS,
+        .max_held = 100,
+        .max_held_bytes = SIZE_MAX,
+        .hash_seed = 42,
+        .sink = {.ctx = &kept_count, .keep = note_kept, .hold = note_held, .drop = note_dropped}};
 }
 
 static void open_sampler(const struct sampler_options *options)
 {
     sampler_init(&sampler, options);
+    memset(&account, 0, sizeof account);
     kept_count = 0;
 }
 
@@ -655,6 +676,8 @@ static void test_sampler_balances(void **state)
                 (void)sampler_expire(&sampler, now);
             }
             assert_int_equal(taken, kept_count + sampler.held + dropped_count());
+            assert_int_equal(account.held, sampler.held);
+            assert_memory_equal(account.dropped, sampler.dropped, sizeof account.dropped);
             assert_true(sampler.held <= options.max_held);
             assert_true(sampler.trace_count <= options.max_held);
             assert_true(sampler.bytes <= options.max_held_bytes);
@@ -662,6 +685,7 @@ static void test_sampler_balances(void **state)
         sampler_give_up(&sampler);
         assert_int_equal(sampler.held, 0);
         assert_int_equal(STEPS, kept_count + dropped_count());
+        assert_int_equal(account.held, 0);
         close_sampler();
     }
     kept_count = 0;

@@ -23,8 +23,9 @@ static struct core core;
 static struct kept_span *exported[EXPORTED_MAX];
 static unsigned exported_count;
 
-static void note_export(void *ctx, const struct span *span)
+static void note_export(void *ctx, const struct span *span, bool was_held)
 {
+    (void)was_held;
     assert_ptr_equal(ctx, &exported_count);
     assert_true(exported_count < EXPORTED_MAX);
     exported[exported_count] = kept_span_new(span);
@@ -40,12 +41,12 @@ static void forget_exported(void)
 
 static struct spans_options options_of(void)
 {
-    return (struct spans_options){.name_space = STR_LITERAL("acgs2"),
-                                  .max_open = CORE_OPEN_SPANS_MAX,
-                                  .max_open_bytes = CORE_OPEN_BYTES_MAX,
-                                  .sampler = {.rate = 1, .hash_seed = 42},
-                                  .ctx = &exported_count,
-                                  .export = note_export};
+    return (struct spans_options){
+        .name_space = STR_LITERAL("acgs2"),
+        .max_open = CORE_OPEN_SPANS_MAX,
+        .max_open_bytes = CORE_OPEN_BYTES_MAX,
+        .sampler = {
+            .rate = 1, .hash_seed = 42, .sink = {.ctx = &exported_count, .keep = note_export}}};
 }
 
 static void open_with(const struct spans_options *options)
@@ -676,7 +677,7 @@ static void test_spans_that_nobody_wants(void **state)
     struct spans_options options = options_of();
     struct span_owner owner = {0};
     close_core(NULL);
-    options.export = NULL;
+    options.sampler.sink.keep = NULL;
     options.sampler.rate = 0;
     options.sampler.keep_errors = true;
     options.sampler.max_held = 10;
