@@ -497,22 +497,26 @@ static inline bool is_usual(const struct reader *reader)
            !sample->error && sample->label_count == 0;
 }
 
-static void put_into_batch(struct line_batch *batch, const struct sample *sample, uint32_t has,
-                           uint64_t line, const struct record_sink *sink)
+/* The sample in the batch's next place, which is filled, is one of it. */
+static inline void count_into_batch(struct line_batch *batch, uint64_t line,
+                                    const struct record_sink *sink)
 {
-    struct brief *brief = &batch->briefs[batch->count];
-    *brief = record_brief(sample);
-    brief->has = has & SAMPLE_PARTS;
-    brief->model_ref = 0;
     batch->lines[batch->count++] = line;
     if (batch->count == RECORD_BRIEFS_MAX) {
         line_flush(batch, sink);
     }
 }
 
-static void read_record(struct line_memory *memory, const char *at, const char *newline,
+static void read_record(struct line_memory *memory, const char *start, const char *newline,
                         uint64_t line, struct line_batch *batch, const struct record_sink *sink)
 {
+    const char *at = start;
+    while (*at == ' ' || *at == '\t' || *at == '\r') {
+        at++;
+    }
+    if (at == newline) {
+        return;
+    }
     struct reader reader;
     reader.memory = memory;
     reader.type = TYPE_SAMPLE;
@@ -522,7 +526,12 @@ static void read_record(struct line_memory *memory, const char *at, const char *
         err = read_object(&reader);
     }
     if (err == 0 && batch != NULL && sink->briefs != NULL && is_usual(&reader)) {
-        put_into_batch(batch, &reader.sample, reader.has, line, sink);
+        struct brief *brief = &batch->briefs[batch->count];
+        *brief = record_brief(&reader.sample);
+        brief->has = reader.has & SAMPLE_PARTS;
+        brief->model_ref = 0;
+        count_into_batch(batch, line, sink);
+        line_shape_learn(&memory->shape, start, newline);
         return;
     }
     line_flush(batch, sink);
@@ -549,13 +558,12 @@ static void give_back(struct buf *buf)
 void line_read(struct line_memory *memory, const char *start, const char *newline, uint64_t line,
                struct line_batch *batch, const struct record_sink *sink)
 {
-    const char *at = start;
-    while (*at == ' ' || *at == '\t' || *at == '\r') {
-        at++;
+    if (batch != NULL && sink->briefs != NULL &&
+        line_shape_read(&memory->shape, start, newline, &batch->briefs[batch->count])) {
+        count_into_batch(batch, line, sink);
+        return;
     }
-    if (at != newline) {
-        read_record(memory, at, newline, line, batch, sink);
-    }
+    read_record(memory, start, newline, line, batch, sink);
     give_back(&memory->scratch);
     give_back(&memory->otlp);
 }

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "core/record.h"
+#include "wire/line_shape.h"
 
 enum {
     LINE_DEPTH_MAX = 8, /* nested arrays and objects inside a value that is skipped */
@@ -26,6 +27,7 @@ struct line_memory {
     struct buf scratch;             /* texts of one line whose escapes had to be decoded */
     struct buf otlp;                /* attributes, events and links of a span */
     uint8_t follows[LINE_KEYS_MAX]; /* which key came after which one: what to expect */
+    struct line_shape shape;        /* how lines have looked lately */
 };
 
 void line_init(struct line_memory *memory, size_t max_line_bytes);
