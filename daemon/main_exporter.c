@@ -5,7 +5,6 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "conf_endpoint.h"
-#include "io/export_worker.h"
 #include "io/system.h"
 #include "io/transport_load.h"
 

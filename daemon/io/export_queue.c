@@ -3,30 +3,13 @@
 #include <time.h>
 
 #include "base/err.h"
-#include "base/mem.h"
-
-size_t export_item_size(const struct export_item *item)
-{
-    return sizeof *item + item->len;
-}
-
-struct export_item *export_item_new(const void *owner, size_t len)
-{
-    struct export_item *item = mem_alloc(sizeof *item + len);
-    if (item != NULL) {
-        item->next = NULL;
-        item->owner = owner;
-        item->len = len;
-    }
-    return item;
-}
 
 int export_queue_init(struct export_queue *queue, const struct export_queue_options *options)
 {
     pthread_condattr_t attributes;
     *queue = (struct export_queue){.options = *options,
-                                   .view = {.signal = options->signal,
-                                            .capacity = options->max_items,
+                                   .view = {.signal = options->signal->name,
+                                            .capacity = options->max_weight,
                                             .capacity_bytes = options->max_bytes}};
     if (pthread_condattr_init(&attributes) != 0) {
         return ERR_SYSTEM;
@@ -41,12 +24,18 @@ int export_queue_init(struct export_queue *queue, const struct export_queue_opti
     return err;
 }
 
+static void give_up(struct export_queue *queue, struct export_item *item, enum export_drop reason)
+{
+    struct export_end end = {.reason = reason};
+    queue->options.signal->end(queue->options.signal_ctx, item, &end);
+}
+
 void export_queue_fini(struct export_queue *queue)
 {
     struct export_item *next;
     for (struct export_item *item = queue->first; item != NULL; item = next) {
         next = item->next;
-        mem_free(item);
+        give_up(queue, item, EXPORT_DROP_SHUTDOWN);
     }
     (void)pthread_cond_destroy(&queue->changed); /* nobody is left */
     (void)pthread_mutex_destroy(&queue->mutex);
@@ -77,11 +66,11 @@ static uint64_t now_ns(const struct export_queue *queue)
     return queue->options.clock.mono_ns(queue->options.clock.ctx);
 }
 
-static bool has_room(const struct export_queue *queue, size_t size)
+static bool has_room(const struct export_queue *queue, const struct export_item *item)
 {
     const struct export_view *view = &queue->view;
-    return view->waiting + view->in_flight < view->capacity &&
-           size <= view->capacity_bytes - view->bytes;
+    return item->weight <= view->capacity - view->waiting - view->in_flight &&
+           export_item_size(item) <= view->capacity_bytes - view->bytes;
 }
 
 static void append(struct export_queue *queue, struct export_item *item)
@@ -93,10 +82,11 @@ static void append(struct export_queue *queue, struct export_item *item)
         queue->last->next = item;
     }
     queue->last = item;
-    queue->view.waiting++;
+    queue->items++;
+    queue->view.waiting += item->weight;
     queue->view.bytes += export_item_size(item);
     /* The first one starts a delay, the last one ends it; those between change nothing. */
-    if (queue->view.waiting == 1 || queue->view.waiting == queue->options.batch_items) {
+    if (queue->items == 1 || queue->items == queue->options.batch_items) {
         wake(queue);
     }
 }
@@ -104,24 +94,24 @@ static void append(struct export_queue *queue, struct export_item *item)
 void export_queue_add(struct export_queue *queue, struct export_item *item)
 {
     lock(queue);
-    queue->view.accepted++;
-    bool fits = has_room(queue, export_item_size(item));
+    queue->view.accepted += item->weight;
+    bool fits = has_room(queue, item);
     if (fits) {
         append(queue, item);
     } else {
-        queue->view.dropped[EXPORT_DROP_QUEUE_FULL]++;
+        queue->view.dropped[EXPORT_DROP_QUEUE_FULL] += item->weight;
     }
     unlock(queue);
     if (!fits) {
-        mem_free(item);
+        give_up(queue, item, EXPORT_DROP_QUEUE_FULL);
     }
 }
 
-void export_queue_refuse(struct export_queue *queue, enum export_drop reason)
+void export_queue_refuse(struct export_queue *queue, uint64_t weight, enum export_drop reason)
 {
     lock(queue);
-    queue->view.accepted++;
-    queue->view.dropped[reason]++;
+    queue->view.accepted += weight;
+    queue->view.dropped[reason] += weight;
     unlock(queue);
 }
 
@@ -154,7 +144,7 @@ bool export_queue_is_done(struct export_queue *queue)
 void export_queue_state(struct export_queue *queue, struct export_state *ret_state)
 {
     lock(queue);
-    *ret_state = (struct export_state){.waiting = queue->view.waiting,
+    *ret_state = (struct export_state){.items = queue->items,
                                        .since_ns = queue->since_ns,
                                        .is_stopping = queue->is_stopping,
                                        .stop_ns = queue->stop_ns,
@@ -169,19 +159,22 @@ struct export_item *export_queue_take(struct export_queue *queue, uint64_t max_i
 {
     lock(queue);
     struct export_item *first = queue->first;
-    uint64_t count = queue->view.waiting < max_items ? queue->view.waiting : max_items;
+    uint64_t count = queue->items < max_items ? queue->items : max_items;
     unlock(queue);
     struct export_item *last = first;
+    uint64_t weight = count > 0 ? first->weight : 0;
     for (uint64_t i = 1; i < count; i++) {
         last = last->next;
+        weight += last->weight;
     }
     if (count > 0) {
         lock(queue);
         queue->first = last->next;
         last->next = NULL;
         queue->since_ns = now_ns(queue);
-        queue->view.waiting -= count;
-        queue->view.in_flight += count;
+        queue->items -= count;
+        queue->view.waiting -= weight;
+        queue->view.in_flight += weight;
         unlock(queue);
     }
     *ret_count = count;

@@ -1,6 +1,7 @@
 /*
  * The export mailbox: what the loop hands over to an exporting thread, and the account of it. One
  * mutex, held for pointer moves and sums only. It knows no formats, no network and no retries.
+ * All of the account is in weights (io/export_item.h): spans, or data points.
  *
  *     loop thread                     exporting thread
  *     add     -> [ waiting … ]   ->   take: the oldest ones are now in flight
@@ -18,26 +19,12 @@
 #include <pthread.h>
 
 #include "base/clock.h"
-#include "base/str.h"
-#include "render/export_view.h"
-
-/* What waits: a header and its bytes, one allocation. */
-struct export_item {
-    struct export_item *next;
-    const void *owner; /* whose it is, for the exporting thread; outlives the queue */
-    size_t len;
-    char bytes[];
-};
-
-/* What an item takes of otlp.max_queue_bytes. */
-size_t export_item_size(const struct export_item *item);
-
-/* A new item with room for `len` bytes, or NULL. */
-struct export_item *export_item_new(const void *owner, size_t len);
+#include "io/export_item.h"
 
 struct export_queue_options {
-    const char *signal; /* constant */
-    uint64_t max_items;
+    const struct export_signal *signal; /* constant */
+    void *signal_ctx;                   /* borrowed; for the signal's functions */
+    uint64_t max_weight;
     uint64_t max_bytes;
     uint64_t batch_items; /* so many are worth a request: wake the other side; 1: at once */
     struct clock clock;
@@ -48,6 +35,7 @@ struct export_queue {
     pthread_mutex_t mutex; /* guards what is below */
     pthread_cond_t changed;
     struct export_item *first, *last;
+    uint64_t items; /* from first to last */
     struct export_view view;
     uint64_t since_ns; /* when the oldest of what waits came, or when others were taken before it */
     uint64_t stop_ns;  /* end of the shutdown; 0: now */
@@ -59,15 +47,15 @@ struct export_queue {
 /* Any thread, while there is one. Returns 0 or ERR_SYSTEM. */
 int export_queue_init(struct export_queue *queue, const struct export_queue_options *options);
 
-/* When both sides are done. Frees what still waits. */
+/* When both sides are done. What still waits ends as dropped (shutdown). */
 void export_queue_fini(struct export_queue *queue);
 
 /* Loop thread. Takes the item, which must be complete; counts it as accepted, and as dropped when
  * there is no room. */
 void export_queue_add(struct export_queue *queue, struct export_item *item);
 
-/* Loop thread. Counts one that was never queued as accepted and dropped. */
-void export_queue_refuse(struct export_queue *queue, enum export_drop reason);
+/* Loop thread. Counts what was never queued as accepted and dropped. */
+void export_queue_refuse(struct export_queue *queue, uint64_t weight, enum export_drop reason);
 
 /* Loop thread. The other side shall finish until `stop_ns` (monotonic); may be called again. */
 void export_queue_stop(struct export_queue *queue, uint64_t stop_ns);
@@ -80,7 +68,7 @@ bool export_queue_is_done(struct export_queue *queue);
 
 /* What the exporting thread decides by. */
 struct export_state {
-    uint64_t waiting;
+    uint64_t items; /* that wait */
     uint64_t since_ns;
     bool is_stopping;
     uint64_t stop_ns;
@@ -91,19 +79,19 @@ struct export_state {
 void export_queue_state(struct export_queue *queue, struct export_state *ret_state);
 
 /* Moves at most `max_items` of the oldest into flight. Returns them as a list, oldest first, and
- * their number. */
+ * their number; the caller ends each of them by the signal's function. */
 struct export_item *export_queue_take(struct export_queue *queue, uint64_t max_items,
                                       uint64_t *ret_count);
 
 /* What became of items in flight. */
 struct export_settlement {
-    uint64_t exported;
-    uint64_t dropped;
+    uint64_t exported;       /* weight */
+    uint64_t dropped;        /* weight */
     enum export_drop reason; /* of all that were dropped */
     uint64_t bytes;          /* export_item_size of all */
 };
 
-/* Ends their flight in the account; the caller frees them. */
+/* Ends their flight in the account. */
 void export_queue_settle(struct export_queue *queue, const struct export_settlement *settlement);
 
 /* How a call went. */

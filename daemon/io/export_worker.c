@@ -2,15 +2,15 @@
  * Happy path of a turn
  *   1. no batch at hand: the queue is asked; a full batch, one that has waited long enough, or any
  *      at the shutdown is taken
- *   2. as many of its spans as fit otlp.max_request_bytes are written as a request, by service
+ *   2. as many of its items as fit otlp.max_request_bytes become a request
  *   3. the transport sends it and waits for the outcome
- *   4. the outcome is settled in the queue's account, the spans are freed; the rest of the batch
- *      comes with the next turn
+ *   4. the outcome is settled in the queue's account, the items end; the rest of the batch comes with
+ *      the next turn
  *
  * What can fail, and where it ends
  *   the receiver is not there, or slow   the part waits and is sent again; the queue fills meanwhile
  *   it refuses for good                  the part is dropped (failed)
- *   it finds the part too large          half of it is sent; one span alone is dropped (too_large)
+ *   it finds the part too large          half of it is sent; one item alone is dropped (too_large)
  *   no memory for the request            the part is dropped (out_of_memory)
  *   otlp.retry_timeout_ms is over        the part is dropped (timeout)
  *   the shutdown's time is over          all that is left is dropped (shutdown), and the log says so
@@ -18,7 +18,6 @@
 #include "io/export_worker.h"
 
 #include "base/err.h"
-#include "base/mem.h"
 
 enum {
     LOG_LINES = 3,
@@ -31,27 +30,33 @@ void export_worker_init(struct export_worker *worker, struct export_queue *queue
                         const struct export_worker_options *options)
 {
     *worker = (struct export_worker){.options = *options, .queue = queue, .part_most = UINT64_MAX};
-    buf_init(&worker->request, (size_t)options->max_request_bytes);
+    buf_init(&worker->written, (size_t)options->max_request_bytes);
     log_limit_init(&worker->failures, LOG_LEVEL_WARNING, "failures of the export", LOG_LINES,
                    LOG_PERIOD_S * NS_PER_SECOND);
     log_limit_init(&worker->remarks, LOG_LEVEL_WARNING, "remarks of the receiver", LOG_LINES,
                    LOG_PERIOD_S * NS_PER_SECOND);
 }
 
-static void free_items(struct export_item *item)
+static const struct export_signal *signal_of(const struct export_worker *worker)
+{
+    return worker->queue->options.signal;
+}
+
+static void end_items(struct export_worker *worker, struct export_item *item,
+                      const struct export_end *end)
 {
     while (item != NULL) {
         struct export_item *next = item->next;
-        mem_free(item);
+        signal_of(worker)->end(worker->queue->options.signal_ctx, item, end);
         item = next;
     }
 }
 
 void export_worker_fini(struct export_worker *worker)
 {
-    free_items(worker->batch);
+    end_items(worker, worker->batch, &(struct export_end){.reason = EXPORT_DROP_SHUTDOWN});
     worker->batch = NULL;
-    buf_fini(&worker->request);
+    buf_fini(&worker->written);
 }
 
 static uint64_t now_ns(const struct export_worker *worker)
@@ -66,89 +71,59 @@ static uint64_t later(uint64_t ns, uint64_t by_ns)
 
 /* --- a part becomes a request ------------------------------------------------------------------ */
 
-static const struct export_service *service_of(const struct export_item *item)
+static uint64_t weigh(const struct export_item *item, uint64_t count)
 {
-    return item->owner;
-}
-
-/* Chooses how many of the batch's oldest spans make the part, and measures their groups. A first
- * span that does not fit makes a part of its own, which is then found too large. */
-static void choose_part(struct export_worker *worker,
-                        struct otlp_spans groups[EXPORT_SERVICES_MAX + 1])
-{
-    uint64_t total = 0;
-    worker->part_count = 0;
-    for (const struct export_item *item = worker->batch; item != NULL; item = item->next) {
-        const struct export_service *service = service_of(item);
-        struct otlp_spans *group = &groups[service->index];
-        struct otlp_spans grown = *group;
-        grown.resource = service->resource;
-        grown.scope = worker->options.scope;
-        grown.spans_bytes += otlp_trace_span_size(item->len);
-        uint64_t before = group->spans_bytes == 0 ? 0 : otlp_trace_size(group);
-        uint64_t size = total - before + otlp_trace_size(&grown);
-        bool fits = size <= worker->options.max_request_bytes;
-        if (worker->part_count > 0 && (!fits || worker->part_count == worker->part_most)) {
-            break;
-        }
-        *group = grown;
-        total = size;
-        worker->part_count++;
+    uint64_t weight = 0;
+    for (uint64_t i = 0; i < count; i++, item = item->next) {
+        weight += item->weight;
     }
+    return weight;
 }
 
-static void write_group(struct export_worker *worker, unsigned index,
-                        const struct otlp_spans *group)
-{
-    otlp_trace_begin(group, &worker->request);
-    const struct export_item *item = worker->batch;
-    for (uint64_t i = 0; i < worker->part_count; i++, item = item->next) {
-        if (service_of(item)->index == index) {
-            otlp_trace_span((struct str){item->bytes, item->len}, &worker->request);
-        }
-    }
-}
-
-/* Returns 0, ERR_LIMIT for a span that does not fit alone, or ERR_NOMEM. */
+/* Returns 0, ERR_LIMIT for an item that does not fit alone, or ERR_NOMEM. */
 static int write_part(struct export_worker *worker)
 {
-    struct otlp_spans groups[EXPORT_SERVICES_MAX + 1] = {0};
-    buf_clear(&worker->request);
-    choose_part(worker, groups);
-    for (unsigned i = 0; i <= EXPORT_SERVICES_MAX && worker->request.err == 0; i++) {
-        if (groups[i].spans_bytes > 0) {
-            write_group(worker, i, &groups[i]);
-        }
-    }
-    return worker->request.err;
+    const struct export_signal *signal = signal_of(worker);
+    void *ctx = worker->queue->options.signal_ctx;
+    buf_clear(&worker->written);
+    worker->part_count = signal->choose(ctx, worker->batch, worker->part_most);
+    worker->part_weight = weigh(worker->batch, worker->part_count);
+    return signal->write(ctx, worker->batch, worker->part_count, &worker->written,
+                         &worker->request);
+}
+
+static void clear_request(struct export_worker *worker)
+{
+    worker->request = (struct str){NULL, 0};
+    buf_clear(&worker->written);
 }
 
 /* --- the end of a part ------------------------------------------------------------------------- */
 
-/* The first `count` spans of the batch leave it. */
-static void settle(struct export_worker *worker, uint64_t count, uint64_t dropped,
-                   enum export_drop reason)
+/* The first `count` items of the batch, of this weight, leave it. */
+static void settle(struct export_worker *worker, uint64_t count, uint64_t weight, uint64_t dropped,
+                   const struct export_end *end)
 {
     struct export_settlement settlement = {
-        .exported = count - dropped, .dropped = dropped, .reason = reason};
+        .exported = weight - dropped, .dropped = dropped, .reason = end->reason};
     struct export_item *done = worker->batch;
     struct export_item *last = NULL;
     for (uint64_t i = 0; i < count; i++) {
         last = i == 0 ? done : last->next;
         settlement.bytes += export_item_size(last);
     }
+    worker->attempt = 0;
+    worker->retry_ns = 0;
+    clear_request(worker);
     if (last != NULL) {
         worker->batch = last->next;
         last->next = NULL;
-        free_items(done);
+        end_items(worker, done, end);
     }
     worker->batch_count -= count;
     worker->lost += dropped;
-    worker->attempt = 0;
-    worker->retry_ns = 0;
-    buf_clear(&worker->request);
-    if (worker->request.cap > REQUEST_KEEP_BYTES) {
-        buf_fini(&worker->request);
+    if (worker->written.cap > REQUEST_KEEP_BYTES) {
+        buf_fini(&worker->written);
     }
     if (worker->batch == NULL) {
         worker->part_most = UINT64_MAX;
@@ -159,7 +134,8 @@ static void settle(struct export_worker *worker, uint64_t count, uint64_t droppe
 
 static void drop_part(struct export_worker *worker, enum export_drop reason)
 {
-    settle(worker, worker->part_count, worker->part_count, reason);
+    settle(worker, worker->part_count, worker->part_weight, worker->part_weight,
+           &(struct export_end){.reason = reason});
 }
 
 /* --- what the log is told ---------------------------------------------------------------------- */
@@ -172,11 +148,13 @@ static void tell_failure(struct export_worker *worker, const struct transport_re
                                        [RETRY_SPLIT] = "will be sent in two halves",
                                        [RETRY_DROP] = "are dropped"};
     worker->failed_calls++;
-    log_limited(&worker->failures, "export to %s: %s: %s; %llu spans %s%s", worker->options.address,
-                export_retry_status_name(reply->status), reply->message,
-                (unsigned long long)worker->part_count, then[decision->action],
-                queue_full > worker->queue_full ? "; the queue is full, new spans are dropped"
-                                                : "");
+    const char *noun = signal_of(worker)->noun;
+    bool is_full = queue_full > worker->queue_full;
+    log_limited(&worker->failures, "export to %s: %s: %s; %llu %s %s%s%s%s",
+                worker->options.address, export_retry_status_name(reply->status), reply->message,
+                (unsigned long long)worker->part_weight, noun, then[decision->action],
+                is_full ? "; the queue is full, new " : "", is_full ? noun : "",
+                is_full ? " are dropped" : "");
 }
 
 static void tell_success(struct export_worker *worker, const struct transport_reply *reply,
@@ -184,17 +162,19 @@ static void tell_success(struct export_worker *worker, const struct transport_re
 {
     if (worker->failed_calls > 0) {
         log_limit_end(&worker->failures);
-        log_info("export to %s: works again after %llu failed calls; %llu spans were lost",
+        log_info("export to %s: works again after %llu failed calls; %llu %s were lost",
                  worker->options.address, (unsigned long long)worker->failed_calls,
-                 (unsigned long long)(worker->lost + queue_full - worker->queue_full));
+                 (unsigned long long)(worker->lost + queue_full - worker->queue_full),
+                 signal_of(worker)->noun);
     }
     worker->failed_calls = 0;
     worker->lost = 0;
     worker->queue_full = queue_full;
     if (reply->rejected > 0) {
-        log_limited(&worker->remarks, "export to %s: %llu of %llu spans were rejected: %s",
+        log_limited(&worker->remarks, "export to %s: %llu of %llu %s were rejected: %s",
                     worker->options.address, (unsigned long long)reply->rejected,
-                    (unsigned long long)worker->part_count, reply->message);
+                    (unsigned long long)worker->part_weight, signal_of(worker)->noun,
+                    reply->message);
     } else if (reply->message[0] != '\0') {
         log_limited(&worker->remarks, "export to %s: the receiver remarks: %s",
                     worker->options.address, reply->message);
@@ -209,9 +189,10 @@ static void tell_success(struct export_worker *worker, const struct transport_re
 
 static void keep_part(struct export_worker *worker, const struct transport_reply *reply)
 {
-    uint64_t count = worker->part_count;
-    uint64_t rejected = reply->rejected < count ? reply->rejected : count;
-    settle(worker, count, rejected, EXPORT_DROP_REJECTED);
+    uint64_t weight = worker->part_weight;
+    uint64_t rejected = reply->rejected < weight ? reply->rejected : weight;
+    settle(worker, worker->part_count, weight, rejected,
+           &(struct export_end){.is_delivered = true, .reason = EXPORT_DROP_REJECTED});
 }
 
 static void act(struct export_worker *worker, const struct transport_reply *reply,
@@ -228,7 +209,7 @@ static void act(struct export_worker *worker, const struct transport_reply *repl
     case RETRY_SPLIT:
         worker->part_most = worker->part_count / 2;
         worker->attempt = 0;
-        buf_clear(&worker->request);
+        clear_request(worker);
         break;
     case RETRY_DROP:
         drop_part(worker, decision->reason);
@@ -261,8 +242,7 @@ static void send_part(struct export_worker *worker, const struct export_state *s
     if (state->is_stopping && state->stop_ns < deadline) {
         deadline = state->stop_ns;
     }
-    options->transport->call(options->channel, options->method,
-                             (struct str){worker->request.data, worker->request.len}, deadline,
+    options->transport->call(options->channel, signal_of(worker)->method, worker->request, deadline,
                              &reply);
     uint64_t now = now_ns(worker);
     struct retry_input input = {.status = reply.status,
@@ -297,8 +277,8 @@ static void send_part(struct export_worker *worker, const struct export_state *s
 static bool take_batch(struct export_worker *worker, const struct export_state *state, uint64_t now,
                        uint64_t *ret_wake_ns)
 {
-    uint64_t due = state->waiting == 0 ? UINT64_MAX
-                   : state->is_stopping || state->waiting >= worker->options.batch_items
+    uint64_t due = state->items == 0 ? UINT64_MAX
+                   : state->is_stopping || state->items >= worker->options.batch_items
                        ? now
                        : later(state->since_ns, worker->options.delay_ns);
     if (due > now) {
@@ -313,16 +293,18 @@ static bool take_batch(struct export_worker *worker, const struct export_state *
 /* All that is left goes: the shutdown's time is over. */
 static void drop_rest(struct export_worker *worker)
 {
-    uint64_t count = 0;
+    uint64_t lost = 0;
     do {
-        count += worker->batch_count;
-        settle(worker, worker->batch_count, worker->batch_count, EXPORT_DROP_SHUTDOWN);
+        uint64_t weight = weigh(worker->batch, worker->batch_count);
+        lost += weight;
+        settle(worker, worker->batch_count, weight, weight,
+               &(struct export_end){.reason = EXPORT_DROP_SHUTDOWN});
         worker->batch = export_queue_take(worker->queue, UINT64_MAX, &worker->batch_count);
     } while (worker->batch != NULL);
     log_limit_end(&worker->failures);
-    if (count > 0) {
-        log_warning("export to %s: %llu spans could not be sent before the end and are lost",
-                    worker->options.address, (unsigned long long)count);
+    if (lost > 0) {
+        log_warning("export to %s: %llu %s could not be sent before the end and are lost",
+                    worker->options.address, (unsigned long long)lost, signal_of(worker)->noun);
     }
 }
 

@@ -1,10 +1,11 @@
 /*
- * The exporting of spans, as a machine that is turned: takes a batch from the queue, writes it as
- * OTLP, sends it, and does with it what export_retry decides. It never waits by itself, so that
- * tests turn it with a clock of their own; io/exporter gives it a thread.
+ * The exporting of a signal, as a machine that is turned: takes a batch from the queue, has it written
+ * as OTLP, sends it, and does with it what export_retry decides. It never waits by itself, so that
+ * tests turn it with a clock of their own; io/exporter gives it a thread. It does not know what the
+ * items are: the queue's signal does (io/export_item.h).
  *
  *     NO BATCH --a batch is due--> PARTS LEFT --the last part is settled--> NO BATCH
- *                                   |  ^  part = as many spans as fit a request
+ *                                   |  ^  part = as many items as fit a request
  *                                   v  |  taken, dropped: the next part; transient: the same, later
  *                                  a call; too large for the receiver: half of it
  *
@@ -16,26 +17,13 @@
 #include "base/log.h"
 #include "io/export_queue.h"
 #include "io/export_retry.h"
-#include "render/otlp_trace.h"
 
-enum {
-    EXPORT_SERVICES_MAX = 64,      /* services besides the daemon's own that have a resource */
-    EXPORT_REQUEST_MAX = 64 << 20, /* bytes: the ceiling of opentelemetry-proto */
-};
-
-/* An owner of items: a service and what is sent of it. */
-struct export_service {
-    unsigned index;      /* from 0, below EXPORT_SERVICES_MAX + 1 */
-    struct str name;     /* owned; empty for the daemon's own */
-    struct str resource; /* owned; the encoded field */
-};
+enum { EXPORT_REQUEST_MAX = 64 << 20 }; /* bytes: the ceiling of opentelemetry-proto */
 
 struct export_worker_options {
     const struct transport *transport;
     struct transport_channel *channel; /* borrowed */
-    const char *method;                /* constant */
     const char *address;               /* of the receiver, for the log; borrowed */
-    struct str scope;                  /* borrowed; the encoded field */
     struct clock clock;
     uint64_t (*random)(void *ctx);
     void *random_ctx;
@@ -49,10 +37,12 @@ struct export_worker_options {
 struct export_worker {
     struct export_worker_options options;
     struct export_queue *queue;
-    struct buf request;        /* of the part at hand; empty: not written yet */
+    struct buf written;        /* memory of the request */
+    struct str request;        /* of the part at hand; empty: there is none yet */
     struct export_item *batch; /* what is left of it, the part first */
-    uint64_t batch_count;
-    uint64_t part_count;
+    uint64_t batch_count;      /* items */
+    uint64_t part_count;       /* items */
+    uint64_t part_weight;
     uint64_t part_most; /* items; fewer after a split, until the batch ends */
     uint64_t began_ns;  /* the batch's first call, 0: none yet */
     uint64_t retry_ns;  /* the part is not sent before */
@@ -62,14 +52,14 @@ struct export_worker {
     struct log_limit failures;
     struct log_limit remarks; /* partial successes and responses that cannot be read */
     uint64_t failed_calls;    /* since the last one that went well */
-    uint64_t lost;            /* likewise: spans */
+    uint64_t lost;            /* likewise: weight */
     uint64_t queue_full;      /* the queue's figure then */
 };
 
 void export_worker_init(struct export_worker *worker, struct export_queue *queue,
                         const struct export_worker_options *options);
 
-/* Frees what it holds; the queue's account must not be looked at after. */
+/* Ends what it holds as dropped (shutdown); the queue's account must not be looked at after. */
 void export_worker_fini(struct export_worker *worker);
 
 /* Does what is due: at most one call. Returns false when there is nothing left to do for ever, after

@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/export_spans.h"
 #include "io/export_worker.h"
 #include "base/message.h"
 #include "render/otlp_attribute.h"
@@ -32,12 +33,11 @@ enum {
     NAME_ATTRIBUTE_MAX = 4096,
 };
 
-static const char traces_method[] = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-
 struct exporter {
     struct exporter_options options;
     struct transport_channel *channel; /* NULL: there is nothing that takes spans */
     struct export_queue queue;
+    struct export_spans spans;
     struct export_service own;
     struct export_service *services[EXPORT_SERVICES_MAX]; /* those of the spans that came so far */
     unsigned service_count;
@@ -136,11 +136,11 @@ void exporter_add_span(struct exporter *exporter, struct str service_name, struc
         return;
     }
     if (exporter->channel == NULL) {
-        export_queue_refuse(&exporter->queue, EXPORT_DROP_NO_EXPORTER);
+        export_queue_refuse(&exporter->queue, 1, EXPORT_DROP_NO_EXPORTER);
         return;
     }
     if (span.len > EXPORTER_SPAN_MAX) {
-        export_queue_refuse(&exporter->queue, EXPORT_DROP_TOO_LARGE);
+        export_queue_refuse(&exporter->queue, 1, EXPORT_DROP_TOO_LARGE);
         return;
     }
     const struct export_service *service = find_service(exporter, service_name);
@@ -157,7 +157,7 @@ void exporter_add_span(struct exporter *exporter, struct str service_name, struc
     }
     struct export_item *item = export_item_new(service, span.len + extra.len);
     if (item == NULL) {
-        export_queue_refuse(&exporter->queue, EXPORT_DROP_OUT_OF_MEMORY);
+        export_queue_refuse(&exporter->queue, 1, EXPORT_DROP_OUT_OF_MEMORY);
         return;
     }
     if (span.len > 0) {
@@ -172,7 +172,7 @@ void exporter_add_span(struct exporter *exporter, struct str service_name, struc
 void exporter_refuse_span(struct exporter *exporter, int err)
 {
     if (exporter != NULL) {
-        export_queue_refuse(&exporter->queue,
+        export_queue_refuse(&exporter->queue, 1,
                             err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
     }
 }
@@ -203,9 +203,7 @@ static void init_worker(struct exporter *exporter)
     struct export_worker_options worker = {
         .transport = options->transport,
         .channel = exporter->channel,
-        .method = traces_method,
         .address = options->address,
-        .scope = {exporter->scope.data, exporter->scope.len},
         .clock = options->clock,
         .random = draw,
         .random_ctx = exporter,
@@ -257,8 +255,9 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
     buf_init(&exporter->scope, NAME_ATTRIBUTE_MAX);
     buf_init(&exporter->scratch, EXPORTER_SPAN_MAX);
     struct export_queue_options queue = {
-        .signal = "traces",
-        .max_items = options->max_queue_spans,
+        .signal = &export_spans_signal,
+        .signal_ctx = &exporter->spans,
+        .max_weight = options->max_queue_spans,
         .max_bytes = options->max_queue_bytes,
         .batch_items = options->batch_spans < options->max_queue_spans ? options->batch_spans
                                                                        : options->max_queue_spans,
@@ -269,6 +268,8 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
         return err;
     }
     otlp_scope_render(options->resource->dwelld_version, &exporter->scope);
+    exporter->spans = (struct export_spans){.scope = {exporter->scope.data, exporter->scope.len},
+                                            .max_request_bytes = options->max_request_bytes};
     err = exporter->scope.err != 0 ? exporter->scope.err
                                    : init_service(exporter, &exporter->own, 0, (struct str){0});
     if (err == 0 && options->transport != NULL) {

@@ -12,6 +12,17 @@
 
 static struct export_queue queue;
 static uint64_t now_ns;
+static unsigned given_up[EXPORT_DROP_COUNT];
+
+static void end_item(void *ctx, struct export_item *item, const struct export_end *end)
+{
+    assert_ptr_equal(ctx, &queue);
+    assert_false(end->is_delivered); /* the queue delivers nothing */
+    given_up[end->reason]++;
+    mem_free(item);
+}
+
+static const struct export_signal signal_of_test = {.name = "traces", .end = end_item};
 
 static uint64_t read_clock(void *ctx)
 {
@@ -19,14 +30,16 @@ static uint64_t read_clock(void *ctx)
     return now_ns;
 }
 
-static void open_queue(uint64_t max_items, uint64_t max_bytes)
+static void open_queue(uint64_t max_weight, uint64_t max_bytes)
 {
-    struct export_queue_options options = {.signal = "traces",
-                                           .max_items = max_items,
+    struct export_queue_options options = {.signal = &signal_of_test,
+                                           .signal_ctx = &queue,
+                                           .max_weight = max_weight,
                                            .max_bytes = max_bytes,
                                            .batch_items = 4,
                                            .clock = {read_clock, read_clock, NULL}};
     now_ns = 1000;
+    memset(given_up, 0, sizeof given_up);
     assert_int_equal(export_queue_init(&queue, &options), 0);
 }
 
@@ -35,13 +48,22 @@ static void close_queue(void)
     export_queue_fini(&queue);
 }
 
-static void add(char first, size_t len)
+static void add_heavy(char first, size_t len, uint64_t weight, uint32_t outside)
 {
     struct export_item *item = export_item_new(&queue, len);
     assert_non_null(item);
+    assert_int_equal(item->weight, 1);
+    assert_int_equal(item->len, len);
     memset(item->bytes, 0, len);
     item->bytes[0] = first;
+    item->weight = weight;
+    item->outside = outside;
     export_queue_add(&queue, item);
+}
+
+static void add(char first, size_t len)
+{
+    add_heavy(first, len, 1, 0);
 }
 
 static struct export_view view(void)
@@ -61,18 +83,20 @@ static void must_take(uint64_t most, const char *firsts)
 {
     uint64_t count;
     struct export_settlement settlement = {0};
+    uint64_t waiting = view().waiting;
     struct export_item *item = export_queue_take(&queue, most, &count);
     assert_int_equal(count, strlen(firsts));
-    assert_int_equal(view().in_flight, count);
+    assert_int_equal(view().in_flight, waiting - view().waiting);
     for (size_t i = 0; firsts[i] != '\0'; i++) {
         struct export_item *next = item->next;
         assert_int_equal(item->bytes[0], firsts[i]);
         settlement.bytes += export_item_size(item);
-        settlement.exported++;
+        settlement.exported += item->weight;
         mem_free(item);
         item = next;
     }
     assert_null(item);
+    assert_int_equal(view().in_flight, settlement.exported);
     export_queue_settle(&queue, &settlement);
     assert_int_equal(view().in_flight, 0);
 }
@@ -149,6 +173,42 @@ static void test_export_queue_holds_so_many_bytes(void **state)
     close_queue();
 }
 
+/* Ceiling and account are of weights; takes are of items. */
+static void test_export_queue_weighs_items(void **state)
+{
+    (void)state;
+    open_queue(100, 1 << 20);
+    add_heavy('a', 1, 60, 0);
+    add_heavy('b', 1, 41, 0); /* one over */
+    assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 41);
+    assert_int_equal(given_up[EXPORT_DROP_QUEUE_FULL], 1);
+    add_heavy('c', 1, 40, 0); /* the limit */
+    assert_int_equal(view().waiting, 100);
+    must_take(1, "a");
+    assert_int_equal(view().exported, 60);
+    assert_int_equal(view().waiting, 40);
+    must_take(2, "c");
+    assert_int_equal(view().accepted, 141);
+    add_heavy('d', 1, 101, 0);
+    assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 41 + 101);
+    close_queue();
+}
+
+static void test_export_queue_counts_memory_of_items_elsewhere(void **state)
+{
+    (void)state;
+    size_t head = sizeof(struct export_item);
+    open_queue(100, 2 * head + 1000);
+    add_heavy('a', 10, 1, 900);
+    add_heavy('b', 10, 1, 81); /* one over */
+    assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 1);
+    add_heavy('c', 10, 1, 80); /* the limit */
+    assert_int_equal(view().bytes, 2 * head + 1000);
+    must_take(9, "ac");
+    assert_int_equal(view().bytes, 0);
+    close_queue();
+}
+
 static void test_export_queue_wakes_for_the_first_and_for_a_batch(void **state)
 {
     (void)state;
@@ -177,7 +237,7 @@ static void test_export_queue_tells_its_state(void **state)
     add('b', 1);
     add('c', 1);
     export_queue_state(&queue, &told);
-    assert_int_equal(told.waiting, 2);
+    assert_int_equal(told.items, 2);
     assert_int_equal(told.since_ns, 1000);
     assert_int_equal(told.queue_full, 1);
     assert_false(told.is_stopping);
@@ -195,10 +255,10 @@ static void test_export_queue_counts_what_it_never_had(void **state)
 {
     (void)state;
     open_queue(2, 1 << 20);
-    export_queue_refuse(&queue, EXPORT_DROP_NO_EXPORTER);
-    export_queue_refuse(&queue, EXPORT_DROP_TOO_LARGE);
-    assert_int_equal(view().accepted, 2);
-    assert_int_equal(view().dropped[EXPORT_DROP_NO_EXPORTER], 1);
+    export_queue_refuse(&queue, 7, EXPORT_DROP_NO_EXPORTER);
+    export_queue_refuse(&queue, 1, EXPORT_DROP_TOO_LARGE);
+    assert_int_equal(view().accepted, 8);
+    assert_int_equal(view().dropped[EXPORT_DROP_NO_EXPORTER], 7);
     assert_int_equal(view().dropped[EXPORT_DROP_TOO_LARGE], 1);
     close_queue();
 }
@@ -246,7 +306,7 @@ static void *export_all(void *ctx)
         if (count == 0 && !told.is_stopping) {
             export_queue_wait(&queue, UINT64_MAX);
         }
-    } while (!told.is_stopping || told.waiting > 0);
+    } while (!told.is_stopping || told.items > 0);
     export_queue_end(&queue);
     return NULL;
 }
@@ -283,6 +343,7 @@ static void test_export_queue_frees_what_waits(void **state)
     add('a', 100);
     add('b', 100);
     close_queue();
+    assert_int_equal(given_up[EXPORT_DROP_SHUTDOWN], 2);
     assert_int_equal(mem_count_live(), live);
     mem_fail_after(1);
     assert_null(export_item_new(NULL, 10));
@@ -295,6 +356,8 @@ int main(void)
         cmocka_unit_test(test_export_queue_holds_so_many),
         cmocka_unit_test(test_export_queue_counts_what_is_in_flight_as_full),
         cmocka_unit_test(test_export_queue_holds_so_many_bytes),
+        cmocka_unit_test(test_export_queue_weighs_items),
+        cmocka_unit_test(test_export_queue_counts_memory_of_items_elsewhere),
         cmocka_unit_test(test_export_queue_wakes_for_the_first_and_for_a_batch),
         cmocka_unit_test(test_export_queue_tells_its_state),
         cmocka_unit_test(test_export_queue_counts_what_it_never_had),

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "fake_transport.h"
+#include "io/export_spans.h"
 #include "io/export_worker.h"
 #include "mem_fault.h"
 #include "render/otlp_resource.h"
@@ -28,7 +29,10 @@ static struct world {
     struct export_service services[SERVICES];
     struct buf resources[SERVICES];
     struct buf scope;
-    unsigned next_name; /* spans are named by a number */
+    struct export_spans spans;
+    unsigned next_name;           /* spans are named by a number */
+    unsigned delivered, given_up; /* of whole requests */
+    enum export_drop reason;      /* of the last one that was given up */
 } world;
 
 static int log_fd = -1;
@@ -71,7 +75,53 @@ static void make_services(void)
 
 struct how {
     uint64_t batch, max_items, max_bytes, max_request, retry_timeout_s;
+    bool whole; /* items are whole requests, not spans */
 };
+
+/* --- items that are whole requests ------------------------------------------------------------- */
+
+static uint64_t choose_whole(void *ctx, const struct export_item *first, uint64_t most)
+{
+    assert_ptr_equal(ctx, &world);
+    assert_non_null(first);
+    assert_true(most > 0);
+    return 1;
+}
+
+static int write_whole(void *ctx, const struct export_item *first, uint64_t count, struct buf *out,
+                       struct str *ret_request)
+{
+    assert_ptr_equal(ctx, &world);
+    assert_int_equal(count, 1);
+    assert_int_equal(out->len, 0);
+    *ret_request = (struct str){first->bytes, first->len};
+    return 0;
+}
+
+static void end_whole(void *ctx, struct export_item *item, const struct export_end *end)
+{
+    assert_ptr_equal(ctx, &world);
+    world.delivered += end->is_delivered;
+    world.given_up += !end->is_delivered;
+    world.reason = end->reason;
+    mem_free(item);
+}
+
+static const struct export_signal whole_signal = {.name = "metrics",
+                                                  .noun = "data points",
+                                                  .method = "/w",
+                                                  .choose = choose_whole,
+                                                  .write = write_whole,
+                                                  .end = end_whole};
+
+static void add_whole(const char *text, uint64_t weight)
+{
+    struct export_item *item = export_item_new(NULL, strlen(text));
+    assert_non_null(item);
+    memcpy(item->bytes, text, strlen(text));
+    item->weight = weight;
+    export_queue_add(&world.queue, item);
+}
 
 static void open_world(const struct how *how)
 {
@@ -79,25 +129,26 @@ static void open_world(const struct how *how)
     fake_transport_reset(&world.now_ns);
     make_services();
     uint64_t batch = how->batch == 0 ? 512 : how->batch;
-    struct export_queue_options queue = {.signal = "traces",
-                                         .max_items = how->max_items == 0 ? 10000 : how->max_items,
-                                         .max_bytes =
-                                             how->max_bytes == 0 ? 1 << 30 : how->max_bytes,
-                                         .batch_items = batch,
-                                         .clock = clock_of_world};
+    uint64_t max_request = how->max_request == 0 ? 4 << 20 : how->max_request;
+    world.spans = (struct export_spans){.scope = {world.scope.data, world.scope.len},
+                                        .max_request_bytes = max_request};
+    struct export_queue_options queue = {
+        .signal = how->whole ? &whole_signal : &export_spans_signal,
+        .signal_ctx = how->whole ? (void *)&world : &world.spans,
+        .max_weight = how->max_items == 0 ? 10000 : how->max_items,
+        .max_bytes = how->max_bytes == 0 ? 1 << 30 : how->max_bytes,
+        .batch_items = batch,
+        .clock = clock_of_world};
     assert_int_equal(export_queue_init(&world.queue, &queue), 0);
     struct export_worker_options worker = {.transport = &fake_transport_functions,
-                                           .method = "/x/y",
                                            .address = "receiver",
-                                           .scope = {world.scope.data, world.scope.len},
                                            .clock = clock_of_world,
                                            .random = read_random,
                                            .batch_items = batch,
                                            .delay_ns = seconds(DELAY_S),
                                            .timeout_ns = seconds(TIMEOUT_S),
                                            .retry_timeout_ns = seconds(how->retry_timeout_s),
-                                           .max_request_bytes =
-                                               how->max_request == 0 ? 4 << 20 : how->max_request};
+                                           .max_request_bytes = max_request};
     export_worker_init(&world.worker, &world.queue, &worker);
     assert_int_equal(ftruncate(log_fd, 0), 0);
     assert_int_equal(lseek(log_fd, 0, SEEK_SET), 0);
@@ -383,10 +434,10 @@ static void test_export_worker_gives_back_the_memory_of_a_long_request(void **st
     }
     (void)settle();
     must_have_calls(1);
-    assert_int_equal(world.worker.request.cap, 0);
+    assert_int_equal(world.worker.written.cap, 0);
     add(64);
     (void)settle();
-    assert_true(world.worker.request.cap > 0);
+    assert_true(world.worker.written.cap > 0);
     close_world();
 }
 
@@ -701,6 +752,82 @@ static void test_export_worker_ends_when_the_time_is_over(void **state)
     close_world();
 }
 
+/* --- items that are whole requests ------------------------------------------------------------- */
+
+static void must_send(unsigned call, const char *text)
+{
+    assert_true(call < fake_transport.call_count);
+    assert_int_equal(fake_transport.calls[call].len, strlen(text));
+    assert_memory_equal(fake_transport.calls[call].body, text, strlen(text));
+}
+
+static void test_export_worker_sends_whole_requests_by_weight(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.batch = 3, .whole = true});
+    fake_transport_then(TRANSPORT_UNAVAILABLE);
+    fake_transport_then(TRANSPORT_OK);
+    fake_transport_then_row(&(struct fake_row){.reply = {.rejected = 30, .message = "old"}});
+    fake_transport_then_row(&(struct fake_row){.reply = {.rejected = 101, .message = "more"}});
+    add_whole("one", 5);
+    add_whole("two", 70);
+    add_whole("three", 100);
+    world.random = 1;
+    world.now_ns = settle();
+    assert_int_equal(view().in_flight, 175);
+    (void)settle();
+    must_have_calls(4);
+    must_send(0, "one");
+    must_send(1, "one");
+    must_send(2, "two");
+    must_send(3, "three");
+    assert_int_equal(view().exported, 5 + 40);
+    assert_int_equal(view().dropped[EXPORT_DROP_REJECTED], 30 + 100);
+    assert_int_equal(world.delivered, 3);
+    assert_int_equal(world.given_up, 0);
+    must_log("UNAVAILABLE: ; 5 data points will be sent again");
+    must_log("works again after 1 failed calls; 0 data points were lost");
+    must_log("30 of 70 data points were rejected: old");
+    close_world();
+}
+
+/* A whole request is not cut in two; its owner is told why it was given up. */
+static void test_export_worker_tells_the_owner_of_an_end(void **state)
+{
+    (void)state;
+    static const struct {
+        enum transport_status status;
+        enum export_drop reason;
+    } rows[] = {{TRANSPORT_RESOURCE_EXHAUSTED, EXPORT_DROP_TOO_LARGE},
+                {TRANSPORT_INTERNAL, EXPORT_DROP_FAILED}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        open_world(&(struct how){.batch = 2, .whole = true});
+        fake_transport_then(rows[i].status);
+        fake_transport_then(TRANSPORT_OK);
+        add_whole("one", 9);
+        add_whole("two", 4);
+        (void)settle();
+        must_have_calls(2);
+        assert_int_equal(world.delivered, 1);
+        assert_int_equal(world.given_up, 1);
+        assert_int_equal(view().exported, 4);
+        assert_int_equal(view().dropped[rows[i].reason], 9);
+        assert_int_equal(view().splits, 0);
+        must_log("9 data points are dropped");
+        close_world();
+    }
+    open_world(&(struct how){.batch = 2, .whole = true});
+    add_whole("one", 9);
+    add_whole("two", 4);
+    add_whole("three", 2);
+    export_queue_stop(&world.queue, world.now_ns);
+    must_end();
+    assert_int_equal(world.given_up, 3);
+    assert_int_equal(world.reason, EXPORT_DROP_SHUTDOWN);
+    must_log("15 data points could not be sent before the end and are lost");
+    close_world();
+}
+
 static int open_log(void **state)
 {
     (void)state;
@@ -739,6 +866,8 @@ int main(void)
         cmocka_unit_test(test_export_worker_tries_soon_again_at_the_end),
         cmocka_unit_test(test_export_worker_blames_nobody_for_the_end),
         cmocka_unit_test(test_export_worker_ends_when_the_time_is_over),
+        cmocka_unit_test(test_export_worker_sends_whole_requests_by_weight),
+        cmocka_unit_test(test_export_worker_tells_the_owner_of_an_end),
     };
     return cmocka_run_group_tests(tests, open_log, NULL);
 }

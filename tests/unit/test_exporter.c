@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 #include "fake_transport.h"
-#include "io/export_worker.h"
+#include "io/export_spans.h"
 #include "io/exporter.h"
 #include "io/system.h"
 #include "mem_fault.h"
