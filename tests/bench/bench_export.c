@@ -9,6 +9,7 @@
 #include "io/system.h"
 #include "io/transport_load.h"
 #include "base/message.h"
+#include "render/otlp_attribute.h"
 
 enum {
     BATCH = 512,
@@ -73,7 +74,7 @@ static void make_span(struct buf *out)
     message_double(out, 7, 1.5e18); /* as wide as a fixed64 */
     message_double(out, 8, 1.6e18);
     for (size_t i = 0; i < ATTRIBUTES; i++) {
-        otlp_attribute_render(9, str_of(keys[i]), str_of(values[i]), out);
+        otlp_attribute_text(out, 9, str_of(keys[i]), str_of(values[i]));
     }
 }
 
