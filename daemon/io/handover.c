@@ -1,8 +1,8 @@
 /*
  * Happy path
- *   1. the HTTP thread submits a job; uv_async wakes the loop
+ *   1. a reader's thread submits a job; uv_async wakes the loop
  *   2. the loop takes all pending jobs, does the resets, freezes once, gives each job the share
- *   3. the eventfd wakes the HTTP thread, which collects, renders and returns
+ *   3. the reader's eventfd wakes its thread, which collects, renders and returns
  *   4. the loop releases the snapshot and frees what only it held, SWEEP_PORTION blocks a turn
  *
  * What can fail: too many live snapshots, or memory: the jobs get the error.
@@ -18,11 +18,15 @@
 
 enum { SWEEP_PORTION = 2048 }; /* blocks; some 60 µs */
 
-static void wake_reader(struct handover *handover)
+/* Locking a plain mutex cannot fail. */
+static void lock(struct handover *handover)
 {
-    uint64_t one = 1;
-    ssize_t wrote = write(handover->wake_fd, &one, sizeof one);
-    (void)wrote; /* a full counter is still readable */
+    (void)pthread_mutex_lock(&handover->mutex);
+}
+
+static void unlock(struct handover *handover)
+{
+    (void)pthread_mutex_unlock(&handover->mutex);
 }
 
 static void sweep(struct handover *handover)
@@ -98,44 +102,52 @@ static void do_jobs(struct handover *handover, struct job *jobs)
     }
 }
 
+/* Gives each job to its reader, and wakes those who got one. */
+static void deliver(struct handover *handover, struct job *jobs)
+{
+    struct job *next;
+    lock(handover);
+    for (struct job *job = jobs; job != NULL; job = next) {
+        struct handover_reader *reader = job->reader;
+        next = job->next;
+        job->next = reader->done;
+        reader->done = job;
+        reader->is_due = true;
+    }
+    unlock(handover);
+    for (struct handover_reader *reader = handover->readers; reader != NULL;
+         reader = reader->next) {
+        uint64_t one = 1;
+        ssize_t wrote = reader->is_due ? write(reader->wake_fd, &one, sizeof one) : 0;
+        (void)wrote; /* a full counter is still readable */
+        reader->is_due = false;
+    }
+}
+
 static void on_async(uv_async_t *async)
 {
     struct handover *handover = async->data;
-    pthread_mutex_lock(&handover->mutex);
+    lock(handover);
     struct job *jobs = handover->pending;
     struct share *returned = handover->returned;
     handover->pending = NULL;
     handover->returned = NULL;
-    pthread_mutex_unlock(&handover->mutex);
+    unlock(handover);
 
     if (returned != NULL) {
         release_returned(handover, returned);
     }
-    if (jobs == NULL) {
-        return;
+    if (jobs != NULL) {
+        do_jobs(handover, jobs);
+        deliver(handover, jobs);
     }
-    do_jobs(handover, jobs);
-    struct job *last = jobs;
-    while (last->next != NULL) {
-        last = last->next;
-    }
-    pthread_mutex_lock(&handover->mutex);
-    last->next = handover->done;
-    handover->done = jobs;
-    pthread_mutex_unlock(&handover->mutex);
-    wake_reader(handover);
 }
 
 int handover_start(struct handover *handover, uv_loop_t *loop, struct intake *intake,
                    const struct thresholds *thresholds, const struct clock *clock)
 {
     *handover = (struct handover){.intake = intake, .thresholds = *thresholds, .clock = *clock};
-    handover->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (handover->wake_fd < 0) {
-        return ERR_SYSTEM;
-    }
     if (uv_async_init(loop, &handover->async, on_async) != 0) {
-        (void)close(handover->wake_fd);
         return ERR_SYSTEM;
     }
     handover->async.data = handover;
@@ -147,58 +159,91 @@ int handover_start(struct handover *handover, uv_loop_t *loop, struct intake *in
 
 void handover_close(struct handover *handover)
 {
-    assert(handover->pending == NULL && handover->done == NULL);
+    assert(handover->pending == NULL && handover->readers == NULL);
     release_returned(handover, handover->returned);
     handover->returned = NULL;
-    (void)close(handover->wake_fd);
     pthread_mutex_destroy(&handover->mutex);
     uv_close((uv_handle_t *)&handover->async, NULL);
     uv_close((uv_handle_t *)&handover->sweeper, NULL);
 }
 
-void handover_submit(struct handover *handover, struct job *job)
+/* --- readers ----------------------------------------------------------------------------------- */
+
+int handover_reader_start(struct handover *handover, struct handover_reader *reader)
 {
-    pthread_mutex_lock(&handover->mutex);
+    int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (wake_fd < 0) {
+        return ERR_SYSTEM;
+    }
+    *reader = (struct handover_reader){
+        .next = handover->readers, .handover = handover, .wake_fd = wake_fd};
+    handover->readers = reader;
+    return 0;
+}
+
+void handover_reader_close(struct handover_reader *reader)
+{
+    struct handover_reader **link = &reader->handover->readers;
+    assert(reader->done == NULL);
+    while (*link != reader) {
+        link = &(*link)->next;
+    }
+    *link = reader->next;
+    (void)close(reader->wake_fd);
+}
+
+void handover_submit(struct handover_reader *reader, struct job *job)
+{
+    struct handover *handover = reader->handover;
+    job->reader = reader;
+    lock(handover);
     job->next = handover->pending;
     handover->pending = job;
-    pthread_mutex_unlock(&handover->mutex);
+    unlock(handover);
     (void)uv_async_send(&handover->async); /* fails only on a closed handle */
 }
 
-struct job *handover_collect(struct handover *handover)
+struct job *handover_collect(struct handover_reader *reader)
 {
     uint64_t count;
-    ssize_t got = read(handover->wake_fd, &count, sizeof count);
+    ssize_t got = read(reader->wake_fd, &count, sizeof count);
     (void)got; /* nothing to read: somebody collected already */
-    pthread_mutex_lock(&handover->mutex);
-    struct job *jobs = handover->done;
-    handover->done = NULL;
-    pthread_mutex_unlock(&handover->mutex);
+    lock(reader->handover);
+    struct job *jobs = reader->done;
+    reader->done = NULL;
+    unlock(reader->handover);
     return jobs;
 }
 
-struct job *handover_cancel(struct handover *handover)
+struct job *handover_cancel(struct handover_reader *reader)
 {
-    struct job *jobs = handover_collect(handover);
-    pthread_mutex_lock(&handover->mutex);
-    while (handover->pending != NULL) {
-        struct job *job = handover->pending;
-        handover->pending = job->next;
+    struct job *jobs = handover_collect(reader);
+    lock(reader->handover);
+    struct job **link = &reader->handover->pending;
+    while (*link != NULL) {
+        struct job *job = *link;
+        if (job->reader != reader) {
+            link = &job->next;
+            continue;
+        }
+        *link = job->next;
         job->next = jobs;
         jobs = job;
     }
-    pthread_mutex_unlock(&handover->mutex);
+    unlock(reader->handover);
     return jobs;
 }
 
 void handover_return(struct handover *handover, struct share *share)
 {
-    if (--share->readers > 0) {
-        return;
+    lock(handover);
+    bool is_last = --share->readers == 0;
+    if (is_last) {
+        share->next = handover->returned;
+        handover->returned = share;
     }
-    pthread_mutex_lock(&handover->mutex);
-    share->next = handover->returned;
-    handover->returned = share;
-    pthread_mutex_unlock(&handover->mutex);
-    (void)uv_async_send(&handover->async);
+    unlock(handover);
+    if (is_last) {
+        (void)uv_async_send(&handover->async);
+    }
 }

@@ -1,12 +1,15 @@
 /*
- * Where the loop and the HTTP thread meet: the HTTP thread submits jobs (a snapshot, a reset), the
- * loop does them in one go and hands them back. Snapshots come back the same way when they were
- * read. A mutex guards three lists and nothing else; nobody waits while holding it.
+ * Where the loop and its readers meet: threads that submit jobs (a snapshot, a reset), which the loop
+ * does in one go and hands back, each to its own reader. Snapshots come back the same way when they
+ * were read. A mutex guards the lists and the counts of readers, and nothing else; nobody waits while
+ * holding it.
  *
- *     HTTP thread                          loop thread
- *     handover_submit  -> [pending] ->     on_async: takes all, freezes once for all of them
- *     handover_collect <- [done]    <-     wakes the HTTP thread through its eventfd
- *     handover_return  -> [returned] ->    releases, sweeps in portions
+ *     HTTP thread   ──submit──┐                          ┌─> [done] + eventfd ──collect──> HTTP thread
+ *                             ├─> [pending] ─> on_async ─┤
+ *     export thread ──submit──┘   one freeze for all     └─> [done] + eventfd ──collect──> export thread
+ *                                 who wait
+ *     either ────────return─────> [returned] ─> on_async: releases, sweeps in portions
+ *                                 by the last reader of a snapshot
  *
  * Functions say which thread may call them.
  */
@@ -14,6 +17,7 @@
 #define DWELL_IO_HANDOVER_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/clock.h"
@@ -24,15 +28,25 @@ enum job_kind {
     JOB_RESET, /* of `name`, or of all */
 };
 
-/* A snapshot and how many jobs still read it; the HTTP thread counts. */
+/* A snapshot and how many jobs still read it; under the mutex. */
 struct share {
     struct share *next;
     struct snapshot *snapshot;
     unsigned readers;
 };
 
+/* One thread that submits and collects. */
+struct handover_reader {
+    struct handover_reader *next; /* loop thread only, as is_due */
+    bool is_due;                  /* something was put into `done`, the thread is yet to be woken */
+    struct handover *handover;
+    struct job *done; /* under the mutex */
+    int wake_fd;      /* eventfd, readable when `done` is not empty */
+};
+
 struct job {
     struct job *next;
+    struct handover_reader *reader; /* set by handover_submit */
     enum job_kind kind;
     bool has_name;
     struct str name; /* borrowed from the owner of the job until the job is done */
@@ -44,11 +58,10 @@ struct job {
 struct handover {
     pthread_mutex_t mutex;
     struct job *pending; /* newest first */
-    struct job *done;
     struct share *returned;
-    int wake_fd; /* eventfd, readable when `done` is not empty */
 
-    struct intake *intake; /* from here on: loop thread only */
+    struct handover_reader *readers; /* from here on: loop thread only */
+    struct intake *intake;
     struct thresholds thresholds;
     struct clock clock;
     uv_async_t async;
@@ -59,20 +72,27 @@ struct handover {
 int handover_start(struct handover *handover, uv_loop_t *loop, struct intake *intake,
                    const struct thresholds *thresholds, const struct clock *clock);
 
-/* Loop thread, when the HTTP thread is gone: takes back what is left, closes the handles. Memory may
- * go when the loop has run its close callbacks. */
+/* Loop thread, when no reader is left: takes back what was returned, closes the handles. Memory may go
+ * when the loop has run its close callbacks. */
 void handover_close(struct handover *handover);
 
-/* HTTP thread. The job is the loop's until it is collected. */
-void handover_submit(struct handover *handover, struct job *job);
+/* Loop thread, before the reader's thread uses it; the memory is the caller's. Returns 0; or
+ * ERR_SYSTEM, and leaves it as it was. */
+int handover_reader_start(struct handover *handover, struct handover_reader *reader);
 
-/* HTTP thread. All jobs that are done, as a list. */
-struct job *handover_collect(struct handover *handover);
+/* Loop thread, when the reader's thread is gone and its jobs were collected or cancelled. */
+void handover_reader_close(struct handover_reader *reader);
 
-/* When the HTTP thread is gone: all jobs that it left behind, done or not. */
-struct job *handover_cancel(struct handover *handover);
+/* The reader's thread. The job is the loop's until it is collected. */
+void handover_submit(struct handover_reader *reader, struct job *job);
 
-/* HTTP thread. One reader of a job's snapshot is done with it. */
+/* The reader's thread. All its jobs that are done, as a list. */
+struct job *handover_collect(struct handover_reader *reader);
+
+/* Loop thread, when the reader's thread is gone: all jobs that it left behind, done or not. */
+struct job *handover_cancel(struct handover_reader *reader);
+
+/* Any reader's thread, or the loop's. One reader of a job's snapshot is done with it. */
 void handover_return(struct handover *handover, struct share *share);
 
 #endif

@@ -85,7 +85,7 @@ struct request {
 };
 
 struct http {
-    struct handover *handover;
+    struct handover_reader reader;
     struct route_context *context;
     struct door doors[HTTP_DOORS_MAX];
     size_t door_count;
@@ -176,7 +176,7 @@ static enum MHD_Result answer(struct request *request)
     buf_init(&response.body, ROUTES_BODY_MAX);
     route_answer(request->route, http->context, &request->parts, &response);
     if (request->job.share != NULL) {
-        handover_return(http->handover, request->job.share);
+        handover_return(http->reader.handover, request->job.share);
         request->job.share = NULL;
     }
     return send_response(request, &response);
@@ -218,7 +218,7 @@ static enum MHD_Result ask_loop(struct request *request)
     link_waiting(http, request);
     MHD_suspend_connection(request->connection);
     request->job_is_out = true;
-    handover_submit(http->handover, &request->job);
+    handover_submit(&http->reader, &request->job);
     return MHD_YES;
 }
 
@@ -325,7 +325,7 @@ static void end_request(struct request *request)
         return;
     }
     if (request->job.share != NULL) {
-        handover_return(request->door->http->handover, request->job.share);
+        handover_return(request->door->http->reader.handover, request->job.share);
     }
     free_request(request);
 }
@@ -372,7 +372,7 @@ static void take_back(struct http *http, struct request *request)
         return;
     }
     if (request->job.share != NULL) {
-        handover_return(http->handover, request->job.share);
+        handover_return(http->reader.handover, request->job.share);
         request->job.share = NULL;
     }
     if (request->phase == PHASE_GONE) {
@@ -383,7 +383,7 @@ static void take_back(struct http *http, struct request *request)
 static void collect_jobs(struct http *http)
 {
     struct job *next;
-    for (struct job *job = handover_collect(http->handover); job != NULL; job = next) {
+    for (struct job *job = handover_collect(&http->reader); job != NULL; job = next) {
         next = job->next;
         take_back(http, (struct request *)job);
     }
@@ -452,7 +452,7 @@ static void *thread_main(void *arg)
 {
     struct http *http = arg;
     struct pollfd fds[2 + HTTP_DOORS_MAX] = {{.fd = http->stop_fd, .events = POLLIN},
-                                             {.fd = http->handover->wake_fd, .events = POLLIN}};
+                                             {.fd = http->reader.wake_fd, .events = POLLIN}};
     for (size_t i = 0; i < http->door_count; i++) {
         fds[2 + i] = (struct pollfd){.fd = http->doors[i].epoll_fd, .events = POLLIN};
     }
@@ -524,17 +524,29 @@ static int start_thread(struct http *http)
     return err == 0 ? 0 : ERR_SYSTEM;
 }
 
+static void free_http(struct http *http)
+{
+    if (http->reader.handover != NULL) {
+        handover_reader_close(&http->reader);
+    }
+    if (http->stop_fd >= 0) {
+        (void)close(http->stop_fd);
+    }
+    mem_free(http);
+}
+
+static int open_http(struct http *http, struct handover *handover, struct route_context *context)
+{
+    http->context = context;
+    http->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return http->stop_fd < 0 ? ERR_SYSTEM : handover_reader_start(handover, &http->reader);
+}
+
 int http_start(const struct http_options *options, struct handover *handover,
                struct route_context *context, struct http **ret_http)
 {
     struct http *http = mem_zalloc(1, sizeof *http);
-    int err = http == NULL ? ERR_NOMEM : 0;
-    if (err == 0) {
-        http->handover = handover;
-        http->context = context;
-        http->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        err = http->stop_fd < 0 ? ERR_SYSTEM : 0;
-    }
+    int err = http == NULL ? ERR_NOMEM : open_http(http, handover, context);
     for (size_t i = 0; i < options->door_count; i++) {
         if (err == 0) {
             err = open_door(http, options, &options->doors[i]);
@@ -552,10 +564,9 @@ int http_start(const struct http_options *options, struct handover *handover,
     for (size_t i = 0; http != NULL && i < http->door_count; i++) {
         MHD_stop_daemon(http->doors[i].daemon);
     }
-    if (http != NULL && http->stop_fd >= 0) {
-        (void)close(http->stop_fd);
+    if (http != NULL) {
+        free_http(http);
     }
-    mem_free(http);
     return err;
 }
 
@@ -567,12 +578,11 @@ void http_close(struct http *http)
     (void)pthread_join(http->thread, NULL);
     /* What the loop had not answered is nobody's any more: the connections are gone. */
     struct job *next;
-    for (struct job *job = handover_cancel(http->handover); job != NULL; job = next) {
+    for (struct job *job = handover_cancel(&http->reader); job != NULL; job = next) {
         next = job->next;
         take_back(http, (struct request *)job);
     }
-    (void)close(http->stop_fd);
-    mem_free(http);
+    free_http(http);
 }
 
 int http_listen(const char *host, uint16_t port, bool is_ipv6)
