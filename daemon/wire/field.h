@@ -41,8 +41,10 @@ static inline const uint8_t *field_read_varint(const uint8_t *at, const uint8_t 
         uint8_t byte = *at++;
         number |= (uint64_t)(byte & 0x7F) << 7 * i;
         if (byte < 0x80) {
+            bool fits =
+                i + 1 < FIELD_VARINT_MAX || byte < 2; /* into 64 bits: others insist on it */
             *ret_number = number;
-            return at;
+            return fits ? at : NULL;
         }
     }
     return NULL;

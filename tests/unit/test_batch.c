@@ -3,8 +3,8 @@
  * with protobuf-c on generated and mutated batches: the same records, or both refuse the batch.
  *
  * Where this decoder is stricter than the library on purpose, `is_strict` says so: it walks the
- * fields by itself and finds a field number 0, a tag of more than 32 bits, a head field after a
- * record, a client id of the wrong length, too many strings, and a bool of another kind than varint,
+ * fields by itself and finds a field number 0, a tag of more than 32 bits, a number of more than 64,
+ * a head field after a record, a client id of the wrong length, too many strings, and a bool of another kind than varint,
  * which the library takes as it comes.
  */
 #include <setjmp.h>
@@ -396,7 +396,7 @@ static bool scan_varint(struct scanner *scanner, int max_bytes, uint64_t *ret_nu
         uint8_t byte = *scanner->at++;
         *ret_number |= (uint64_t)(byte & 0x7F) << 7 * i;
         if ((byte & 0x80) == 0) {
-            return true;
+            return i < 9 || byte < 2; /* the library cuts what is more than 64 bits */
         }
     }
     return false;
