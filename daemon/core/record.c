@@ -74,7 +74,8 @@ int span_check(const struct span *span, const struct span_given *given, struct s
 const struct span_attribute *span_find(const struct span *span, struct str key)
 {
     for (uint32_t i = 0; i < span->attribute_count; i++) {
-        if (str_equal(span->attributes[i].key, key)) {
+        struct str other = span->attributes[i].key;
+        if (other.len == key.len && str_same(other.ptr, key.ptr, key.len)) {
             return &span->attributes[i];
         }
     }

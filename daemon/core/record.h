@@ -234,8 +234,10 @@ struct span_attribute {
 };
 
 struct span_child {
-    struct str body;  /* Event or Link, without tag and length, and without its dropped_… field */
-    uint32_t dropped; /* attributes that are not in it */
+    struct str body; /* Event or Link, without tag and length */
+    uint32_t
+        dropped; /* attributes that are not in it: written behind it, this counts, for in it may
+                         be another dropped_attributes_count */
 };
 
 /* One operation of a trace, or a half of it. Texts are UTF-8 without a zero byte. */

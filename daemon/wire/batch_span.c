@@ -11,7 +11,8 @@
  *   2. the span is judged, then handed over.
  *
  * What can fail: damage, at any depth, ends the batch with ERR_FRAME. Values that are merely wrong
- * reject the span: the first one is told. What is above a limit is left out and counted.
+ * reject the span: the first one is told. What is above a limit, or holds fields that are not known, is
+ * left out and counted.
  *
  * A text that is no UTF-8 must not pass: receivers of OTLP refuse the whole request it is in.
  */
@@ -55,7 +56,9 @@ struct findings {
     struct span_given given;
     int err;        /* the first wrong value */
     struct str key; /* and its key */
-    uint64_t kind, part, status;
+    uint32_t kind, part, status;
+    uint32_t left_attributes, left_events, left_links; /* of the span, beside what it says itself */
+    bool strange; /* the attribute that is read holds a field that is not known */
     const struct record_sink *sink;
 };
 
@@ -98,12 +101,11 @@ static const uint8_t *read_fixed32(const uint8_t *at, const uint8_t *end, uint32
     return at + 4;
 }
 
-/* A count of what somebody left out; there is no use for one that does not fit. */
-static const uint8_t *read_count(const uint8_t *at, const uint8_t *end, uint32_t *ret_count)
+static const uint8_t *read_u32(const uint8_t *at, const uint8_t *end, uint32_t *ret_number)
 {
     uint64_t number = 0;
     at = field_read_number(at, end, &number);
-    *ret_count = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+    *ret_number = (uint32_t)number; /* what does not fit is cut, as everywhere in this format */
     return at;
 }
 
@@ -113,6 +115,14 @@ static uint32_t add_count(uint32_t a, uint32_t b)
 }
 
 /* Attributes */
+
+/* What is strange goes no further: one that knows the field may not take what is in it. */
+static const uint8_t *skip_strange(const uint8_t *at, const uint8_t *end, uint32_t tag,
+                                   const char *message, uint32_t known, struct findings *findings)
+{
+    findings->strange = true;
+    return field_skip_unknown(at, end, tag, message, known, findings->sink);
+}
 
 static const uint8_t *check_value(const uint8_t *at, const uint8_t *end, unsigned depth,
                                   struct str key, struct findings *findings,
@@ -141,8 +151,8 @@ static const uint8_t *check_key_value(const uint8_t *at, const uint8_t *end, uns
         } else if (tag == TAG(2, KIND_BYTES)) {
             piece.at = check_value(piece.at, piece.end, depth, ret->key, findings, ret->attribute);
         } else {
-            piece.at = field_skip_unknown(piece.at, piece.end, tag, "KeyValue", KEY_VALUE_FIELDS,
-                                          findings->sink);
+            piece.at =
+                skip_strange(piece.at, piece.end, tag, "KeyValue", KEY_VALUE_FIELDS, findings);
         }
         if (piece.at == NULL) {
             return NULL;
@@ -175,8 +185,7 @@ static const uint8_t *check_list(const uint8_t *at, const uint8_t *end, bool of_
         }
         struct key_value inner = {.attribute = NULL};
         if (tag != TAG(1, KIND_BYTES)) {
-            piece.at = field_skip_unknown(piece.at, piece.end, tag, "ArrayValue", LIST_FIELDS,
-                                          findings->sink);
+            piece.at = skip_strange(piece.at, piece.end, tag, "ArrayValue", LIST_FIELDS, findings);
         } else if (of_keys) {
             piece.at = check_key_value(piece.at, piece.end, depth + 1, findings, &inner);
         } else {
@@ -224,8 +233,8 @@ static const uint8_t *check_value(const uint8_t *at, const uint8_t *end, unsigne
             piece.at = field_read_text(piece.at, piece.end, &text);
             break;
         default:
-            piece.at = field_skip_unknown(piece.at, piece.end, tag, "AnyValue", ANY_VALUE_FIELDS,
-                                          findings->sink);
+            piece.at =
+                skip_strange(piece.at, piece.end, tag, "AnyValue", ANY_VALUE_FIELDS, findings);
         }
         if (piece.at == NULL) {
             return NULL;
@@ -245,14 +254,15 @@ static const uint8_t *take_attribute(const uint8_t *field, const uint8_t *at, co
     struct span *span = findings->span;
     struct span_attribute attribute = {.is_text = false, .text = {NULL, 0}};
     struct key_value found = {.attribute = &attribute};
+    findings->strange = false;
     at = check_key_value(at, end, 0, findings, &found);
     if (at == NULL) {
         return NULL;
     }
-    if (span_find(span, found.key) != NULL) {
+    if (findings->strange || span->attribute_count == SPAN_ATTRIBUTES_MAX) {
+        findings->left_attributes++;
+    } else if (span_find(span, found.key) != NULL) {
         note(findings, ERR_DUPLICATE_KEY, found.key);
-    } else if (span->attribute_count == SPAN_ATTRIBUTES_MAX) {
-        span->dropped_attributes = add_count(span->dropped_attributes, 1);
     } else {
         attribute.key = found.key;
         attribute.field = (struct str){(const char *)field, (size_t)(at - field)};
@@ -310,64 +320,67 @@ static const uint8_t *check_child_field(const struct child_shape *shape, uint32_
     if (tag == TAG(6, KIND_FIXED32) && shape->has_flags) {
         return end - at < 4 ? NULL : at + 4;
     }
-    return field_skip_unknown(at, end, tag, shape->message, shape->fields, findings->sink);
+    return skip_strange(at, end, tag, shape->message, shape->fields, findings);
 }
 
-/* Looks through an event or a link. Its body ends before the first attribute that is one too many, and
- * before a count of dropped ones, which is added up apart: both stand last in what anybody writes. */
+/* Looks through an event or a link. Its body ends before what cannot go on: an attribute that is one
+ * too many, a field that is not known. Both stand behind the rest in what anybody writes, but for the
+ * flags of a link behind its 129th attribute. */
 static const uint8_t *read_child(const struct child_shape *shape, const uint8_t *at,
                                  const uint8_t *end, struct findings *findings,
                                  struct span_child *ret)
 {
     struct piece piece;
-    uint32_t attributes = 0;
+    uint32_t attributes = 0; /* in the body */
+    uint32_t left = 0;       /* and not in it */
+    uint32_t said = 0;
     at = field_read_bytes(at, end, &piece);
     if (at == NULL) {
         return NULL;
     }
     const uint8_t *start = piece.at;
-    const uint8_t *stop = piece.end;
-    ret->dropped = 0;
+    const uint8_t *stop = NULL;
     while (piece.at < piece.end) {
         const uint8_t *field = piece.at;
         uint32_t tag = 0;
-        uint32_t count = 0;
         struct key_value found = {.attribute = NULL};
         piece.at = field_read_tag(piece.at, piece.end, &tag);
         if (piece.at == NULL) {
             return NULL;
         }
-        if (tag == TAG(shape->attributes, KIND_BYTES)) {
+        bool is_attribute = tag == TAG(shape->attributes, KIND_BYTES);
+        findings->strange = is_attribute && attributes == SPAN_CHILD_ATTRIBUTES_MAX;
+        if (is_attribute) {
             piece.at = check_key_value(piece.at, piece.end, 0, findings, &found);
-            count = ++attributes > SPAN_CHILD_ATTRIBUTES_MAX;
         } else if (tag == TAG(shape->dropped, KIND_VARINT)) {
-            piece.at = read_count(piece.at, piece.end, &count);
+            piece.at = read_u32(piece.at, piece.end, &said);
         } else {
             piece.at = check_child_field(shape, tag, piece.at, piece.end, findings);
         }
         if (piece.at == NULL) {
             return NULL;
         }
-        if (count > 0) {
-            stop = field < stop ? field : stop;
-            ret->dropped = add_count(ret->dropped, count);
-        }
+        stop = stop == NULL && findings->strange ? field : stop;
+        attributes += is_attribute && stop == NULL;
+        left += is_attribute && stop != NULL;
     }
+    stop = stop == NULL ? piece.end : stop;
     ret->body = (struct str){(const char *)start, (size_t)(stop - start)};
+    ret->dropped = add_count(said, left);
     return at;
 }
 
 static const uint8_t *take_child(const struct child_shape *shape, const uint8_t *at,
                                  const uint8_t *end, struct findings *findings,
                                  struct span_child *children, uint32_t max, uint32_t *count,
-                                 uint32_t *dropped)
+                                 uint32_t *left)
 {
     struct span_child child;
     at = read_child(shape, at, end, findings, &child);
     if (at != NULL && *count < max) {
         children[(*count)++] = child;
     } else if (at != NULL) {
-        *dropped = add_count(*dropped, 1);
+        ++*left;
     }
     return at;
 }
@@ -388,7 +401,7 @@ static const uint8_t *read_status(const uint8_t *at, const uint8_t *end, struct 
             piece.at = read_text(piece.at, piece.end, SIZE_MAX, STR_LITERAL("status.message"),
                                  findings, &findings->span->status_message);
         } else if (tag == TAG(3, KIND_VARINT)) {
-            piece.at = field_read_number(piece.at, piece.end, &findings->status);
+            piece.at = read_u32(piece.at, piece.end, &findings->status);
         } else {
             piece.at = field_skip_unknown(piece.at, piece.end, tag, "Status", STATUS_FIELDS,
                                           findings->sink);
@@ -420,19 +433,11 @@ static const uint8_t *read_repeated(const uint8_t *field, const uint8_t *at, con
         return take_attribute(field, at, end, findings);
     case TAG(EVENTS, KIND_BYTES):
         return take_child(&event_shape, at, end, findings, span->events, SPAN_EVENTS_MAX,
-                          &span->event_count, &span->dropped_events);
+                          &span->event_count, &findings->left_events);
     default:
         return take_child(&link_shape, at, end, findings, span->links, SPAN_LINKS_MAX,
-                          &span->link_count, &span->dropped_links);
+                          &span->link_count, &findings->left_links);
     }
-}
-
-static const uint8_t *read_dropped(const uint8_t *at, const uint8_t *end, uint32_t *total)
-{
-    uint32_t count = 0;
-    at = read_count(at, end, &count);
-    *total = add_count(*total, count);
-    return at;
 }
 
 static const uint8_t *read_field(const uint8_t *field, const uint8_t *at, const uint8_t *end,
@@ -457,7 +462,7 @@ static const uint8_t *read_field(const uint8_t *field, const uint8_t *at, const 
         findings->given.name = true;
         return read_text(at, end, SIZE_MAX, STR_LITERAL("name"), findings, &span->name);
     case TAG(KIND, KIND_VARINT):
-        return field_read_number(at, end, &findings->kind);
+        return read_u32(at, end, &findings->kind);
     case TAG(START_TIME, KIND_FIXED64):
         return field_read_fixed64(at, end, &span->start_wall_ns);
     case TAG(END_TIME, KIND_FIXED64):
@@ -467,18 +472,18 @@ static const uint8_t *read_field(const uint8_t *field, const uint8_t *at, const 
     case TAG(LINKS, KIND_BYTES):
         return read_repeated(field, at, end, tag, findings);
     case TAG(DROPPED_ATTRIBUTES, KIND_VARINT):
-        return read_dropped(at, end, &span->dropped_attributes);
+        return read_u32(at, end, &span->dropped_attributes);
     case TAG(DROPPED_EVENTS, KIND_VARINT):
-        return read_dropped(at, end, &span->dropped_events);
+        return read_u32(at, end, &span->dropped_events);
     case TAG(DROPPED_LINKS, KIND_VARINT):
-        return read_dropped(at, end, &span->dropped_links);
+        return read_u32(at, end, &span->dropped_links);
     case TAG(STATUS, KIND_BYTES):
         return read_status(at, end, findings);
     case TAG(FLAGS, KIND_FIXED32):
         span->has_flags = true;
         return read_fixed32(at, end, &span->flags);
     case TAG(PART, KIND_VARINT):
-        return field_read_number(at, end, &findings->part);
+        return read_u32(at, end, &findings->part);
     case TAG(SERVICE_NAME, KIND_BYTES):
         return read_text(at, end, RECORD_NAME_MAX, STR_LITERAL("service_name"), findings,
                          &span->service_name);
@@ -537,6 +542,9 @@ int batch_span_decode(struct batch_decoder *decoder, struct piece piece,
             return ERR_FRAME;
         }
     }
+    span->dropped_attributes = add_count(span->dropped_attributes, findings.left_attributes);
+    span->dropped_events = add_count(span->dropped_events, findings.left_events);
+    span->dropped_links = add_count(span->dropped_links, findings.left_links);
     struct rejection rejection = {.err = 0};
     rejection.err = judge(&span, &findings, &rejection.key);
     if (rejection.err == 0) {

@@ -212,8 +212,10 @@ static int read_attribute(struct reader *reader, void *ctx)
     if (key.len == 0 || key.len > RECORD_NAME_MAX) {
         reader_note(reader, ERR_RANGE);
     }
-    for (uint32_t i = 0; i < attributes->count; i++) {
-        if (str_equal(reader->span_keys[i], key)) {
+    bool counts = attributes->count < attributes->max;
+    for (uint32_t i = 0; counts && i < attributes->count; i++) {
+        struct str other = reader->span_keys[i];
+        if (other.len == key.len && str_same(other.ptr, key.ptr, key.len)) {
             return reader_fail(reader, ERR_DUPLICATE_KEY, key);
         }
     }

@@ -159,7 +159,8 @@ void wire_print_attribute(struct recorder *recorder, struct str field, unsigned 
     print_key_value(recorder, found.bytes);
 }
 
-/* Fields by number, in their order: which of them are texts, ids, attributes. */
+enum { CHILD_FIELDS = 6 }; /* of a link; an event has fewer */
+
 static void print_child_field(struct recorder *recorder, const struct field *field, bool is_link)
 {
     unsigned attributes = is_link ? 4 : 3;
@@ -177,16 +178,22 @@ static void print_child_field(struct recorder *recorder, const struct field *fie
     }
 }
 
+/* By number, and not the count: `dropped` is the one that counts. */
 void wire_print_child(struct recorder *recorder, const struct span_child *child, bool is_link)
 {
-    struct reader reader = reader_of(child->body);
     const char *space = "";
     recorder_print(recorder, "{");
-    while (reader.at < reader.end) {
-        struct field field = read_field(&reader);
-        recorder_print(recorder, "%s", space);
-        space = " ";
-        print_child_field(recorder, &field, is_link);
+    for (unsigned number = 1; number <= CHILD_FIELDS; number++) {
+        struct reader reader = reader_of(child->body);
+        while (reader.at < reader.end) {
+            struct field field = read_field(&reader);
+            WIRE_REQUIRE(field.number >= 1 && field.number <= (is_link ? 6U : 4U));
+            if (field.number == number && number != (is_link ? 5U : 4U)) {
+                recorder_print(recorder, "%s", space);
+                space = " ";
+                print_child_field(recorder, &field, is_link);
+            }
+        }
     }
     if (child->dropped > 0) {
         recorder_print(recorder, "%sdropped=%u", space, child->dropped);
