@@ -510,6 +510,7 @@ static int judge_words(struct span *span, const struct findings *findings, struc
         return ERR_RANGE;
     }
     span->part = (enum span_part)findings->part;
+    span->end_wall_ns = span->part == SPAN_START ? 0 : span->end_wall_ns; /* whatever it is */
     span->kind = (uint8_t)findings->kind;
     span->status = (enum span_status)findings->status;
     return 0;
