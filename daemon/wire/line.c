@@ -525,6 +525,10 @@ static void read_record(struct line_memory *memory, const char *start, const cha
         reset(&reader, at, newline);
         err = read_object(&reader);
     }
+    if (err == 0 &&
+        reader.rejection.err == ERR_LIMIT) { /* not all of its keys could be looked at */
+        err = ERR_LIMIT;
+    }
     if (err == 0 && batch != NULL && sink->briefs != NULL && is_usual(&reader)) {
         struct brief *brief = &batch->briefs[batch->count];
         *brief = record_brief(&reader.sample);

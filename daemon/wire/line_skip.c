@@ -4,13 +4,16 @@
 
 int line_add_unknown(struct reader *reader, size_t first, struct str key)
 {
+    if (reader->unknown_count == LINE_UNKNOWN_MAX) {
+        if (reader->rejection.err == 0) { /* noted: a type may follow that has use for the keys */
+            (void)reader_fail(reader, ERR_LIMIT, key);
+        }
+        return 0;
+    }
     for (size_t i = first; i < reader->unknown_count; i++) {
         if (str_equal(reader->unknown[i], key)) {
             return reader_fail(reader, ERR_DUPLICATE_KEY, key);
         }
-    }
-    if (reader->unknown_count == LINE_UNKNOWN_MAX) {
-        return reader_fail(reader, ERR_LIMIT, key);
     }
     reader->unknown[reader->unknown_count++] = key;
     return 0;

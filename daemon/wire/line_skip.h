@@ -7,7 +7,8 @@
 
 #include "wire/line_reader.h"
 
-/* Remembers an unknown key of the object whose keys begin at `first`, and refuses one that is there. */
+/* Remembers an unknown key of the object whose keys begin at `first`, and refuses one that is there.
+ * Above the limit it is noted and forgotten. */
 int line_add_unknown(struct reader *reader, size_t first, struct str key);
 
 /* Any value; `depth` arrays and objects are open around it. */
