@@ -1,6 +1,8 @@
 /* wire/ndjson on any bytes: every line that is not blank ends in exactly one outcome, pieces say what
- * the whole says, and each rejection can be told in one line of printable text. */
+ * the whole says, each rejection can be told in one line of printable text, and what a span becomes is one
+ * that a batch may hold. */
 #include "base/err.h"
+#include "again.h"
 #include "fuzz.h"
 #include "wire/ndjson.h"
 #include "wire_recorder.h"
@@ -34,6 +36,14 @@ static void on_reject(void *ctx, const struct rejection *rejection)
     peer->recorder.sink.reject(&peer->recorder, rejection);
 }
 
+static int on_span(void *ctx, const struct span *span)
+{
+    struct peer *peer = ctx;
+    int err = peer->recorder.sink.span(&peer->recorder, span);
+    must_say_again(span, &peer->recorder);
+    return err;
+}
+
 /* The other calls of the sink go on to the recorder, which stands first in its peer. */
 static void peer_init(struct peer *peer)
 {
@@ -41,6 +51,7 @@ static void peer_init(struct peer *peer)
     peer->sink = peer->recorder.sink;
     peer->sink.ctx = peer;
     peer->sink.reject = on_reject;
+    peer->sink.span = on_span;
 }
 
 static void run(struct peer *peer, struct str input, size_t split, size_t step)

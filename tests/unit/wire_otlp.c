@@ -1,5 +1,8 @@
 #include "wire_otlp.h"
 
+#include <endian.h>
+
+#include "base/message.h"
 #include "base/num.h"
 
 struct reader {
@@ -9,7 +12,7 @@ struct reader {
 
 static struct reader reader_of(struct str bytes)
 {
-    const uint8_t *at = (const uint8_t *)bytes.ptr;
+    const uint8_t *at = (const uint8_t *)(bytes.len > 0 ? bytes.ptr : "");
     return (struct reader){at, at + bytes.len};
 }
 
@@ -157,6 +160,75 @@ void wire_print_attribute(struct recorder *recorder, struct str field, unsigned 
     struct field found = read_field(&reader);
     WIRE_REQUIRE(found.number == number && found.kind == 2 && reader.at == reader.end);
     print_key_value(recorder, found.bytes);
+}
+
+void wire_require_attribute(const struct span_attribute *attribute)
+{
+    struct reader outer = reader_of(attribute->field);
+    struct reader pair = reader_of(read_field(&outer).bytes);
+    struct str key = {NULL, 0};
+    struct field last = {0};
+    while (pair.at < pair.end) {
+        struct field field = read_field(&pair);
+        key = field.number == 1 ? field.bytes : key;
+        struct reader value = reader_of(field.number == 2 ? field.bytes : (struct str){NULL, 0});
+        while (value.at < value.end) {
+            last = read_field(&value);
+        }
+    }
+    WIRE_REQUIRE(str_equal(attribute->key, key));
+    WIRE_REQUIRE(attribute->is_text == (last.number == 1));
+    WIRE_REQUIRE(!attribute->is_text || str_equal(attribute->text, last.bytes));
+}
+
+static void write_fixed(struct buf *out, unsigned field, uint64_t bits, size_t bytes)
+{
+    bits = htole64(bits);
+    message_varint(out, field << 3 | (bytes == 8 ? 1 : 5));
+    buf_append(out, &bits, bytes);
+}
+
+static void write_children(struct buf *out, unsigned field, const struct span_child *children,
+                           uint32_t count, unsigned dropped_field)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        size_t child = message_begin(out, field);
+        buf_append(out, children[i].body.ptr, children[i].body.len);
+        message_u64(out, dropped_field, children[i].dropped);
+        message_end(out, child);
+    }
+}
+
+void wire_write_span(struct buf *out, const struct span *span)
+{
+    size_t whole = message_begin(out, 13);
+    message_str(out, 1, (struct str){(const char *)span->trace_id, sizeof span->trace_id});
+    message_str(out, 2, (struct str){(const char *)span->span_id, sizeof span->span_id});
+    message_str(out, 3, span->trace_state);
+    message_str(out, 4, (struct str){(const char *)span->parent_id, sizeof span->parent_id});
+    message_str(out, 5, span->name);
+    message_u64(out, 6, span->kind);
+    write_fixed(out, 7, span->start_wall_ns, 8);
+    write_fixed(out, 8, span->end_wall_ns, 8);
+    for (uint32_t i = 0; i < span->attribute_count; i++) {
+        buf_append(out, span->attributes[i].field.ptr, span->attributes[i].field.len);
+    }
+    message_u64(out, 10, span->dropped_attributes);
+    write_children(out, 11, span->events, span->event_count, 4);
+    message_u64(out, 12, span->dropped_events);
+    write_children(out, 13, span->links, span->link_count, 5);
+    message_u64(out, 14, span->dropped_links);
+    size_t status = message_begin(out, 15);
+    message_str(out, 2, span->status_message);
+    message_u64(out, 3, span->status);
+    message_end(out, status);
+    if (span->has_flags) {
+        write_fixed(out, 16, span->flags, 4);
+    }
+    message_u64(out, 100, span->part);
+    message_str(out, 101, span->service_name);
+    message_end(out, whole);
+    WIRE_REQUIRE(out->err == 0);
 }
 
 enum { CHILD_FIELDS = 6 }; /* of a link; an event has fewer */

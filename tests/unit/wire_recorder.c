@@ -255,6 +255,7 @@ static void print_attributes(struct recorder *recorder, const struct span *span)
         recorder_print(recorder, i == 0 ? " attributes={" : " ");
         wire_print_attribute(recorder, attribute->field, 9);
         WIRE_REQUIRE(attribute->key.len > 0);
+        wire_require_attribute(attribute);
     }
     recorder_print(recorder, span->attribute_count > 0 ? "}" : "");
 }
