@@ -20,6 +20,7 @@
 #include "wire/ndjson.h"
 #include "wire/sniff.h"
 #include "wire_data.h"
+#include "wire_json.h"
 #include "wire_random.h"
 #include "wire_recorder.h"
 #include "wire_split.h"
@@ -29,7 +30,6 @@ enum {
     FLIPS_MAX = 3000, /* bits of a case that are flipped alone; longer ones are sampled */
     TWO_FLIPS = 300,  /* pairs of flipped bits for each case */
     LINES = 20000,    /* generated; each is also tried with damage */
-    LINE_MAX = 1 << 16,
 };
 
 static int feed(struct ndjson *ndjson, struct recorder *recorder, struct str bytes)
@@ -154,19 +154,12 @@ static void test_ndjson_cut_anywhere_settles_every_line(void **state)
     (void)wire_for_each_case("ndjson/invalid", check_cuts);
 }
 
-static struct wire_random dice;
-
-static bool once_in(size_t n)
-{
-    return wire_random_below(&dice, n) == 0;
-}
-
 /* Flipped bits may say anything, but the same in one piece and in two. */
 static void must_agree_with_itself(struct recorder *whole, struct recorder *split, struct str input)
 {
     run(whole, input, input.len, 1);
     must_settle_every_line(whole, input);
-    run(split, input, wire_random_below(&dice, input.len) + 1, input.len);
+    run(split, input, wire_random_below(&wire_json_dice, input.len) + 1, input.len);
     assert_string_equal(whole->text, split->text);
 }
 
@@ -189,14 +182,14 @@ static void check_flips(const struct wire_case *wire_case)
     input.ptr = bytes;
     size_t bits = 8 * input.len;
     for (size_t i = 0; i < bits && i < FLIPS_MAX; i++) {
-        size_t bit = bits <= FLIPS_MAX ? i : wire_random_below(&dice, bits);
+        size_t bit = bits <= FLIPS_MAX ? i : wire_random_below(&wire_json_dice, bits);
         flip(bytes, bit);
         must_agree_with_itself(&whole, &split, input);
         flip(bytes, bit);
     }
     for (int i = 0; i < TWO_FLIPS; i++) {
-        size_t first = wire_random_below(&dice, bits);
-        size_t second = wire_random_below(&dice, bits);
+        size_t first = wire_random_below(&wire_json_dice, bits);
+        size_t second = wire_random_below(&wire_json_dice, bits);
         flip(bytes, first);
         flip(bytes, second);
         must_agree_with_itself(&whole, &split, input);
@@ -211,7 +204,7 @@ static void check_flips(const struct wire_case *wire_case)
 static void test_ndjson_with_flipped_bits_does_no_harm(void **state)
 {
     (void)state;
-    dice = wire_random_start("test_ndjson flips");
+    wire_json_dice = wire_random_start("test_ndjson flips");
     (void)wire_for_each_case("ndjson/valid", check_flips); /* counted above */
     (void)wire_for_each_case("ndjson/invalid", check_flips);
 }
@@ -502,47 +495,10 @@ static bool is_known(const char *key, const char *type)
     return is_one_of(key, other_sample_keys, COUNT_OF(other_sample_keys));
 }
 
-static size_t depth_of(const json_t *value)
-{
-    size_t deepest = 0;
-    const char *key;
-    json_t *member;
-    size_t index;
-    if (json_is_object(value)) {
-        json_object_foreach((json_t *)(uintptr_t)value, key, member)
-        {
-            size_t depth = depth_of(member);
-            deepest = depth > deepest ? depth : deepest;
-        }
-        return deepest + 1;
-    }
-    if (json_is_array(value)) {
-        json_array_foreach(value, index, member)
-        {
-            size_t depth = depth_of(member);
-            deepest = depth > deepest ? depth : deepest;
-        }
-        return deepest + 1;
-    }
-    return 0;
-}
-
-/* The value of a key, NULL when it is absent or null. */
-static const json_t *get(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_null(value) ? NULL : value;
-}
-
-static struct str text_of(const json_t *value)
-{
-    return (struct str){json_string_value(value), json_string_length(value)};
-}
-
 static bool take_figures(const json_t *object, struct sample *sample)
 {
     for (size_t i = 0; i < FIGURE_KEYS; i++) {
-        const json_t *value = get(object, figure_keys[i].name);
+        const json_t *value = wire_json_get(object, figure_keys[i].name);
         if (value == NULL) {
             continue;
         }
@@ -556,36 +512,7 @@ static bool take_figures(const json_t *object, struct sample *sample)
             sample->has |= 1U << figure_keys[i].part;
         }
     }
-    return get(object, "execution_time_ms") != NULL;
-}
-
-/* True when the key is absent, or a text of min to max bytes. */
-static bool take_text(const json_t *object, const char *key, size_t min, size_t max,
-                      struct str *ret_text)
-{
-    const json_t *value = get(object, key);
-    if (value == NULL) {
-        return true;
-    }
-    *ret_text = text_of(value);
-    return json_is_string(value) && ret_text->len >= min && ret_text->len <= max;
-}
-
-static bool take_id(const json_t *object, const char *key, uint8_t *id, size_t bytes, bool *ret_has)
-{
-    struct str text = {NULL, 0};
-    *ret_has = get(object, key) != NULL;
-    if (!take_text(object, key, 2 * bytes, 2 * bytes, &text)) {
-        return false;
-    }
-    if (strspn(text.ptr != NULL ? text.ptr : "", "0123456789abcdefABCDEF") != text.len) {
-        return false;
-    }
-    for (size_t i = 0; i < text.len / 2; i++) {
-        char pair[3] = {text.ptr[2 * i], text.ptr[2 * i + 1], '\0'};
-        id[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-    return true;
+    return wire_json_get(object, "execution_time_ms") != NULL;
 }
 
 static regex_t timestamp_form;
@@ -597,11 +524,11 @@ static int number_at(struct str text, size_t at)
 
 static bool take_timestamp(const json_t *object, uint64_t *ret_ns, bool *ret_has)
 {
-    const json_t *value = get(object, "timestamp");
+    const json_t *value = wire_json_get(object, "timestamp");
     if (value == NULL) {
         return true;
     }
-    struct str text = text_of(value);
+    struct str text = wire_json_text_of(value);
     regmatch_t zone[5];
     if (!json_is_string(value) || strlen(text.ptr) != text.len ||
         regexec(&timestamp_form, text.ptr, 5, zone, 0) != 0) {
@@ -645,17 +572,17 @@ static bool take_timestamp(const json_t *object, uint64_t *ret_ns, bool *ret_has
 
 static bool take_error(const json_t *object, struct sample *sample)
 {
-    const json_t *value = get(object, "error");
+    const json_t *value = wire_json_get(object, "error");
     sample->error = json_is_true(value) || json_is_string(value);
     if (json_is_string(value)) {
-        sample->error_text = text_of(value);
+        sample->error_text = wire_json_text_of(value);
     }
     return value == NULL || json_is_boolean(value) || json_is_string(value);
 }
 
 static bool take_labels(const json_t *object, struct sample *sample)
 {
-    const json_t *labels = get(object, "labels");
+    const json_t *labels = wire_json_get(object, "labels");
     if (labels == NULL) {
         return true;
     }
@@ -667,7 +594,7 @@ static bool take_labels(const json_t *object, struct sample *sample)
         if (json_is_null(value)) {
             continue;
         }
-        struct label label = {{key, key_len}, text_of(value)};
+        struct label label = {{key, key_len}, wire_json_text_of(value)};
         if (!json_is_string(value) || key_len < 1 || key_len > RECORD_NAME_MAX ||
             label.value.len > RECORD_NAME_MAX || sample->label_count == RECORD_LABELS_MAX) {
             return false;
@@ -685,11 +612,12 @@ static bool expect_sample(struct recorder *expected, const json_t *object)
     bool has_timestamp = false;
     bool good =
         take_figures(object, &sample) &&
-        take_text(object, "model_name", 1, RECORD_NAME_MAX, &sample.model_name) &&
+        wire_json_take_text(object, "model_name", 1, RECORD_NAME_MAX, &sample.model_name) &&
         sample.model_name.len > 0 &&
-        take_text(object, "device", 1, RECORD_NAME_MAX, &sample.device) &&
-        take_id(object, "trace_id", sample.trace_id, RECORD_TRACE_ID_BYTES, &has_trace_id) &&
-        take_id(object, "span_id", sample.span_id, RECORD_SPAN_ID_BYTES, &has_span_id) &&
+        wire_json_take_text(object, "device", 1, RECORD_NAME_MAX, &sample.device) &&
+        wire_json_take_id(object, "trace_id", sample.trace_id, RECORD_TRACE_ID_BYTES,
+                          &has_trace_id) &&
+        wire_json_take_id(object, "span_id", sample.span_id, RECORD_SPAN_ID_BYTES, &has_span_id) &&
         take_timestamp(object, &sample.timestamp_wall_ns, &has_timestamp) &&
         take_error(object, &sample) && take_labels(object, &sample);
     if (!good) {
@@ -707,7 +635,7 @@ static char digits[RECORD_ATTRIBUTES_MAX][32];
 
 static bool take_attributes(const json_t *object, struct metric *metric)
 {
-    const json_t *attributes = get(object, "attributes");
+    const json_t *attributes = wire_json_get(object, "attributes");
     if (attributes == NULL) {
         return true;
     }
@@ -723,7 +651,7 @@ static bool take_attributes(const json_t *object, struct metric *metric)
         if (at == RECORD_ATTRIBUTES_MAX || key_len < 1 || key_len > RECORD_NAME_MAX) {
             return false;
         }
-        struct label attribute = {{key, key_len}, text_of(value)};
+        struct label attribute = {{key, key_len}, wire_json_text_of(value)};
         if (json_is_boolean(value)) {
             attribute.value = str_of(json_is_true(value) ? "true" : "false");
         } else if (json_is_integer(value)) {
@@ -742,7 +670,7 @@ static bool take_attributes(const json_t *object, struct metric *metric)
 static bool take_amount(const json_t *value, double lowest, double highest, double *ret_amount)
 {
     if (isinf(highest) && json_is_string(value)) {
-        struct str text = text_of(value);
+        struct str text = wire_json_text_of(value);
         *ret_amount = str_is(text, "NaN") ? (double)NAN : str_is(text, "-Inf") ? -highest : highest;
         return str_is(text, "NaN") || str_is(text, "-Inf") || str_is(text, "+Inf");
     }
@@ -753,9 +681,9 @@ static bool take_amount(const json_t *value, double lowest, double highest, doub
 
 static bool take_aggregation(const json_t *object, enum aggregation *ret_aggregation)
 {
-    const json_t *value = get(object, "aggregation");
+    const json_t *value = wire_json_get(object, "aggregation");
     for (int i = AGGREGATION_LAST; i < AGGREGATION_COUNT && json_is_string(value); i++) {
-        if (str_is(text_of(value), aggregation_names[i])) {
+        if (str_is(wire_json_text_of(value), aggregation_names[i])) {
             *ret_aggregation = (enum aggregation)i;
             return true;
         }
@@ -766,12 +694,12 @@ static bool take_aggregation(const json_t *object, enum aggregation *ret_aggrega
 /* What only some of the metrics have: `type` says which. */
 static bool take_amounts(const json_t *object, const char *type, struct metric *metric)
 {
-    const json_t *value = get(object, "value");
-    const json_t *delta = get(object, "delta");
+    const json_t *value = wire_json_get(object, "value");
+    const json_t *delta = wire_json_get(object, "delta");
     bool has_timestamp = false;
     bool has_trace_id = false;
     bool has_span_id = false;
-    if (!take_text(object, "unit", 0, RECORD_UNIT_MAX, &metric->unit) ||
+    if (!wire_json_take_text(object, "unit", 0, RECORD_UNIT_MAX, &metric->unit) ||
         !take_timestamp(object, &metric->timestamp_wall_ns, &has_timestamp)) {
         return false;
     }
@@ -790,8 +718,9 @@ static bool take_amounts(const json_t *object, const char *type, struct metric *
         value != NULL &&
         take_amount(value, is_counter ? 0 : -RECORD_AMOUNT_MAX, RECORD_AMOUNT_MAX,
                     &metric->value) &&
-        take_id(object, "trace_id", metric->trace_id, RECORD_TRACE_ID_BYTES, &has_trace_id) &&
-        take_id(object, "span_id", metric->span_id, RECORD_SPAN_ID_BYTES, &has_span_id);
+        wire_json_take_id(object, "trace_id", metric->trace_id, RECORD_TRACE_ID_BYTES,
+                          &has_trace_id) &&
+        wire_json_take_id(object, "span_id", metric->span_id, RECORD_SPAN_ID_BYTES, &has_span_id);
     metric->has = (has_timestamp ? METRIC_HAS_TIMESTAMP : 0U) |
                   (has_trace_id ? METRIC_HAS_TRACE_ID : 0U) |
                   (has_span_id ? METRIC_HAS_SPAN_ID : 0U);
@@ -802,37 +731,17 @@ static bool expect_metric(struct recorder *expected, const json_t *object, const
 {
     struct metric metric = {.op = METRIC_INFO, .weight = 1};
     bool is_info = strcmp(type, "info") == 0;
-    bool good = take_text(object, "name", 1, RECORD_NAME_MAX, &metric.name) &&
+    bool good = wire_json_take_text(object, "name", 1, RECORD_NAME_MAX, &metric.name) &&
                 metric.name.len > 0 && take_attributes(object, &metric) &&
                 (is_info ? metric.attribute_count > 0 : take_amounts(object, type, &metric));
     return good && expected->sink.metric(expected, &metric) == 0;
 }
 
-static bool take_count(const json_t *object, const char *key, uint64_t *ret_count, bool *ret_has)
-{
-    const json_t *value = get(object, key);
-    *ret_has = value != NULL;
-    if (value == NULL) {
-        return true;
-    }
-    if (json_is_integer(value)) {
-        *ret_count = (uint64_t)json_integer_value(value);
-        return json_integer_value(value) >= 0;
-    }
-    struct str text = text_of(value);
-    if (!json_is_string(value) || text.len == 0 || strspn(text.ptr, "0123456789") != text.len) {
-        return false;
-    }
-    errno = 0;
-    *ret_count = strtoull(text.ptr, NULL, 10);
-    return errno == 0;
-}
-
 static bool expect_control(struct recorder *expected, const json_t *object, const char *type)
 {
     struct mark mark = {.sequence = 0};
-    if (!take_count(object, "sequence", &mark.sequence, &mark.has_sequence) ||
-        !take_count(object, "dropped", &mark.dropped, &mark.has_dropped)) {
+    if (!wire_json_take_count(object, "sequence", &mark.sequence, &mark.has_sequence) ||
+        !wire_json_take_count(object, "dropped", &mark.dropped, &mark.has_dropped)) {
         return false;
     }
     if (strcmp(type, "flush") == 0) {
@@ -844,12 +753,15 @@ static bool expect_control(struct recorder *expected, const json_t *object, cons
     struct hello hello = {.pid = 0};
     bool has_pid = false;
     bool good =
-        take_text(object, "service_name", 0, RECORD_NAME_MAX, &hello.service_name) &&
-        take_text(object, "service_version", 0, RECORD_NAME_MAX, &hello.service_version) &&
-        take_text(object, "client", 0, RECORD_NAME_MAX, &hello.client) &&
-        take_text(object, "constitutional_hash", 0, RECORD_NAME_MAX, &hello.constitutional_hash) &&
-        take_count(object, "pid", &hello.pid, &has_pid) &&
-        take_id(object, "client_id", hello.client_id, RECORD_CLIENT_ID_BYTES, &hello.has_client_id);
+        wire_json_take_text(object, "service_name", 0, RECORD_NAME_MAX, &hello.service_name) &&
+        wire_json_take_text(object, "service_version", 0, RECORD_NAME_MAX,
+                            &hello.service_version) &&
+        wire_json_take_text(object, "client", 0, RECORD_NAME_MAX, &hello.client) &&
+        wire_json_take_text(object, "constitutional_hash", 0, RECORD_NAME_MAX,
+                            &hello.constitutional_hash) &&
+        wire_json_take_count(object, "pid", &hello.pid, &has_pid) &&
+        wire_json_take_id(object, "client_id", hello.client_id, RECORD_CLIENT_ID_BYTES,
+                          &hello.has_client_id);
     return good && expected->sink.hello(expected, &hello, &mark) == 0;
 }
 
@@ -857,7 +769,7 @@ static bool expect_control(struct recorder *expected, const json_t *object, cons
 static bool expect_record(struct recorder *expected, const json_t *object)
 {
     recorder_clear(expected);
-    const json_t *given = get(object, "type");
+    const json_t *given = wire_json_get(object, "type");
     const char *type = given == NULL ? "sample" : json_string_value(given);
     static const char *const types[] = {"sample", "hello", "flush", "goodbye"};
     if (type == NULL || (!is_one_of(type, types, COUNT_OF(types)) && !is_metric(type))) {
@@ -869,7 +781,7 @@ static bool expect_record(struct recorder *expected, const json_t *object)
     json_object_keylen_foreach((json_t *)(uintptr_t)object, key, key_len, value)
     {
         if (!is_known(key, type)) {
-            if (depth_of(value) > LINE_DEPTH_MAX) {
+            if (wire_json_depth_of(value) > LINE_DEPTH_MAX) {
                 return false;
             }
             expected->sink.unknown_key(expected, (struct str){key, key_len});
@@ -880,21 +792,6 @@ static bool expect_record(struct recorder *expected, const json_t *object)
     }
     return strcmp(type, "sample") == 0 ? expect_sample(expected, object)
                                        : expect_control(expected, object, type);
-}
-
-/* The library's integers have 63 bits, ours are read from digits: such lines are read once more with
- * all numbers as doubles, which is right where no integer is asked for. */
-static json_t *load(struct str line, bool *ret_doubles)
-{
-    json_error_t error;
-    *ret_doubles = false;
-    json_t *object = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
-    if (object == NULL && json_error_code(&error) == json_error_numeric_overflow) {
-        *ret_doubles = true;
-        object = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-                            &error);
-    }
-    return object;
 }
 
 static void print_line(struct str line)
@@ -914,7 +811,7 @@ static bool must_agree(struct ndjson *ndjson, struct recorder *ours, struct reco
         return false;
     }
     bool doubles = false;
-    json_t *object = load(line, &doubles);
+    json_t *object = wire_json_load(line, &doubles);
     /* The library overlooks a zero byte after a number; no JSON text holds one. */
     bool zero = memchr(line.ptr, '\0', line.len) != NULL;
     bool accepted = !zero && json_is_object(object) && expect_record(theirs, object);
@@ -936,215 +833,74 @@ static bool must_agree(struct ndjson *ndjson, struct recorder *ours, struct reco
 
 /* Random lines */
 
-struct writer {
-    char *bytes;
-    size_t len;
-};
-
-static void put(struct writer *line, const char *text)
-{
-    size_t len = strlen(text);
-    assert_true(line->len + len < LINE_MAX);
-    memcpy(line->bytes + line->len, text, len);
-    line->len += len;
-}
-
-static const char *pick(const char *const *texts, size_t count)
-{
-    return texts[wire_random_below(&dice, count)];
-}
-
-#define PICK(...)                                                                                  \
-    pick((const char *const[]){__VA_ARGS__},                                                       \
-         sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
-
-static void put_blanks(struct writer *line)
-{
-    if (once_in(10)) {
-        put(line, PICK(" ", "\t", "  ", "\r", " \t "));
-    }
-}
-
-static void put_text(struct writer *line)
-{
-    put(line, "\"");
-    for (size_t i = wire_random_below(&dice, once_in(20) ? 90 : 6); i > 0; i--) {
-        if (once_in(4)) {
-            put(line, PICK("\\n", "\\\"", "\\\\", "\\/", "\\u0041", "\\u00e9", "\\u20AC",
-                           "\\ud83d\\ude00", "é", "模", "🤖", "\x7f"));
-        } else if (once_in(100)) {
-            put(line, PICK("\\u0000", "\\ud800", "\\udc00", "\\x", "\xff", "\xc3", "\xed\xa0\x80",
-                           "\x01", "\t", "\""));
-        } else {
-            put(line, PICK("a", "bc", "def", "_", "model", " ", "0", "resnet50"));
-        }
-    }
-    put(line, "\"");
-}
-
-static void put_number(struct writer *line)
-{
-    char text[64];
-    switch (wire_random_below(&dice, 6)) {
-    case 0:
-        (void)snprintf(text, sizeof text, "%.17g", /* fits */
-                       (double)wire_random_next(&dice) / (double)(1 + wire_random_next(&dice)));
-        put(line, text);
-        break;
-    case 1:
-        (void)snprintf(
-            text, sizeof text, "%llu", /* fits */
-            (unsigned long long)(wire_random_next(&dice) >> wire_random_below(&dice, 64)));
-        put(line, text);
-        break;
-    case 2:
-        put(line, PICK("0", "-0", "-1", "1e3", "1E-3", "1e400", "-0.0", "1e-400", "0.1e1", "1e12",
-                       "1000000000000.1", "18446744073709551615", "18446744073709551616"));
-        break;
-    case 3:
-        put(line, once_in(5) ? PICK("01", "1.", ".5", "+1", "1e", "NaN", "-", "0x1") : "7");
-        break;
-    default:
-        (void)snprintf(text, sizeof text, "%u.%06u", /* fits */
-                       (unsigned)wire_random_below(&dice, 1000),
-                       (unsigned)wire_random_below(&dice, 1000000));
-        put(line, text);
-    }
-}
-
-static void put_value(struct writer *line, int depth);
-
-static void put_members(struct writer *line, int depth, void (*value)(struct writer *line))
-{
-    put(line, "{");
-    put_blanks(line);
-    for (size_t i = wire_random_below(&dice, once_in(20) ? 19 : 4); i > 0; i--) {
-        put_text(line);
-        put_blanks(line);
-        put(line, ":");
-        put_blanks(line);
-        if (value != NULL && !once_in(20)) {
-            value(line);
-        } else {
-            put_value(line, depth + 1);
-        }
-        put_blanks(line);
-        put(line, i > 1 ? "," : "");
-        put_blanks(line);
-    }
-    put(line, "}");
-}
-
-static void put_value(struct writer *line, int depth)
-{
-    size_t choice = wire_random_below(&dice, depth < 11 ? 8 : 5);
-    if (choice < 2) {
-        put_text(line);
-    } else if (choice < 4) {
-        put_number(line);
-    } else if (choice == 4) {
-        put(line, PICK("true", "false", "null"));
-    } else if (choice == 5) {
-        put_members(line, depth, NULL);
-    } else {
-        put(line, "[");
-        for (size_t i = wire_random_below(&dice, 3); i > 0; i--) {
-            put_value(line, depth + 1);
-            put(line, i > 1 ? "," : "");
-        }
-        put(line, "]");
-    }
-}
-
-static void put_hex(struct writer *line)
-{
-    put(line, "\"");
-    for (size_t i = once_in(20) ? 31 : once_in(2) ? 16 : 32; i > 0; i--) {
-        put(line, PICK("0", "1", "9", "a", "F", "c"));
-    }
-    put(line, "\"");
-}
-
-static void put_timestamp(struct writer *line)
+static void put_timestamp(struct wire_line *line)
 {
     char text[64];
     (void)snprintf(text, sizeof text, "\"%04u-%02u-%02u%s%02u:%02u:%02u%s%s\"", /* fits */
-                   1969 + (unsigned)wire_random_below(&dice, 586),
-                   (unsigned)wire_random_below(&dice, 13),
-                   1 + (unsigned)wire_random_below(&dice, 31), PICK("T", " "),
-                   (unsigned)wire_random_below(&dice, 24), (unsigned)wire_random_below(&dice, 60),
-                   (unsigned)wire_random_below(&dice, 60),
+                   1969 + (unsigned)wire_random_below(&wire_json_dice, 586),
+                   (unsigned)wire_random_below(&wire_json_dice, 13),
+                   1 + (unsigned)wire_random_below(&wire_json_dice, 31), PICK("T", " "),
+                   (unsigned)wire_random_below(&wire_json_dice, 24),
+                   (unsigned)wire_random_below(&wire_json_dice, 60),
+                   (unsigned)wire_random_below(&wire_json_dice, 60),
                    PICK("", ".5", ".123456", ".123456789", ".0000000001"),
                    PICK("", "Z", "+02:00", "-11:30", "+24:00"));
-    put(line, text);
+    wire_put(line, text);
 }
 
-static void put_count(struct writer *line)
+static void put_attribute(struct wire_line *line)
 {
-    if (once_in(2)) {
-        put(line, "\"");
-        put(line, once_in(5) ? PICK("18446744073709551616", "", "x", "-1", " 1")
-                             : PICK("0", "17", "18446744073709551615", "007"));
-        put(line, "\"");
-    } else {
-        put(line,
-            once_in(5) ? PICK("1.5", "-1", "1e3", "1.0") : PICK("0", "17", "9223372036854775807"));
-    }
-}
-
-static void put_attribute(struct writer *line)
-{
-    switch (wire_random_below(&dice, 4)) {
+    switch (wire_random_below(&wire_json_dice, 4)) {
     case 0:
-        put(line, PICK("true", "false", "null", "0", "-0", "-1", "9223372036854775807",
-                       "-9223372036854775808"));
+        wire_put(line, PICK("true", "false", "null", "0", "-0", "-1", "9223372036854775807",
+                            "-9223372036854775808"));
         break;
     case 1:
-        put(line, once_in(5) ? PICK("1.5", "1e3", "01", "-", "[]", "tru") : "200");
+        wire_put(line, once_in(5) ? PICK("1.5", "1e3", "01", "-", "[]", "tru") : "200");
         break;
     default:
-        put_text(line);
+        wire_put_text(line);
     }
 }
 
-static void put_amount(struct writer *line)
+static void put_amount(struct wire_line *line)
 {
     if (once_in(8)) {
-        put(line, PICK("\"NaN\"", "\"+Inf\"", "\"-Inf\"", "\"Inf\"", "1e300", "1.1e300", "-1e300",
-                       "-1.1e300", "-0"));
+        wire_put(line, PICK("\"NaN\"", "\"+Inf\"", "\"-Inf\"", "\"Inf\"", "1e300", "1.1e300",
+                            "-1e300", "-1.1e300", "-0"));
     } else {
-        put(line, once_in(4) ? "-" : "");
-        put_number(line);
+        wire_put(line, once_in(4) ? "-" : "");
+        wire_put_number(line);
     }
 }
 
-static void put_value_of(struct writer *line, const char *key)
+static void put_value_of(struct wire_line *line, const char *key)
 {
     if (once_in(15)) {
-        put_value(line, 0);
+        wire_put_value(line, 0);
     } else if (strcmp(key, "timestamp") == 0) {
         put_timestamp(line);
     } else if (strcmp(key, "labels") == 0) {
-        put_members(line, 0, put_text);
+        wire_put_members(line, 0, wire_put_text);
     } else if (strcmp(key, "attributes") == 0) {
-        put_members(line, 0, put_attribute);
+        wire_put_members(line, 0, put_attribute);
     } else if (strcmp(key, "value") == 0 || strcmp(key, "delta") == 0) {
         put_amount(line);
     } else if (strcmp(key, "aggregation") == 0) {
-        put(line,
-            PICK("\"last\"", "\"sum\"", "\"max\"", "\"min\"", "\"per_pid\"", "\"\"", "\"mean\""));
+        wire_put(line, PICK("\"last\"", "\"sum\"", "\"max\"", "\"min\"", "\"per_pid\"", "\"\"",
+                            "\"mean\""));
     } else if (strstr(key, "_id") != NULL) {
-        put_hex(line);
+        wire_put_hex(line);
     } else if (strcmp(key, "error") == 0) {
-        put(line, PICK("true", "false", "\"oom\"", "null"));
+        wire_put(line, PICK("true", "false", "\"oom\"", "null"));
     } else if (is_one_of(key, control_keys, COUNT_OF(control_keys)) || strcmp(key, "pid") == 0) {
-        put_count(line);
+        wire_put_count(line);
     } else if (is_one_of(key, other_sample_keys, COUNT_OF(other_sample_keys)) ||
                is_one_of(key, hello_keys, COUNT_OF(hello_keys)) || strcmp(key, "name") == 0 ||
                strcmp(key, "unit") == 0) {
-        put_text(line);
+        wire_put_text(line);
     } else {
-        put_number(line);
+        wire_put_number(line);
     }
 }
 
@@ -1155,64 +911,64 @@ static const char *random_key(const char *type)
                     "trace_id", "span_id", "value", "labels");
     }
     if (strcmp(type, "sample") != 0) {
-        return once_in(2) ? control_keys[1 + wire_random_below(&dice, 2)]
-                          : pick(hello_keys, COUNT_OF(hello_keys));
+        return once_in(2) ? control_keys[1 + wire_random_below(&wire_json_dice, 2)]
+                          : wire_json_pick(hello_keys, COUNT_OF(hello_keys));
     }
-    return once_in(2) ? figure_keys[wire_random_below(&dice, FIGURE_KEYS)].name
-                      : other_sample_keys[1 + wire_random_below(&dice, 7)];
+    return once_in(2) ? figure_keys[wire_random_below(&wire_json_dice, FIGURE_KEYS)].name
+                      : other_sample_keys[1 + wire_random_below(&wire_json_dice, 7)];
 }
 
 /* `,` and a key; now and then with an escape in it. */
-static void put_key(struct writer *line, const char *key)
+static void put_key(struct wire_line *line, const char *key)
 {
-    put_blanks(line);
-    put(line, line->len > 2 ? "," : "");
-    put_blanks(line);
-    put(line, "\"");
+    wire_put_blanks(line);
+    wire_put(line, line->len > 2 ? "," : "");
+    wire_put_blanks(line);
+    wire_put(line, "\"");
     if (once_in(30) && key[0] == 'm') {
-        put(line, "\\u006d");
+        wire_put(line, "\\u006d");
         key++;
     }
-    put(line, key);
-    put(line, "\"");
-    put_blanks(line);
-    put(line, ":");
-    put_blanks(line);
+    wire_put(line, key);
+    wire_put(line, "\"");
+    wire_put_blanks(line);
+    wire_put(line, ":");
+    wire_put_blanks(line);
 }
 
-static void put_type(struct writer *line, const char *type)
+static void put_type(struct wire_line *line, const char *type)
 {
     put_key(line, "type");
-    put(line, "\"");
-    put(line, once_in(30) ? PICK("span", "smaple", "") : type);
-    put(line, "\"");
+    wire_put(line, "\"");
+    wire_put(line, once_in(30) ? PICK("budget", "smaple", "") : type);
+    wire_put(line, "\"");
 }
 
-static void put_line(struct writer *line)
+static void put_line(struct wire_line *line)
 {
     const char *type = once_in(5)   ? PICK("hello", "flush", "goodbye")
                        : once_in(3) ? PICK("counter", "gauge", "histogram", "info")
                                     : "sample";
     bool said = strcmp(type, "sample") == 0 && !once_in(10);
     bool is_sample = strcmp(type, "sample") == 0;
-    put(line, "{");
+    wire_put(line, "{");
     if (is_sample && !once_in(30)) {
         put_key(line, "model_name");
-        put(line, "\"m\"");
+        wire_put(line, "\"m\"");
     }
     if (is_sample && !once_in(30)) {
         put_key(line, "execution_time_ms");
-        put(line, "12.5");
+        wire_put(line, "12.5");
     }
     if (is_metric(type) && !once_in(30)) {
         put_key(line, "name");
-        put(line, "\"n\"");
+        wire_put(line, "\"n\"");
     }
     if (is_metric(type) && !once_in(4)) {
         put_key(line, strcmp(type, "info") == 0 ? "attributes" : "value");
         put_value_of(line, strcmp(type, "info") == 0 ? "attributes" : "value");
     }
-    for (size_t i = wire_random_below(&dice, 6); i > 0; i--) {
+    for (size_t i = wire_random_below(&wire_json_dice, 6); i > 0; i--) {
         if (!said && once_in(2)) {
             put_type(line, type);
             said = true;
@@ -1224,32 +980,9 @@ static void put_line(struct writer *line)
     if (!said) {
         put_type(line, type);
     }
-    put_blanks(line);
-    put(line, "}");
-    put_blanks(line);
-}
-
-static void damage(struct writer *line)
-{
-    if (line->len == 0) {
-        return;
-    }
-    size_t at = wire_random_below(&dice, line->len);
-    size_t len = wire_random_below(&dice, line->len - at);
-    switch (wire_random_below(&dice, 4)) {
-    case 0:
-        memmove(line->bytes + at, line->bytes + at + len, line->len - at - len);
-        line->len -= len;
-        break;
-    case 1:
-        line->bytes[at] = PICK("\"", "{", "}", ",", ":", "\\", "0", "[", "]", "e", "-")[0];
-        break;
-    default:
-        line->bytes[at] = (char)(line->bytes[at] ^ 1 << wire_random_below(&dice, 8));
-    }
-    for (size_t i = 0; i < line->len; i++) {
-        line->bytes[i] = line->bytes[i] == '\n' ? ' ' : line->bytes[i];
-    }
+    wire_put_blanks(line);
+    wire_put(line, "}");
+    wire_put_blanks(line);
 }
 
 static void test_ndjson_agrees_with_jansson(void **state)
@@ -1265,16 +998,16 @@ static void test_ndjson_agrees_with_jansson(void **state)
     recorder_init(&ours);
     recorder_init(&theirs);
     struct ndjson ndjson;
-    ndjson_init(&ndjson, LINE_MAX);
-    dice = wire_random_start("test_ndjson lines");
-    static char bytes[LINE_MAX];
+    ndjson_init(&ndjson, WIRE_LINE_MAX);
+    wire_json_dice = wire_random_start("test_ndjson lines");
+    static char bytes[WIRE_LINE_MAX];
     size_t accepted = 0;
     size_t damaged = 0;
     for (size_t i = 0; i < LINES; i++) {
-        struct writer line = {bytes, 0};
+        struct wire_line line = {bytes, 0};
         put_line(&line);
         accepted += must_agree(&ndjson, &ours, &theirs, (struct str){bytes, line.len});
-        damage(&line);
+        wire_json_damage(&line);
         damaged += must_agree(&ndjson, &ours, &theirs, (struct str){bytes, line.len});
     }
     print_message("         accepted: %zu of %d, after damage %zu\n", accepted, LINES, damaged);
