@@ -111,6 +111,36 @@ static bool is_utf8_by_definition(const unsigned char *bytes, size_t len)
     return true;
 }
 
+/* Eight bytes are looked at together: a bad one is found wherever it stands, and a good character too. */
+static void test_str_finds_what_is_not_utf8_at_any_place(void **state)
+{
+    (void)state;
+    enum { BYTES_MAX = 24 };
+    static const struct {
+        const char *bytes;
+        size_t len;
+        bool good;
+    } pieces[] = {
+        {"\x80", 1, false},         {"\xFF", 1, false},
+        {"\xC3", 1, false},         {"\xC3\xA9", 2, true},
+        {"\xE2\x82", 2, false},     {"\xED\xA0\x80", 3, false},
+        {"\xE2\x82\xAC", 3, true},  {"\xF0\x9F\x98\x80", 4, true},
+        {"\xF0\x9F\x98", 3, false}, {"\xF4\x90\x80\x80", 4, false},
+    };
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        for (size_t len = pieces[i].len; len <= BYTES_MAX; len++) {
+            for (size_t at = 0; at + pieces[i].len <= len; at++) {
+                char *text = malloc(len); /* of its size, so that no byte behind it is read */
+                assert_non_null(text);
+                memset(text, 'a', len);
+                memcpy(text + at, pieces[i].bytes, pieces[i].len);
+                assert_int_equal(str_is_utf8((struct str){text, len}), pieces[i].good);
+                free(text);
+            }
+        }
+    }
+}
+
 static void test_str_agrees_with_the_definition_of_utf8(void **state)
 {
     (void)state;
@@ -161,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_str_compares_by_bytes_then_length),
         cmocka_unit_test(test_str_takes_utf8_up_to_its_limits),
         cmocka_unit_test(test_str_refuses_what_is_not_utf8),
+        cmocka_unit_test(test_str_finds_what_is_not_utf8_at_any_place),
         cmocka_unit_test(test_str_agrees_with_the_definition_of_utf8),
         cmocka_unit_test(test_str_distance_counts_edits),
         cmocka_unit_test(test_str_distance_stops_at_its_ceiling),
