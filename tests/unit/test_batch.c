@@ -4,8 +4,9 @@
  *
  * Where this decoder is stricter than the library on purpose, `is_strict` says so: it walks the
  * fields by itself and finds a field number 0, a tag of more than 32 bits, a number of more than 64,
- * a head field after a record, a client id of the wrong length, too many strings, and a bool of another kind than varint,
- * which the library takes as it comes.
+ * a head field after a record, a client id of the wrong length, too many strings, and a bool of
+ * another kind than varint, which the library takes as it comes. Spans must say what they say in a
+ * batch of their own; what that is, is compared in test_batch_span.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,6 +46,7 @@ static int decode(struct recorder *recorder, struct str bytes)
 static uint8_t batch_bytes[WIRE_BYTES_MAX];
 static uint8_t sample_bytes[WIRE_BYTES_MAX];
 static uint8_t label_bytes[WIRE_BYTES_MAX];
+static uint8_t alone_bytes[WIRE_BYTES_MAX];
 
 /* Single facts. */
 
@@ -689,7 +691,8 @@ static bool begins(const char *line, const char *word)
     return strncmp(line, word, strlen(word)) == 0;
 }
 
-/* 0 batch, 1 sample, 2 hello, 3 flush, 4 goodbye, 5 metric, 6 rejected record; -1: not compared. */
+/* 0 batch, 1 sample, 2 hello, 3 flush, 4 goodbye, 5 metric, 6 rejected record, 7 span; -1: not
+ * compared. */
 static int rank(const char *line, const char *end)
 {
     static const char control[] = " control";
@@ -701,8 +704,9 @@ static int rank(const char *line, const char *end)
     static const struct {
         const char *word;
         int rank;
-    } words[] = {{"batch", 0}, {"sample", 1}, {"hello", 2}, {"flush", 3},   {"goodbye", 4},
-                 {"count", 5}, {"set", 5},    {"add", 5},   {"observe", 5}, {"info", 5}};
+    } words[] = {{"batch", 0},   {"sample", 1}, {"hello", 2}, {"flush", 3},
+                 {"goodbye", 4}, {"count", 5},  {"set", 5},   {"add", 5},
+                 {"observe", 5}, {"info", 5},   {"span", 7}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (begins(line, words[i].word)) {
             return words[i].rank;
@@ -717,7 +721,7 @@ struct line {
     const char *end;
 };
 
-/* Lines of one rank stay in their order; rejected samples and metrics are not told apart, and go by
+/* Lines of one rank stay in their order; rejected records are not told apart, and go by
  * what was said. */
 static int compare_lines(const void *left, const void *right)
 {
@@ -792,6 +796,35 @@ static bool holds_zero_in_text(const struct recorder *recorder, struct str bytes
            holds_zero((struct scanner){start, start + bytes.len}, BATCH);
 }
 
+/* Each span in a batch of its own. Returns how many unknown fields are in them. */
+static size_t expect_spans(struct recorder *expected, struct str bytes)
+{
+    struct scanner batch = {(const uint8_t *)bytes.ptr, (const uint8_t *)bytes.ptr + bytes.len};
+    struct recorder alone;
+    struct field field;
+    size_t unknown = 0;
+    recorder_init(&alone);
+    while (batch.at < batch.end && scan_field(&batch, &field)) {
+        if (field.number != 13) {
+            continue;
+        }
+        struct writer writer = {alone_bytes, 0};
+        put_bytes(&writer, 13, field.body.at, (size_t)(field.body.end - field.body.at));
+        assert_int_equal(decode(&alone, written(&writer)), 0);
+        assert_int_equal(alone.accepted + alone.rejected, 1);
+        unknown += alone.unknown;
+        const char *at = alone.text;
+        while (begins(at, "batch") || begins(at, "unknown")) {
+            at = strchr(at, '\n') + 1;
+        }
+        for (; *at != '\0'; at++) {
+            recorder_print(expected, "%c", *at);
+        }
+    }
+    recorder_fini(&alone);
+    return unknown;
+}
+
 static void print_bytes(struct str bytes)
 {
     for (size_t i = 0; i < bytes.len; i++) {
@@ -819,12 +852,13 @@ static bool must_agree(struct recorder *ours, struct recorder *theirs, struct sp
         print_bytes(bytes);
     }
     assert_int_equal(err, sound ? 0 : ERR_FRAME);
-    if (sound && batch->n_span == 0 && !holds_zero_in_text(ours, bytes)) {
+    if (sound && !holds_zero_in_text(ours, bytes)) {
         expect_batch(theirs, batch);
-        assert_int_equal(ours->unknown, count_unknown_fields(batch));
+        size_t unknown = count_unknown_fields(batch) + expect_spans(theirs, bytes);
+        assert_int_equal(ours->unknown, unknown);
         assert_int_equal(ours->accepted + ours->controls + ours->rejected,
                          batch->n_sample + batch->n_hello + batch->n_flush + batch->n_goodbye +
-                             batch->n_metric);
+                             batch->n_metric + batch->n_span);
         sort_text(ours);
         sort_text(theirs);
         assert_string_equal(ours->text, theirs->text);
@@ -886,7 +920,7 @@ static void put_random_id(struct writer *writer, unsigned number, size_t len)
 
 static void put_unknown(struct writer *writer)
 {
-    static const unsigned numbers[] = {12, 26, 30, 31, 32, 33, 100, 536870911};
+    static const unsigned numbers[] = {12, 26, 30, 31, 32, 33, 102, 536870911};
     unsigned number = numbers[wire_random_below(&dice, sizeof numbers / sizeof numbers[0])];
     switch (wire_random_below(&dice, 5)) {
     case 0:
@@ -1101,6 +1135,30 @@ static void put_usual_metric(struct writer *batch)
     put_bytes(batch, 14, metric.bytes, metric.len);
 }
 
+static void put_random_span(struct writer *batch)
+{
+    struct writer span = {sample_bytes, 0};
+    put_random_id(&span, 1, RECORD_TRACE_ID_BYTES);
+    put_random_id(&span, 2, RECORD_SPAN_ID_BYTES);
+    if (!once_in(20)) {
+        put_text(&span, 5, "GET /");
+    }
+    put_fixed64(&span, 7, 1);
+    put_fixed64(&span, 8, once_in(20) ? 0 : 2);
+    for (size_t i = wire_random_below(&dice, 3); i > 0; i--) {
+        size_t start = span.len;
+        put_random_text(&span, 1);
+        size_t value = span.len;
+        put_number(&span, 3, random_number());
+        close_message(&span, value, 2);
+        close_message(&span, start, 9);
+    }
+    if (once_in(20)) {
+        put_unknown(&span);
+    }
+    put_bytes(batch, 13, span.bytes, span.len);
+}
+
 static void put_random_control(struct writer *batch)
 {
     struct writer record = {sample_bytes, 0};
@@ -1147,6 +1205,8 @@ static void put_random_batch(struct writer *batch)
     for (size_t i = wire_random_below(&dice, 6); i > 0; i--) {
         if (once_in(6)) {
             put_random_control(batch);
+        } else if (once_in(6)) {
+            put_random_span(batch);
         } else if (once_in(3)) {
             put_usual_metric(batch);
         } else if (once_in(3)) {
