@@ -199,7 +199,7 @@ static void test_wire_md_lines_are_taken_by_the_daemon(void **state)
     char *block = must_find_block(page, "ndjson");
     struct recorder recorder;
     must_read_lines(str_of(block), &recorder);
-    assert_int_equal(recorder.accepted, 4 + 7); /* samples and metrics */
+    assert_int_equal(recorder.accepted, 4 + 7 + 4); /* samples, metrics, spans */
     assert_int_equal(recorder.controls, 3);
     assert_int_equal(recorder.rejected + recorder.unknown, 0);
     recorder_fini(&recorder);
@@ -279,9 +279,12 @@ static unsigned kind_of(ProtobufCType type)
     case PROTOBUF_C_TYPE_DOUBLE:
     case PROTOBUF_C_TYPE_FIXED64:
         return 1;
+    case PROTOBUF_C_TYPE_FIXED32:
+        return 5;
     case PROTOBUF_C_TYPE_BOOL:
     case PROTOBUF_C_TYPE_UINT32:
     case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_ENUM:
         return 0;
     default:
@@ -314,6 +317,14 @@ static void test_wire_md_shows_the_tag_of_every_field(void **state)
     must_show_tags(page, &dwell__sample__descriptor);
     must_show_tags(page, &dwell__metric__descriptor);
     must_show_tags(page, &dwell__attribute__descriptor);
+    must_show_tags(page, &dwell__span__descriptor);
+    must_show_tags(page, &dwell__key_value__descriptor);
+    must_show_tags(page, &dwell__any_value__descriptor);
+    must_show_tags(page, &dwell__array_value__descriptor);
+    must_show_tags(page, &dwell__key_value_list__descriptor);
+    must_show_tags(page, &dwell__event__descriptor);
+    must_show_tags(page, &dwell__link__descriptor);
+    must_show_tags(page, &dwell__status__descriptor);
     free(page);
 }
 
@@ -334,6 +345,9 @@ static void test_wire_md_shows_the_numbers_of_words(void **state)
     char *page = must_read(WIRE_MD);
     must_show_numbers(page, &dwell__metric__op__descriptor);
     must_show_numbers(page, &dwell__metric__aggregation__descriptor);
+    must_show_numbers(page, &dwell__span__part__descriptor);
+    must_show_numbers(page, &dwell__span__kind__descriptor);
+    must_show_numbers(page, &dwell__status__code__descriptor);
     free(page);
 }
 
