@@ -15,9 +15,9 @@
 
 enum {
     LINE_DEPTH_MAX = 8, /* nested arrays and objects inside a value that is skipped */
-    LINE_UNKNOWN_MAX =
-        64, /* unknown keys of a line; one more rejects it with ERR_LIMIT. Keys of the
-                              objects that are open inside a skipped value count too. */
+    /* Unknown keys of a line; one more rejects it with ERR_LIMIT. Keys of the objects that are open
+     * inside a skipped value count too. */
+    LINE_UNKNOWN_MAX = 64,
     LINE_INNER_UNKNOWN_MAX = 8, /* different unknown keys inside a span that are told */
     LINE_KEYS_MAX = 56,         /* rows of the key table, and room */
 };

@@ -2,8 +2,8 @@
  * Spans that a decoder took, written as a batch and decoded again, say the same: what goes on to a
  * collector is what was understood, and is nothing that a batch would be refused for.
  */
-#ifndef DWELL_FUZZ_AGAIN_H
-#define DWELL_FUZZ_AGAIN_H
+#ifndef DWELL_TESTS_AGAIN_H
+#define DWELL_TESTS_AGAIN_H
 
 #include "wire/batch.h"
 #include "wire_otlp.h"
