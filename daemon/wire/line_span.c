@@ -201,6 +201,16 @@ static int write_attribute(struct reader *reader, struct attributes *attributes,
     return 0;
 }
 
+static bool holds_key(const struct str *keys, uint32_t count, struct str key)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (keys[i].len == key.len && str_same(keys[i].ptr, key.ptr, key.len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int read_attribute(struct reader *reader, void *ctx)
 {
     struct attributes *attributes = ctx;
@@ -212,12 +222,10 @@ static int read_attribute(struct reader *reader, void *ctx)
     if (key.len == 0 || key.len > RECORD_NAME_MAX) {
         reader_note(reader, ERR_RANGE);
     }
-    bool counts = attributes->count < attributes->max;
-    for (uint32_t i = 0; counts && i < attributes->count; i++) {
-        struct str other = reader->span_keys[i];
-        if (other.len == key.len && str_same(other.ptr, key.ptr, key.len)) {
-            return reader_fail(reader, ERR_DUPLICATE_KEY, key);
-        }
+    /* What is above the limit is not looked for: it would be most of a long line's work. */
+    if (attributes->count < attributes->max &&
+        holds_key(reader->span_keys, attributes->count, key)) {
+        return reader_fail(reader, ERR_DUPLICATE_KEY, key);
     }
     return write_attribute(reader, attributes, key);
 }
