@@ -543,9 +543,9 @@ int batch_span_decode(struct batch_decoder *decoder, struct piece piece,
             return ERR_FRAME;
         }
     }
-    span->dropped_attributes = add_count(span->dropped_attributes, findings.left_attributes);
-    span->dropped_events = add_count(span->dropped_events, findings.left_events);
-    span->dropped_links = add_count(span->dropped_links, findings.left_links);
+    span.dropped_attributes = add_count(span.dropped_attributes, findings.left_attributes);
+    span.dropped_events = add_count(span.dropped_events, findings.left_events);
+    span.dropped_links = add_count(span.dropped_links, findings.left_links);
     struct rejection rejection = {.err = 0};
     rejection.err = judge(&span, &findings, &rejection.key);
     if (rejection.err == 0) {

@@ -393,12 +393,13 @@ static int judge_span(const Dwell__Span *from, const struct span *span, struct s
 /* Says the span to `theirs`, or all that there is against it to `reasons`. */
 static void expect_span(const Dwell__Span *from, struct scanner raw)
 {
-    static struct span span;
+    static struct span_room room;
+    struct span span;
     struct str key;
     recorder_clear(&theirs);
     recorder_clear(&reasons);
     packed_len = 0;
-    span_clear(&span);
+    span_init(&span, &room);
     convert_single_fields(from, &span);
     convert_attributes(from, &span);
     convert_children(from, raw, &span);

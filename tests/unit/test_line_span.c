@@ -344,12 +344,13 @@ static bool take_objects(const json_t *object, struct span *span)
 static bool expect_span(struct recorder *expected, const json_t *object)
 {
     static const char *const types[] = {"span", "span_start", "span_end"};
-    static struct span span;
+    static struct span_room room;
+    struct span span;
     unsigned part = COUNT_OF(types);
     recorder_clear(expected);
     buf_clear(&otlp);
     assert_non_null(buf_reserve(&otlp, OTLP_MAX));
-    span_clear(&span);
+    span_init(&span, &room);
     told_count = 0;
     if (!take_word(object, "type", types, COUNT_OF(types), &part) || part == COUNT_OF(types)) {
         return false;
