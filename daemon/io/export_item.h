@@ -9,6 +9,8 @@
 #ifndef DWELL_IO_EXPORT_ITEM_H
 #define DWELL_IO_EXPORT_ITEM_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/str.h"
 #include "render/export_view.h"
@@ -20,6 +22,7 @@ struct export_item {
     uint64_t weight;   /* how much it is in the account, at least 1 */
     uint32_t len;      /* of bytes */
     uint32_t outside;  /* bytes of memory that it owns besides */
+    bool was_held;     /* is in the account already, as held */
     char bytes[];
 };
 

@@ -24,7 +24,7 @@ int export_queue_init(struct export_queue *queue, const struct export_queue_opti
     return err;
 }
 
-static void give_up(struct export_queue *queue, struct export_item *item, enum export_drop reason)
+static void end_item(struct export_queue *queue, struct export_item *item, enum export_drop reason)
 {
     struct export_end end = {.reason = reason};
     queue->options.signal->end(queue->options.signal_ctx, item, &end);
@@ -35,7 +35,7 @@ void export_queue_fini(struct export_queue *queue)
     struct export_item *next;
     for (struct export_item *item = queue->first; item != NULL; item = next) {
         next = item->next;
-        give_up(queue, item, EXPORT_DROP_SHUTDOWN);
+        end_item(queue, item, EXPORT_DROP_SHUTDOWN);
     }
     (void)pthread_cond_destroy(&queue->changed); /* nobody is left */
     (void)pthread_mutex_destroy(&queue->mutex);
@@ -94,7 +94,8 @@ static void append(struct export_queue *queue, struct export_item *item)
 void export_queue_add(struct export_queue *queue, struct export_item *item)
 {
     lock(queue);
-    queue->view.accepted += item->weight;
+    queue->view.accepted += item->was_held ? 0 : item->weight;
+    queue->view.held -= item->was_held ? item->weight : 0;
     bool fits = has_room(queue, item);
     if (fits) {
         append(queue, item);
@@ -103,7 +104,7 @@ void export_queue_add(struct export_queue *queue, struct export_item *item)
     }
     unlock(queue);
     if (!fits) {
-        give_up(queue, item, EXPORT_DROP_QUEUE_FULL);
+        end_item(queue, item, EXPORT_DROP_QUEUE_FULL);
     }
 }
 
@@ -111,6 +112,22 @@ void export_queue_refuse(struct export_queue *queue, uint64_t weight, enum expor
 {
     lock(queue);
     queue->view.accepted += weight;
+    queue->view.dropped[reason] += weight;
+    unlock(queue);
+}
+
+void export_queue_hold(struct export_queue *queue, uint64_t weight)
+{
+    lock(queue);
+    queue->view.accepted += weight;
+    queue->view.held += weight;
+    unlock(queue);
+}
+
+void export_queue_give_up(struct export_queue *queue, uint64_t weight, enum export_drop reason)
+{
+    lock(queue);
+    queue->view.held -= weight;
     queue->view.dropped[reason] += weight;
     unlock(queue);
 }

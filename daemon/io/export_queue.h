@@ -9,7 +9,8 @@
  *     a full queue drops what is new, counted; nothing ever waits for room
  *
  * Full is counted over what waits and what is in flight, as both take memory. At every moment
- * accepted = exported + waiting + in flight + dropped.
+ * accepted = exported + held + waiting + in flight + dropped; what is held is somebody else's, and
+ * only in the account.
  *
  * Functions say which thread may call them.
  */
@@ -56,6 +57,11 @@ void export_queue_add(struct export_queue *queue, struct export_item *item);
 
 /* Loop thread. Counts what was never queued as accepted and dropped. */
 void export_queue_refuse(struct export_queue *queue, uint64_t weight, enum export_drop reason);
+
+/* Loop thread. Counts what is held by somebody else as accepted. It comes as an item that was held, or
+ * ends here. */
+void export_queue_hold(struct export_queue *queue, uint64_t weight);
+void export_queue_give_up(struct export_queue *queue, uint64_t weight, enum export_drop reason);
 
 /* Loop thread. The other side shall finish until `stop_ns` (monotonic); may be called again. */
 void export_queue_stop(struct export_queue *queue, uint64_t stop_ns);

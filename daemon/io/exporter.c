@@ -130,17 +130,30 @@ static const struct export_service *find_service(struct exporter *exporter, stru
 
 /* --- a span ------------------------------------------------------------------------------------ */
 
-void exporter_add_span(struct exporter *exporter, struct str service_name, struct str span)
+void exporter_drop_spans(struct exporter *exporter, enum export_drop reason, uint32_t spans,
+                         bool were_held)
 {
-    if (exporter == NULL) {
-        return;
+    if (exporter != NULL && were_held) {
+        export_queue_give_up(&exporter->queue, spans, reason);
+    } else if (exporter != NULL) {
+        export_queue_refuse(&exporter->queue, spans, reason);
     }
-    if (exporter->channel == NULL) {
-        export_queue_refuse(&exporter->queue, 1, EXPORT_DROP_NO_EXPORTER);
-        return;
+}
+
+void exporter_hold_span(struct exporter *exporter)
+{
+    if (exporter != NULL) {
+        export_queue_hold(&exporter->queue, 1);
     }
-    if (span.len > EXPORTER_SPAN_MAX) {
-        export_queue_refuse(&exporter->queue, 1, EXPORT_DROP_TOO_LARGE);
+}
+
+static void add_span(struct exporter *exporter, struct str service_name, struct str span,
+                     bool was_held)
+{
+    if (exporter->channel == NULL || span.len > EXPORTER_SPAN_MAX) {
+        exporter_drop_spans(
+            exporter, exporter->channel == NULL ? EXPORT_DROP_NO_EXPORTER : EXPORT_DROP_TOO_LARGE,
+            1, was_held);
         return;
     }
     const struct export_service *service = find_service(exporter, service_name);
@@ -157,9 +170,10 @@ void exporter_add_span(struct exporter *exporter, struct str service_name, struc
     }
     struct export_item *item = export_item_new(service, span.len + extra.len);
     if (item == NULL) {
-        export_queue_refuse(&exporter->queue, 1, EXPORT_DROP_OUT_OF_MEMORY);
+        exporter_drop_spans(exporter, EXPORT_DROP_OUT_OF_MEMORY, 1, was_held);
         return;
     }
+    item->was_held = was_held;
     if (span.len > 0) {
         memcpy(item->bytes, span.ptr, span.len);
     }
@@ -169,11 +183,17 @@ void exporter_add_span(struct exporter *exporter, struct str service_name, struc
     export_queue_add(&exporter->queue, item);
 }
 
-void exporter_refuse_span(struct exporter *exporter, int err)
+void exporter_add_span(struct exporter *exporter, struct str service_name, struct str span)
 {
     if (exporter != NULL) {
-        export_queue_refuse(&exporter->queue, 1,
-                            err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
+        add_span(exporter, service_name, span, false);
+    }
+}
+
+void exporter_add_held_span(struct exporter *exporter, struct str service_name, struct str span)
+{
+    if (exporter != NULL) {
+        add_span(exporter, service_name, span, true);
     }
 }
 

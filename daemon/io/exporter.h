@@ -48,8 +48,14 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
  * permitted: nothing is exported then. */
 void exporter_add_span(struct exporter *exporter, struct str service_name, struct str span);
 
-/* Counts a span that could not be encoded, for ERR_LIMIT or ERR_NOMEM. NULL is permitted. */
-void exporter_refuse_span(struct exporter *exporter, int err);
+/* The same for a span that exporter_hold_span has counted. */
+void exporter_add_held_span(struct exporter *exporter, struct str service_name, struct str span);
+
+/* Counts spans that never come here: one that is held by the sampler; some that end for a reason, and
+ * `were_held` or not. NULL is permitted. */
+void exporter_hold_span(struct exporter *exporter);
+void exporter_drop_spans(struct exporter *exporter, enum export_drop reason, uint32_t spans,
+                         bool were_held);
 
 /* The account at this moment. Any thread, between exporter_start and exporter_close. */
 void exporter_view(struct exporter *exporter, struct export_view *ret_view);

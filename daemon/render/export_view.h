@@ -2,7 +2,7 @@
  * What the daemon tells of one signal's export (traces, metrics) on /metrics and in the status: a
  * copy that its owner took at one moment, so that the sum holds:
  *
- *     accepted = exported + waiting + in flight + dropped, over all reasons
+ *     accepted = exported + held + waiting + in flight + dropped, over all reasons
  *
  * It knows neither queues nor gRPC. Plain data; any thread.
  */
@@ -15,6 +15,9 @@
 
 /* code, word on /metrics and in logs: why something will never be exported */
 #define EXPORT_DROP_TABLE(X)                                                                       \
+    X(NOT_SAMPLED,                                                                                 \
+      "not_sampled") /* by rate or by whoever decided, and nothing in its trace kept it */         \
+    X(HOLD_FULL, "hold_full")         /* a ceiling of what is held was reached */                  \
     X(QUEUE_FULL, "queue_full")       /* a ceiling of the queue was reached */                     \
     X(TOO_LARGE, "too_large")         /* does not fit a request, alone */                          \
     X(OUT_OF_MEMORY, "out_of_memory") /* no memory to keep or to send it */                        \
@@ -39,6 +42,8 @@ enum export_drop {
       "1 when the module that exports was found and takes its target.")                            \
     X(accepted, "accepted", "accepted_total", COUNTER, "Spans or points given to the export.")     \
     X(exported, "exported", "exported_total", COUNTER, "Of these, what the receiver took.")        \
+    X(held, "held", "held", GAUGE,                                                                 \
+      "Of these, what is held until it is known whether its trace is worth keeping.")              \
     X(waiting, "waiting", "queue_size", GAUGE, "Of these, what waits to be sent.")                 \
     X(in_flight, "in_flight", "inflight", GAUGE,                                                   \
       "Of these, what is being sent, or will be sent again.")                                      \

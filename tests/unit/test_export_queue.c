@@ -74,7 +74,8 @@ static struct export_view view(void)
     for (unsigned i = 0; i < EXPORT_DROP_COUNT; i++) {
         dropped += view.dropped[i];
     }
-    assert_int_equal(view.accepted, view.exported + view.waiting + view.in_flight + dropped);
+    assert_int_equal(view.accepted,
+                     view.exported + view.held + view.waiting + view.in_flight + dropped);
     return view;
 }
 
@@ -263,6 +264,41 @@ static void test_export_queue_counts_what_it_never_had(void **state)
     close_queue();
 }
 
+static void add_held(char first)
+{
+    struct export_item *item = export_item_new(&queue, 1);
+    assert_non_null(item);
+    item->bytes[0] = first;
+    item->was_held = true;
+    export_queue_add(&queue, item);
+}
+
+/* What is held is accepted once, whatever becomes of it. */
+static void test_export_queue_counts_what_others_hold(void **state)
+{
+    (void)state;
+    open_queue(2, 1 << 20);
+    export_queue_hold(&queue, 5);
+    assert_int_equal(view().accepted, 5);
+    assert_int_equal(view().held, 5);
+    export_queue_give_up(&queue, 2, EXPORT_DROP_NOT_SAMPLED);
+    assert_int_equal(view().accepted, 5);
+    assert_int_equal(view().held, 3);
+    assert_int_equal(view().dropped[EXPORT_DROP_NOT_SAMPLED], 2);
+    add('a', 1);
+    add_held('b');
+    assert_int_equal(view().accepted, 6);
+    assert_int_equal(view().held, 2);
+    assert_int_equal(view().waiting, 2);
+    add_held('c'); /* finds no room */
+    assert_int_equal(view().accepted, 6);
+    assert_int_equal(view().held, 1);
+    assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 1);
+    export_queue_give_up(&queue, 1, EXPORT_DROP_HOLD_FULL);
+    assert_int_equal(view().held, 0);
+    close_queue();
+}
+
 static void test_export_queue_counts_calls(void **state)
 {
     (void)state;
@@ -361,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_export_queue_wakes_for_the_first_and_for_a_batch),
         cmocka_unit_test(test_export_queue_tells_its_state),
         cmocka_unit_test(test_export_queue_counts_what_it_never_had),
+        cmocka_unit_test(test_export_queue_counts_what_others_hold),
         cmocka_unit_test(test_export_queue_counts_calls),
         cmocka_unit_test(test_export_queue_adds_up_at_every_moment),
         cmocka_unit_test(test_export_queue_frees_what_waits),
