@@ -135,6 +135,10 @@ static int take_whole(struct spans *spans, const struct span *span, struct str s
 {
     struct span named = name_service(span, service);
     complete(spans, &named);
+    if (open_spans_find(&spans->open, span) !=
+        NULL) { /* told once, as a whole: there is no end to come */
+        open_spans_take(&spans->open, span);
+    }
     return 0;
 }
 

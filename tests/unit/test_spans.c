@@ -458,6 +458,18 @@ static void test_spans_ends_without_beginnings(void **state)
     assert_true(str_is(last_exported()->service_name, "given"));
 }
 
+static void test_spans_whole_ones_stand_for_their_halves(void **state)
+{
+    (void)state;
+    struct span_owner owner = {0};
+    must_take_span(begun(1), &owner);
+    must_take_span(whole(1, S), &owner);
+    assert_int_equal(core.spans->open.count, 0);
+    spans_end_owner(core.spans, &owner);
+    assert_int_equal(exported_count, 1);
+    assert_int_equal(core.spans->cut_off, 0);
+}
+
 static void test_spans_that_end_before_they_begin(void **state)
 {
     (void)state;
@@ -1008,6 +1020,7 @@ int main(void)
         TEST(test_spans_refused_samples_for_want_of_memory),
         TEST(test_spans_halves_are_put_together),
         TEST(test_spans_ends_without_beginnings),
+        TEST(test_spans_whole_ones_stand_for_their_halves),
         TEST(test_spans_that_end_before_they_begin),
         TEST(test_spans_refused_halves),
         TEST(test_spans_services),
