@@ -136,7 +136,7 @@ struct key_value {
 static const uint8_t *check_key_value(const uint8_t *at, const uint8_t *end, unsigned depth,
                                       struct findings *findings, struct key_value *ret)
 {
-    struct piece piece;
+    struct piece piece = {NULL, NULL};
     at = field_read_bytes(at, end, &piece);
     ret->key = (struct str){NULL, 0};
     while (at != NULL && piece.at < piece.end) {
@@ -168,7 +168,7 @@ static const uint8_t *check_key_value(const uint8_t *at, const uint8_t *end, uns
 static const uint8_t *check_list(const uint8_t *at, const uint8_t *end, bool of_keys,
                                  unsigned depth, struct str key, struct findings *findings)
 {
-    struct piece piece;
+    struct piece piece = {NULL, NULL};
     at = field_read_bytes(at, end, &piece);
     if (at == NULL) {
         return NULL;
@@ -203,7 +203,7 @@ static const uint8_t *check_value(const uint8_t *at, const uint8_t *end, unsigne
                                   struct str key, struct findings *findings,
                                   struct span_attribute *attribute)
 {
-    struct piece piece;
+    struct piece piece = {NULL, NULL};
     at = field_read_bytes(at, end, &piece);
     while (at != NULL && piece.at < piece.end) {
         uint32_t tag = 0;
@@ -389,7 +389,7 @@ static const uint8_t *take_child(const struct child_shape *shape, const uint8_t 
 
 static const uint8_t *read_status(const uint8_t *at, const uint8_t *end, struct findings *findings)
 {
-    struct piece piece;
+    struct piece piece = {NULL, NULL};
     at = field_read_bytes(at, end, &piece);
     while (at != NULL && piece.at < piece.end) {
         uint32_t tag = 0;
