@@ -455,8 +455,8 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_be_number(root, "ledger.unledgered", 4);
     must_be_number(root, "counters.scrapes_total", 17);
     must_have_keys(root, "export.traces",
-                   KEYS("loaded", "accepted", "exported", "held", "waiting", "in_flight", "capacity",
-                        "bytes", "capacity_bytes", "failures", "retries", "splits",
+                   KEYS("loaded", "accepted", "exported", "held", "waiting", "in_flight",
+                        "capacity", "bytes", "capacity_bytes", "failures", "retries", "splits",
                         "garbled_responses", "dropped"));
     must_be_number(root, "export.traces.accepted", 9);
     must_be_number(root, "export.traces.in_flight", 2);
