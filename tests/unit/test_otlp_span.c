@@ -285,8 +285,9 @@ static void test_otlp_span_keeps_a_timestamp_of_its_own(void **state)
 
 static Otlp__Span *cut;
 
-static void note_cut(void *ctx, const struct span *span)
+static void note_cut(void *ctx, const struct span *span, bool was_held)
 {
+    (void)was_held;
     (void)ctx;
     assert_null(cut);
     cut = must_render(span);
@@ -311,7 +312,7 @@ static void test_otlp_span_that_was_cut_off(void **state)
     struct registry_options registry = core_options();
     struct span_owner owner = {0};
     struct spans_options options = {
-        .max_open = 1, .max_open_bytes = SIZE_MAX, .sampler = {.rate = 1}, .export = note_cut};
+        .max_open = 1, .max_open_bytes = SIZE_MAX, .sampler = {.rate = 1, .sink.keep = note_cut}};
     core_open(&core, &registry);
     memset(core.spans, 0, sizeof *core.spans);
     spans_init(core.spans, &options, core.registry, core.metrics);
