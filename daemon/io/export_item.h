@@ -41,6 +41,7 @@ struct export_end {
 struct export_signal {
     const char *name;   /* "traces": the label on /metrics */
     const char *noun;   /* "spans": what weights count, for the log */
+    const char *gone;   /* "were lost": what is said of those that were dropped */
     const char *method; /* of gRPC */
 
     /* Exporting thread. How many of the items from `first` on make a request together: at least one,

@@ -69,7 +69,8 @@ static uint64_t now_ns(const struct export_queue *queue)
 static bool has_room(const struct export_queue *queue, const struct export_item *item)
 {
     const struct export_view *view = &queue->view;
-    return item->weight <= view->capacity - view->waiting - view->in_flight &&
+    return queue->held < queue->options.max_items &&
+           item->weight <= view->capacity - view->waiting - view->in_flight &&
            export_item_size(item) <= view->capacity_bytes - view->bytes;
 }
 
@@ -83,6 +84,7 @@ static void append(struct export_queue *queue, struct export_item *item)
     }
     queue->last = item;
     queue->items++;
+    queue->held++;
     queue->view.waiting += item->weight;
     queue->view.bytes += export_item_size(item);
     /* The first one starts a delay, the last one ends it; those between change nothing. */
@@ -201,6 +203,7 @@ struct export_item *export_queue_take(struct export_queue *queue, uint64_t max_i
 void export_queue_settle(struct export_queue *queue, const struct export_settlement *settlement)
 {
     lock(queue);
+    queue->held -= settlement->items;
     queue->view.in_flight -= settlement->exported + settlement->dropped;
     queue->view.bytes -= settlement->bytes;
     queue->view.exported += settlement->exported;

@@ -25,6 +25,7 @@
 struct export_queue_options {
     const struct export_signal *signal; /* constant */
     void *signal_ctx;                   /* borrowed; for the signal's functions */
+    uint64_t max_items;
     uint64_t max_weight;
     uint64_t max_bytes;
     uint64_t batch_items; /* so many are worth a request: wake the other side; 1: at once */
@@ -37,6 +38,7 @@ struct export_queue {
     pthread_cond_t changed;
     struct export_item *first, *last;
     uint64_t items; /* from first to last */
+    uint64_t held;  /* items that wait or are in flight */
     struct export_view view;
     uint64_t since_ns; /* when the oldest of what waits came, or when others were taken before it */
     uint64_t stop_ns;  /* end of the shutdown; 0: now */
@@ -91,6 +93,7 @@ struct export_item *export_queue_take(struct export_queue *queue, uint64_t max_i
 
 /* What became of items in flight. */
 struct export_settlement {
+    uint64_t items;
     uint64_t exported;       /* weight */
     uint64_t dropped;        /* weight */
     enum export_drop reason; /* of all that were dropped */

@@ -71,6 +71,7 @@ static void end(void *ctx, struct export_item *item, const struct export_end *en
 const struct export_signal export_spans_signal = {
     .name = "traces",
     .noun = "spans",
+    .gone = "were lost",
     .method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     .choose = choose,
     .write = write_spans,

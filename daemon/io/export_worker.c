@@ -13,6 +13,7 @@
  *   it finds the part too large          half of it is sent; one item alone is dropped (too_large)
  *   no memory for the request            the part is dropped (out_of_memory)
  *   otlp.retry_timeout_ms is over        the part is dropped (timeout)
+ *   the time that was set is over        all that is left is dropped (timeout)
  *   the shutdown's time is over          all that is left is dropped (shutdown), and the log says so
  */
 #include "io/export_worker.h"
@@ -29,7 +30,8 @@ enum {
 void export_worker_init(struct export_worker *worker, struct export_queue *queue,
                         const struct export_worker_options *options)
 {
-    *worker = (struct export_worker){.options = *options, .queue = queue, .part_most = UINT64_MAX};
+    *worker = (struct export_worker){
+        .options = *options, .queue = queue, .part_most = UINT64_MAX, .until_ns = UINT64_MAX};
     buf_init(&worker->written, (size_t)options->max_request_bytes);
     log_limit_init(&worker->failures, LOG_LEVEL_WARNING, "failures of the export", LOG_LINES,
                    LOG_PERIOD_S * NS_PER_SECOND);
@@ -105,7 +107,7 @@ static void settle(struct export_worker *worker, uint64_t count, uint64_t weight
                    const struct export_end *end)
 {
     struct export_settlement settlement = {
-        .exported = weight - dropped, .dropped = dropped, .reason = end->reason};
+        .items = count, .exported = weight - dropped, .dropped = dropped, .reason = end->reason};
     struct export_item *done = worker->batch;
     struct export_item *last = NULL;
     for (uint64_t i = 0; i < count; i++) {
@@ -162,10 +164,10 @@ static void tell_success(struct export_worker *worker, const struct transport_re
 {
     if (worker->failed_calls > 0) {
         log_limit_end(&worker->failures);
-        log_info("export to %s: works again after %llu failed calls; %llu %s were lost",
+        log_info("export to %s: works again after %llu failed calls; %llu %s %s",
                  worker->options.address, (unsigned long long)worker->failed_calls,
                  (unsigned long long)(worker->lost + queue_full - worker->queue_full),
-                 signal_of(worker)->noun);
+                 signal_of(worker)->noun, signal_of(worker)->gone);
     }
     worker->failed_calls = 0;
     worker->lost = 0;
@@ -221,8 +223,9 @@ static void act(struct export_worker *worker, const struct transport_reply *repl
 static uint64_t left_ns(const struct export_worker *worker, uint64_t now)
 {
     uint64_t whole = worker->options.retry_timeout_ns;
-    uint64_t used = now - worker->began_ns;
-    return whole == 0 ? UINT64_MAX : used < whole ? whole - used : 0;
+    uint64_t end = whole == 0 ? UINT64_MAX : later(worker->began_ns, whole);
+    end = worker->until_ns < end ? worker->until_ns : end;
+    return end == UINT64_MAX ? UINT64_MAX : end > now ? end - now : 0;
 }
 
 /* True when the shutdown's time is over, whatever it was when the call began. */
@@ -239,6 +242,7 @@ static void send_part(struct export_worker *worker, const struct export_state *s
     struct transport_reply reply;
     uint64_t began = now_ns(worker);
     uint64_t deadline = later(began, options->timeout_ns);
+    deadline = worker->until_ns < deadline ? worker->until_ns : deadline;
     if (state->is_stopping && state->stop_ns < deadline) {
         deadline = state->stop_ns;
     }
@@ -290,22 +294,55 @@ static bool take_batch(struct export_worker *worker, const struct export_state *
     return worker->batch != NULL;
 }
 
-/* All that is left goes: the shutdown's time is over. */
-static void drop_rest(struct export_worker *worker)
+uint64_t export_worker_drop(struct export_worker *worker, enum export_drop reason)
 {
     uint64_t lost = 0;
     do {
         uint64_t weight = weigh(worker->batch, worker->batch_count);
         lost += weight;
-        settle(worker, worker->batch_count, weight, weight,
-               &(struct export_end){.reason = EXPORT_DROP_SHUTDOWN});
+        settle(worker, worker->batch_count, weight, weight, &(struct export_end){.reason = reason});
         worker->batch = export_queue_take(worker->queue, UINT64_MAX, &worker->batch_count);
     } while (worker->batch != NULL);
+    return lost;
+}
+
+/* All that is left goes: the shutdown's time is over. */
+static void drop_rest(struct export_worker *worker)
+{
+    uint64_t lost = export_worker_drop(worker, EXPORT_DROP_SHUTDOWN);
     log_limit_end(&worker->failures);
     if (lost > 0) {
         log_warning("export to %s: %llu %s could not be sent before the end and are lost",
                     worker->options.address, (unsigned long long)lost, signal_of(worker)->noun);
     }
+}
+
+/* Likewise the time that was set. */
+static void expire(struct export_worker *worker)
+{
+    uint64_t given_up = export_worker_drop(worker, EXPORT_DROP_TIMEOUT);
+    worker->until_ns = UINT64_MAX;
+    if (given_up > 0) {
+        log_limited(&worker->failures, "export to %s: its time is over; %llu %s are dropped",
+                    worker->options.address, (unsigned long long)given_up, signal_of(worker)->noun);
+    }
+}
+
+void export_worker_set_until(struct export_worker *worker, uint64_t until_ns)
+{
+    worker->until_ns = until_ns;
+}
+
+bool export_worker_is_failing(const struct export_worker *worker)
+{
+    return worker->batch != NULL && worker->attempt > 0;
+}
+
+bool export_worker_is_idle(const struct export_worker *worker)
+{
+    struct export_state state;
+    export_queue_state(worker->queue, &state);
+    return worker->batch == NULL && state.items == 0;
 }
 
 bool export_worker_turn(struct export_worker *worker, uint64_t *ret_wake_ns)
@@ -317,6 +354,10 @@ bool export_worker_turn(struct export_worker *worker, uint64_t *ret_wake_ns)
     if (state.is_stopping && now >= state.stop_ns) {
         drop_rest(worker);
         return false;
+    }
+    if (now >= worker->until_ns) {
+        expire(worker);
+        export_queue_state(worker->queue, &state);
     }
     if (worker->batch == NULL && !take_batch(worker, &state, now, ret_wake_ns)) {
         return !state.is_stopping;

@@ -46,6 +46,7 @@ struct export_worker {
     uint64_t part_most; /* items; fewer after a split, until the batch ends */
     uint64_t began_ns;  /* the batch's first call, 0: none yet */
     uint64_t retry_ns;  /* the part is not sent before */
+    uint64_t until_ns;  /* see export_worker_set_until */
     unsigned attempt;
     bool is_hurried; /* the shutdown has ended a wait */
     /* What the log was told. */
@@ -61,6 +62,19 @@ void export_worker_init(struct export_worker *worker, struct export_queue *queue
 
 /* Ends what it holds as dropped (shutdown); the queue's account must not be looked at after. */
 void export_worker_fini(struct export_worker *worker);
+
+/* At this time (monotonic) all that is at hand and waits is given up (timeout), and calls end. Until it
+ * is set there is no such time. */
+void export_worker_set_until(struct export_worker *worker, uint64_t until_ns);
+
+/* Gives up all that is at hand and waits. Returns its weight. */
+uint64_t export_worker_drop(struct export_worker *worker, enum export_drop reason);
+
+/* True when what is at hand was tried, and will be again. */
+bool export_worker_is_failing(const struct export_worker *worker);
+
+/* True when nothing is at hand and nothing waits. */
+bool export_worker_is_idle(const struct export_worker *worker);
 
 /* Does what is due: at most one call. Returns false when there is nothing left to do for ever, after
  * a stop; else true, with the time before which another turn does nothing unless the queue wakes. */

@@ -277,6 +277,7 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
     struct export_queue_options queue = {
         .signal = &export_spans_signal,
         .signal_ctx = &exporter->spans,
+        .max_items = options->max_queue_spans,
         .max_weight = options->max_queue_spans,
         .max_bytes = options->max_queue_bytes,
         .batch_items = options->batch_spans < options->max_queue_spans ? options->batch_spans

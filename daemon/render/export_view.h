@@ -24,7 +24,8 @@
     X(NO_EXPORTER, "no_exporter")     /* the module is not there, or the target cannot be used */  \
     X(REJECTED, "rejected")           /* the receiver took the request but not this */             \
     X(FAILED, "failed")               /* the receiver refused the request for good */              \
-    X(TIMEOUT, "timeout")             /* otlp.retry_timeout_ms was over */                         \
+    X(TIMEOUT, "timeout")             /* otlp.retry_timeout_ms or metric_timeout_ms was over */    \
+    X(REPLACED, "replaced")           /* a newer snapshot told the same series */                  \
     X(SHUTDOWN, "shutdown")           /* shutdown.timeout_ms was over */
 
 enum export_drop {

@@ -34,6 +34,7 @@ static void open_queue(uint64_t max_weight, uint64_t max_bytes)
 {
     struct export_queue_options options = {.signal = &signal_of_test,
                                            .signal_ctx = &queue,
+                                           .max_items = 1000,
                                            .max_weight = max_weight,
                                            .max_bytes = max_bytes,
                                            .batch_items = 4,
@@ -93,6 +94,7 @@ static void must_take(uint64_t most, const char *firsts)
         assert_int_equal(item->bytes[0], firsts[i]);
         settlement.bytes += export_item_size(item);
         settlement.exported += item->weight;
+        settlement.items++;
         mem_free(item);
         item = next;
     }
@@ -147,7 +149,8 @@ static void test_export_queue_counts_what_is_in_flight_as_full(void **state)
     struct export_item *item = export_queue_take(&queue, 1, &count);
     add('c', 1);
     assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 1);
-    export_queue_settle(&queue, &(struct export_settlement){.dropped = 1,
+    export_queue_settle(&queue, &(struct export_settlement){.items = 1,
+                                                            .dropped = 1,
                                                             .reason = EXPORT_DROP_FAILED,
                                                             .bytes = export_item_size(item)});
     mem_free(item);
@@ -192,6 +195,22 @@ static void test_export_queue_weighs_items(void **state)
     assert_int_equal(view().accepted, 141);
     add_heavy('d', 1, 101, 0);
     assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 41 + 101);
+    close_queue();
+}
+
+static void test_export_queue_holds_so_many_items_of_any_weight(void **state)
+{
+    (void)state;
+    open_queue(1 << 20, 1 << 20);
+    for (unsigned i = 0; i < 1000; i++) {
+        add_heavy('a', 1, 3, 0);
+    }
+    assert_int_equal(view().waiting, 3000);
+    add_heavy('b', 1, 3, 0); /* one over */
+    assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 3);
+    must_take(1, "a");
+    add_heavy('c', 1, 3, 0);
+    assert_int_equal(view().dropped[EXPORT_DROP_QUEUE_FULL], 3);
     close_queue();
 }
 
@@ -332,6 +351,7 @@ static void *export_all(void *ctx)
         while (item != NULL) {
             struct export_item *next = item->next;
             settlement.bytes += export_item_size(item);
+            settlement.items++;
             settlement.exported += item->bytes[0] != 0;
             settlement.dropped += item->bytes[0] == 0;
             mem_free(item);
@@ -393,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_export_queue_counts_what_is_in_flight_as_full),
         cmocka_unit_test(test_export_queue_holds_so_many_bytes),
         cmocka_unit_test(test_export_queue_weighs_items),
+        cmocka_unit_test(test_export_queue_holds_so_many_items_of_any_weight),
         cmocka_unit_test(test_export_queue_counts_memory_of_items_elsewhere),
         cmocka_unit_test(test_export_queue_wakes_for_the_first_and_for_a_batch),
         cmocka_unit_test(test_export_queue_tells_its_state),

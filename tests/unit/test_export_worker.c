@@ -109,6 +109,7 @@ static void end_whole(void *ctx, struct export_item *item, const struct export_e
 
 static const struct export_signal whole_signal = {.name = "metrics",
                                                   .noun = "data points",
+                                                  .gone = "were given up",
                                                   .method = "/w",
                                                   .choose = choose_whole,
                                                   .write = write_whole,
@@ -135,6 +136,7 @@ static void open_world(const struct how *how)
     struct export_queue_options queue = {
         .signal = how->whole ? &whole_signal : &export_spans_signal,
         .signal_ctx = how->whole ? (void *)&world : &world.spans,
+        .max_items = UINT64_MAX,
         .max_weight = how->max_items == 0 ? 10000 : how->max_items,
         .max_bytes = how->max_bytes == 0 ? 1 << 30 : how->max_bytes,
         .batch_items = batch,
@@ -786,7 +788,7 @@ static void test_export_worker_sends_whole_requests_by_weight(void **state)
     assert_int_equal(world.delivered, 3);
     assert_int_equal(world.given_up, 0);
     must_log("UNAVAILABLE: ; 5 data points will be sent again");
-    must_log("works again after 1 failed calls; 0 data points were lost");
+    must_log("works again after 1 failed calls; 0 data points were given up");
     must_log("30 of 70 data points were rejected: old");
     close_world();
 }
@@ -825,6 +827,63 @@ static void test_export_worker_tells_the_owner_of_an_end(void **state)
     assert_int_equal(world.given_up, 3);
     assert_int_equal(world.reason, EXPORT_DROP_SHUTDOWN);
     must_log("15 data points could not be sent before the end and are lost");
+    close_world();
+}
+
+/* At the time that was set all that is left is given up, and no call lasts longer. */
+static void test_export_worker_gives_up_at_a_time(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.batch = 1, .whole = true});
+    fake_transport_then(TRANSPORT_UNAVAILABLE);
+    add_whole("one", 9);
+    add_whole("two", 4);
+    world.random = NS_PER_SECOND;
+    uint64_t until = world.now_ns + seconds(4);
+    export_worker_set_until(&world.worker, until);
+    assert_true(!export_worker_is_idle(&world.worker));
+    assert_false(export_worker_is_failing(&world.worker));
+    uint64_t due = settle();
+    assert_true(export_worker_is_failing(&world.worker));
+    assert_true(due < until);
+    assert_int_equal(fake_transport.calls[0].deadline_ns, until); /* not its usual 10 s */
+    world.now_ns = until - 1;
+    (void)turn(); /* no wait fits any more */
+    assert_int_equal(view().dropped[EXPORT_DROP_TIMEOUT], 9);
+    assert_int_equal(view().waiting, 4);
+    unsigned calls = fake_transport.call_count;
+    world.now_ns = until;
+    assert_int_equal(settle(), UINT64_MAX);
+    must_have_calls(calls);
+    assert_int_equal(view().dropped[EXPORT_DROP_TIMEOUT], 13);
+    assert_int_equal(world.given_up, 2);
+    must_log("its time is over; 4 data points are dropped");
+    assert_true(export_worker_is_idle(&world.worker));
+    fake_transport.row_count = 0;
+    add_whole("three", 1); /* has no such time */
+    (void)settle();
+    must_log("works again after 2 failed calls; 13 data points were given up");
+    close_world();
+}
+
+static void test_export_worker_drops_what_gives_way(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.batch = 1, .whole = true});
+    assert_int_equal(export_worker_drop(&world.worker, EXPORT_DROP_REPLACED), 0);
+    fake_transport_then(TRANSPORT_UNAVAILABLE);
+    add_whole("one", 9);
+    add_whole("two", 4);
+    world.random = NS_PER_SECOND;
+    (void)settle();
+    assert_int_equal(export_worker_drop(&world.worker, EXPORT_DROP_REPLACED), 13);
+    assert_int_equal(view().dropped[EXPORT_DROP_REPLACED], 13);
+    assert_int_equal(world.reason, EXPORT_DROP_REPLACED);
+    assert_int_equal(view().waiting + view().in_flight, 0);
+    fake_transport.row_count = 0;
+    add_whole("three", 5); /* is not made to wait for what was there before */
+    (void)settle();
+    must_send(1, "three");
     close_world();
 }
 
@@ -868,6 +927,8 @@ int main(void)
         cmocka_unit_test(test_export_worker_ends_when_the_time_is_over),
         cmocka_unit_test(test_export_worker_sends_whole_requests_by_weight),
         cmocka_unit_test(test_export_worker_tells_the_owner_of_an_end),
+        cmocka_unit_test(test_export_worker_gives_up_at_a_time),
+        cmocka_unit_test(test_export_worker_drops_what_gives_way),
     };
     return cmocka_run_group_tests(tests, open_log, NULL);
 }
