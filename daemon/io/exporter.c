@@ -10,19 +10,14 @@
  *   a full queue              the new span is dropped (queue_full)
  *   a service too many        its spans go under the daemon's resource and name it themselves
  *   whatever the network does export_worker
- *
- * gRPC's threads inherit the signals that are blocked while it starts: all of them, as signals are
- * the loop's.
  */
 #include "io/exporter.h"
-
-#include <pthread.h>
-#include <signal.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/export_spans.h"
+#include "io/export_thread.h"
 #include "io/export_worker.h"
 #include "base/message.h"
 #include "render/otlp_attribute.h"
@@ -35,7 +30,7 @@ enum {
 
 struct exporter {
     struct exporter_options options;
-    struct transport_channel *channel; /* NULL: there is nothing that takes spans */
+    struct export_thread thread;
     struct export_queue queue;
     struct export_spans spans;
     struct export_service own;
@@ -46,23 +41,7 @@ struct exporter {
     struct buf scratch; /* an attribute for a span without a resource of its service */
     /* The thread's from its start to its end. */
     struct export_worker worker;
-    uint64_t random;
-    pthread_t thread;
-    bool has_thread;
-    bool is_cancelled;
-    uint64_t stop_ns;
 };
-
-/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators): good enough to
- * spread retries, and needs no more than a seed. */
-static uint64_t draw(void *ctx)
-{
-    struct exporter *exporter = ctx;
-    uint64_t number = exporter->random += UINT64_C(0x9E3779B97F4A7C15);
-    number = (number ^ number >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    number = (number ^ number >> 27) * UINT64_C(0x94D049BB133111EB);
-    return number ^ number >> 31;
-}
 
 static uint64_t ns_of(uint64_t ms)
 {
@@ -150,10 +129,11 @@ void exporter_hold_span(struct exporter *exporter)
 static void add_span(struct exporter *exporter, struct str service_name, struct str span,
                      bool was_held)
 {
-    if (exporter->channel == NULL || span.len > EXPORTER_SPAN_MAX) {
-        exporter_drop_spans(
-            exporter, exporter->channel == NULL ? EXPORT_DROP_NO_EXPORTER : EXPORT_DROP_TOO_LARGE,
-            1, was_held);
+    if (exporter->thread.channel == NULL || span.len > EXPORTER_SPAN_MAX) {
+        exporter_drop_spans(exporter,
+                            exporter->thread.channel == NULL ? EXPORT_DROP_NO_EXPORTER
+                                                             : EXPORT_DROP_TOO_LARGE,
+                            1, was_held);
         return;
     }
     const struct export_service *service = find_service(exporter, service_name);
@@ -197,6 +177,11 @@ void exporter_add_held_span(struct exporter *exporter, struct str service_name, 
     }
 }
 
+struct export_queue *exporter_queue(struct exporter *exporter)
+{
+    return &exporter->queue;
+}
+
 void exporter_view(struct exporter *exporter, struct export_view *ret_view)
 {
     export_queue_view(&exporter->queue, ret_view);
@@ -222,11 +207,11 @@ static void init_worker(struct exporter *exporter)
     const struct exporter_options *options = &exporter->options;
     struct export_worker_options worker = {
         .transport = options->transport,
-        .channel = exporter->channel,
+        .channel = exporter->thread.channel,
         .address = options->address,
         .clock = options->clock,
-        .random = draw,
-        .random_ctx = exporter,
+        .random = export_thread_draw,
+        .random_ctx = &exporter->thread,
         .batch_items = exporter->queue.options.batch_items,
         .delay_ns = ns_of(options->delay_ms),
         .timeout_ns = ns_of(options->timeout_ms),
@@ -236,32 +221,16 @@ static void init_worker(struct exporter *exporter)
     export_worker_init(&exporter->worker, &exporter->queue, &worker);
 }
 
-/* Returns 0, also when the target is not taken; else ERR_SYSTEM or ERR_NOMEM. */
+/* Returns 0, also when the target is not taken; else ERR_SYSTEM. */
 static int start_thread(struct exporter *exporter)
 {
-    sigset_t all;
-    sigset_t before;
     const struct exporter_options *options = &exporter->options;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* fails only for a wrong first argument */
-    int err = options->transport->open(options->target, &exporter->channel);
-    if (err != 0) {
-        exporter->channel = NULL;
-        log_error("export to %s: cannot be opened: %s; spans are dropped", options->address,
-                  err == ERR_RANGE         ? "otlp.headers hold what gRPC does not take"
-                  : err == ERR_UNSUPPORTED ? "the module has no TLS"
-                  : err == ERR_SYSTEM      ? "the certificates cannot be used"
-                                           : err_sentence(err));
-        err = 0;
-    } else {
+    export_thread_open(&exporter->thread, options->target, options->address, "spans");
+    if (exporter->thread.channel != NULL) {
         init_worker(exporter);
-        err = pthread_create(&exporter->thread, NULL, thread_main, exporter) == 0 ? 0 : ERR_SYSTEM;
-        exporter->has_thread = err == 0;
         log_info("traces to %s", options->address);
     }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    exporter->queue.view.loaded = exporter->channel != NULL;
-    return err;
+    return export_thread_start(&exporter->thread, thread_main, exporter);
 }
 
 int exporter_start(const struct exporter_options *options, struct exporter **ret_exporter)
@@ -271,7 +240,10 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
         return ERR_NOMEM;
     }
     exporter->options = *options;
-    exporter->random = options->seed;
+    exporter->thread = (struct export_thread){.transport = options->transport,
+                                              .queue = &exporter->queue,
+                                              .clock = options->clock,
+                                              .random = options->seed};
     buf_init(&exporter->scope, NAME_ATTRIBUTE_MAX);
     buf_init(&exporter->scratch, EXPORTER_SPAN_MAX);
     struct export_queue_options queue = {
@@ -293,7 +265,7 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
                                             .max_request_bytes = options->max_request_bytes};
     err = exporter->scope.err != 0 ? exporter->scope.err
                                    : init_service(exporter, &exporter->own, 0, (struct str){0});
-    if (err == 0 && options->transport != NULL) {
+    if (err == 0) {
         err = start_thread(exporter);
     }
     if (err != 0) {
@@ -307,35 +279,19 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
 void exporter_stop(struct exporter *exporter, uint64_t deadline_ns)
 {
     if (exporter != NULL) {
-        exporter->stop_ns = deadline_ns;
-        export_queue_stop(&exporter->queue, deadline_ns);
-    }
-}
-
-static void cancel(struct exporter *exporter)
-{
-    if (!exporter->is_cancelled) {
-        exporter->is_cancelled = true;
-        exporter->options.transport->cancel(exporter->channel);
+        export_thread_stop(&exporter->thread, deadline_ns);
     }
 }
 
 bool exporter_is_done(struct exporter *exporter)
 {
-    if (exporter == NULL || !exporter->has_thread || export_queue_is_done(&exporter->queue)) {
-        return true;
-    }
-    if (exporter->options.clock.mono_ns(exporter->options.clock.ctx) >= exporter->stop_ns) {
-        cancel(exporter);
-    }
-    return false;
+    return exporter == NULL || export_thread_is_done(&exporter->thread);
 }
 
 void exporter_finish(struct exporter *exporter)
 {
-    if (exporter != NULL && exporter->has_thread) {
-        (void)pthread_join(exporter->thread, NULL); /* is joined once, by nobody else */
-        exporter->has_thread = false;
+    if (exporter != NULL) {
+        export_thread_finish(&exporter->thread);
     }
 }
 
@@ -344,14 +300,10 @@ void exporter_close(struct exporter *exporter)
     if (exporter == NULL) {
         return;
     }
-    if (exporter->has_thread && !export_queue_is_done(&exporter->queue)) {
-        exporter_stop(exporter, 0);
-        cancel(exporter);
-    }
-    exporter_finish(exporter);
-    if (exporter->channel != NULL) {
+    bool had_worker = exporter->thread.channel != NULL;
+    export_thread_close(&exporter->thread);
+    if (had_worker) {
         export_worker_fini(&exporter->worker);
-        exporter->options.transport->close(exporter->channel);
     }
     for (unsigned i = 0; i < exporter->service_count; i++) {
         free_service(exporter->services[i]);

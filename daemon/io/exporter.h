@@ -35,6 +35,7 @@ struct exporter_options {
 };
 
 struct exporter;
+struct export_queue;
 
 /* Opens the transport's channel and starts the thread. A target that the transport does not take is
  * told in the log, and leaves an exporter that drops all spans. Returns 0, ERR_NOMEM or ERR_SYSTEM. */
@@ -59,6 +60,9 @@ void exporter_drop_spans(struct exporter *exporter, enum export_drop reason, uin
 
 /* The account at this moment. Any thread, between exporter_start and exporter_close. */
 void exporter_view(struct exporter *exporter, struct export_view *ret_view);
+
+/* Where that account is, for whoever shows it. */
+struct export_queue *exporter_queue(struct exporter *exporter);
 
 /* From now on what waits is sent without delay, until `deadline_ns` (monotonic); later calls may
  * move it. Returns at once. NULL is permitted. */
