@@ -50,7 +50,7 @@ enum export_drop {
       "Of these, what is being sent, or will be sent again.")                                      \
     X(capacity, "capacity", "queue_capacity", GAUGE, "Most that may wait and be in flight.")       \
     X(bytes, "bytes", "queue_bytes", GAUGE, "Memory of what waits and is in flight.")              \
-    X(capacity_bytes, "capacity_bytes", "queue_capacity_bytes", GAUGE, "Most that it may take.")   \
+    X(capacity_bytes, "capacity_bytes", "queue_limit_bytes", GAUGE, "Most that it may take.")      \
     X(failures, "failures", "failures_total", COUNTER,                                             \
       "Calls that ended with another status than OK.")                                             \
     X(retries, "retries", "retries_total", COUNTER, "Calls that repeat one that failed.")          \

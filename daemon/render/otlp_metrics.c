@@ -171,6 +171,15 @@ void otlp_metrics_free(struct otlp_metrics *metrics)
     mem_free(metrics);
 }
 
+size_t otlp_metrics_limit(struct otlp_metrics *metrics, size_t max_request)
+{
+    size_t least = 2 * metrics->prologue.len;
+    least = least < OTLP_REQUEST_MIN ? OTLP_REQUEST_MIN : least;
+    size_t limit = max_request < least ? least : max_request;
+    metrics->max_request = limit < metrics->max_request ? limit : metrics->max_request;
+    return metrics->max_request;
+}
+
 uint64_t otlp_metrics_left_out(const struct otlp_metrics *metrics)
 {
     return metrics->left_out;

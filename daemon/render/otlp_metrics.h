@@ -82,6 +82,10 @@ int otlp_metrics_render(struct otlp_metrics *metrics, const struct snapshot *sna
 void otlp_metrics_commit(struct otlp_metrics *metrics, struct otlp_piece *piece);
 void otlp_metrics_abort(struct otlp_metrics *metrics, struct otlp_piece *piece);
 
+/* From the next call on requests are of at most so many bytes: no less than OTLP_REQUEST_MIN and twice
+ * what stands in front of all metrics, no more than it was made with. Returns how many it will be. */
+size_t otlp_metrics_limit(struct otlp_metrics *metrics, size_t max_request);
+
 /* Points so far that were left out because no request could hold them. */
 uint64_t otlp_metrics_left_out(const struct otlp_metrics *metrics);
 

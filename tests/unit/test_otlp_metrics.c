@@ -807,6 +807,38 @@ static void test_otlp_metrics_leave_out_what_the_http_side_knows(void **state)
     core_close(&core);
 }
 
+/* The unit of a metric is no part of who it is: two that differ in it alone would be one for the
+ * Collector. */
+static void test_otlp_metrics_name_none_of_the_own_twice(void **state)
+{
+    (void)state;
+    struct core core;
+    struct registry_options options = core_options();
+    struct export_view exports[] = {{.signal = "traces"}, {.signal = "metrics"}};
+    struct exposition_process process = otlp_process;
+    process.exports = exports;
+    process.export_count = 2;
+    core_open(&core, &options);
+    struct otlp_metrics *metrics = otlp_must_make(OTLP_CUMULATIVE, false, 0);
+    struct snapshot *snapshot = must_take(&core);
+    struct otlp_got *got = calloc(1, sizeof *got);
+    assert_non_null(got);
+    got->metrics = metrics;
+    assert_int_equal(otlp_metrics_render(metrics, snapshot, &process, otlp_receive, got), 0);
+    assert_int_equal(got->count, 1);
+    const Otlp__ScopeMetrics *all = got->request[0]->resource_metrics[0]->scope_metrics[0];
+    for (size_t i = 0; i < all->n_metrics; i++) {
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(all->metrics[i]->name, all->metrics[k]->name);
+        }
+    }
+    (void)otlp_must_have(got, "dwelld_export_queue_limit", "signal=metrics");
+    otlp_free(got);
+    core_drop(&core, snapshot);
+    otlp_metrics_free(metrics);
+    core_close(&core);
+}
+
 /* --- pieces ------------------------------------------------------------------------------------ */
 
 /* Some series with long labels, some models. */
@@ -883,6 +915,37 @@ static void test_otlp_metrics_requests_keep_their_ceiling(void **state)
     otlp_free(whole);
     samples_free(wanted);
     core_drop(&core, snapshot);
+    core_close(&core);
+}
+
+static void test_otlp_metrics_requests_can_be_made_shorter(void **state)
+{
+    (void)state;
+    struct core core;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    for (unsigned i = 0; i < 300; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "model %u", i);
+        struct sample sample = sample_of(name, i);
+        must_record(&core, &sample);
+    }
+    struct otlp_metrics *metrics = otlp_must_make(OTLP_CUMULATIVE, false, 4 * OTLP_REQUEST_MIN);
+    struct otlp_got *whole = otlp_must_export(metrics, &core, OTLP_FATE_COMMIT);
+    size_t all = whole->points;
+    assert_true(whole->count == 1 && whole->len[0] > OTLP_REQUEST_MIN);
+    otlp_free(whole);
+    assert_int_equal(otlp_metrics_limit(metrics, 5 * OTLP_REQUEST_MIN), 4 * OTLP_REQUEST_MIN);
+    assert_int_equal(otlp_metrics_limit(metrics, OTLP_REQUEST_MIN + 1), OTLP_REQUEST_MIN + 1);
+    assert_int_equal(otlp_metrics_limit(metrics, OTLP_REQUEST_MIN - 1), OTLP_REQUEST_MIN);
+    struct otlp_got *got = otlp_must_export(metrics, &core, OTLP_FATE_COMMIT);
+    assert_true(got->count > 1);
+    for (size_t i = 0; i < got->count; i++) {
+        assert_true(got->len[i] <= OTLP_REQUEST_MIN);
+    }
+    assert_int_equal(got->points, all);
+    otlp_free(got);
+    otlp_metrics_free(metrics);
     core_close(&core);
 }
 
@@ -1278,6 +1341,8 @@ int main(void)
         cmocka_unit_test(test_otlp_metrics_a_series_that_ended_tells_the_rest),
         cmocka_unit_test(test_otlp_metrics_temporality_is_as_asked_for),
         cmocka_unit_test(test_otlp_metrics_leave_out_what_the_http_side_knows),
+        cmocka_unit_test(test_otlp_metrics_name_none_of_the_own_twice),
+        cmocka_unit_test(test_otlp_metrics_requests_can_be_made_shorter),
         cmocka_unit_test(test_otlp_metrics_requests_keep_their_ceiling),
         cmocka_unit_test(test_otlp_metrics_what_no_request_holds_is_left_out),
         cmocka_unit_test(test_otlp_metrics_pieces_are_settled_one_by_one),
