@@ -186,7 +186,7 @@ asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorS
 	$(Q)$(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit
 
 TSAN_UNITS := test_dwell_client test_dwell_span test_snapshot test_handover test_families test_export_queue \
-              test_exporter test_otlp_metrics
+              test_exporter test_otlp_metrics test_metric_exporter
 
 tsan: ## what has several threads, under ThreadSanitizer
 	$(Q)$(SUBMAKE) BUILD=build/tsan CFLAGS='$(TSAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit \

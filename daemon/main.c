@@ -80,11 +80,13 @@ struct dwelld {
     struct watcher watcher;
     struct lag lag;
     struct http *http;
-    struct exporter *exporter; /* NULL: nothing is exported */
+    struct exporter *exporter;               /* NULL: no traces are exported */
+    struct metric_exporter *metric_exporter; /* NULL: no metrics are exported */
     struct span_export span_export;
     uint64_t hash_seed; /* random for each process, against flooding of tables */
     struct otlp_resource_options resource;
     struct label attributes[CONF_PAIRS_MAX]; /* service.attributes, as the exporter has them */
+    struct self self;
     struct route_context context;
     /* Ceilings; that of HTTP is for each door. */
     unsigned ingest_connections, http_connections, watched_processes;
@@ -512,7 +514,7 @@ static uint32_t list_resource(const struct conf *conf, struct label ret[RESOURCE
     return count;
 }
 
-static int start_exporter(struct dwelld *dwelld)
+static int start_exporters(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
     for (size_t i = 0; i < conf->service.attributes.count; i++) {
@@ -533,8 +535,15 @@ static int start_exporter(struct dwelld *dwelld)
                          str_of(conf->service.constitutional_hash));
         struct sampler_sink sink = span_export_sink(&dwelld->span_export);
         spans_export_to(&dwelld->spans, &sink);
+        self_add_export(&dwelld->self, exporter_queue(dwelld->exporter));
     }
-    return err;
+    struct main_metrics metrics = {.resource = &dwelld->resource,
+                                   .registry = &dwelld->registry,
+                                   .handover = &dwelld->handover,
+                                   .self = &dwelld->self};
+    return err != 0 ? err
+                    : main_metric_exporter_start(conf, &metrics, &dwelld->clock,
+                                                 &dwelld->metric_exporter);
 }
 
 static int start_http(struct dwelld *dwelld)
@@ -557,7 +566,7 @@ static int start_http(struct dwelld *dwelld)
     context->scratch = mem_zalloc(1, sizeof *context->scratch);
     context->display_name = str_of(conf->service.display_name);
     context->constitutional_hash = str_of(conf->service.constitutional_hash);
-    context->exporter = dwelld->exporter;
+    context->self = &dwelld->self;
     context->clock = dwelld->clock;
     context->started_ns = dwelld->clock.mono_ns(NULL);
     fill_status(dwelld);
@@ -593,6 +602,8 @@ static void close_handles(struct dwelld *dwelld)
         uv_close((uv_handle_t *)&dwelld->signals[i], NULL);
     }
     uv_close((uv_handle_t *)&dwelld->drain_timer, NULL);
+    metric_exporter_close(dwelld->metric_exporter);
+    handover_close(&dwelld->handover);
     lag_close(&dwelld->lag);
 }
 
@@ -603,8 +614,19 @@ static uint64_t export_deadline_ns(const struct dwelld *dwelld)
     return dwelld->deadline_ns > closing_ns ? dwelld->deadline_ns - closing_ns : 0;
 }
 
+/* Both signals go on at the same time. */
+static bool has_exported(struct dwelld *dwelld)
+{
+    spans_stop(&dwelld->spans);
+    exporter_stop(dwelld->exporter, export_deadline_ns(dwelld));
+    metric_exporter_stop(dwelld->metric_exporter, export_deadline_ns(dwelld));
+    bool traces = exporter_is_done(dwelld->exporter);
+    bool metrics = metric_exporter_is_done(dwelld->metric_exporter);
+    return traces && metrics;
+}
+
 /* Looks for the end of the last connection, each of which ends by itself within INGEST_DRAIN_MS, and
- * then for the end of the last export. */
+ * then for the end of the last export, for which the loop gives one more snapshot. */
 static void on_drain_check(uv_timer_t *timer)
 {
     struct dwelld *dwelld = timer->data;
@@ -612,9 +634,7 @@ static void on_drain_check(uv_timer_t *timer)
     if (left > 0 && dwelld->clock.mono_ns(NULL) < dwelld->deadline_ns) {
         return;
     }
-    spans_stop(&dwelld->spans);
-    exporter_stop(dwelld->exporter, export_deadline_ns(dwelld));
-    if (!exporter_is_done(dwelld->exporter)) {
+    if (!has_exported(dwelld)) {
         return;
     }
     if (left > 0) {
@@ -640,7 +660,6 @@ static void stop(struct dwelld *dwelld, const char *signal_name)
     datagrams_close(&dwelld->datagrams);
     connection_drain_all(&dwelld->ingest);
     http_close(dwelld->http);
-    handover_close(&dwelld->handover);
     (void)uv_timer_start(&dwelld->drain_timer, on_drain_check, 0, DRAIN_CHECK_MS);
 }
 
@@ -749,7 +768,7 @@ static int run(struct dwelld *dwelld)
         err = start_signals(dwelld);
     }
     if (err == 0) {
-        err = start_exporter(dwelld);
+        err = start_exporters(dwelld);
     }
     if (err == 0) {
         err = start_http(dwelld);

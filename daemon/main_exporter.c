@@ -219,43 +219,129 @@ static const struct transport *load(const struct conf *conf, const struct export
     return transport;
 }
 
+/* A target and what sends to it; what is wrong is told in the log. */
+struct way_out {
+    const char *endpoint;
+    struct export_target target;
+    const struct transport *transport; /* NULL: there is none */
+    uint64_t seed;
+};
+
+/* Returns 0, also when there is no transport, or ERR_SYSTEM. To be ended when it returned 0. */
+static int way_out_init(struct way_out *way, const struct conf *conf, const struct conf_signal *own)
+{
+    struct buf problem;
+    *way = (struct way_out){.endpoint = either(own->endpoint, conf->otlp.endpoint)};
+    int err = system_random(&way->seed);
+    if (err != 0) {
+        return err;
+    }
+    buf_init(&problem, PROBLEM_MAX_BYTES);
+    if (export_target_init(&way->target, conf, own, &problem) == 0) {
+        way->transport = load(conf, &way->target, way->endpoint);
+    } else {
+        log_error("export to %s: nothing can be exported: %.*s", way->endpoint, (int)problem.len,
+                  problem.len == 0 ? "" : problem.data);
+    }
+    buf_fini(&problem);
+    return 0;
+}
+
+static void way_out_fini(struct way_out *way)
+{
+    export_target_fini(&way->target);
+}
+
 int main_exporter_start(const struct conf *conf, const struct otlp_resource_options *resource,
                         const struct clock *clock, struct exporter **ret_exporter)
 {
-    struct export_target target;
-    struct buf problem;
+    struct way_out way;
     const struct conf_signal *own = &conf->otlp.of_traces;
     *ret_exporter = NULL;
     if (!main_exporter_wants(conf, conf->otlp.traces, own)) {
         return 0;
     }
-    const char *endpoint = either(own->endpoint, conf->otlp.endpoint);
+    int err = way_out_init(&way, conf, own);
+    if (err != 0) {
+        return err;
+    }
     struct exporter_options options = {
-        .target = &target.transport,
-        .address = endpoint,
+        .transport = way.transport,
+        .target = &way.target.transport,
+        .address = way.endpoint,
         .resource = resource,
         .clock = *clock,
+        .seed = way.seed,
         .max_queue_spans = conf->otlp.max_queue_spans,
         .max_queue_bytes = conf->otlp.max_queue_bytes,
         .batch_spans = conf->otlp.batch ? conf->otlp.max_batch : 1,
         .delay_ms = conf->otlp.schedule_delay_ms,
+        .timeout_ms = way.target.timeout_ms,
         .retry_timeout_ms = conf->otlp.retry_timeout_ms,
         .max_request_bytes = conf->otlp.max_request_bytes,
     };
-    buf_init(&problem, PROBLEM_MAX_BYTES);
-    int err = system_random(&options.seed);
-    int unusable = err == 0 ? export_target_init(&target, conf, own, &problem) : 0;
-    if (unusable != 0) {
-        log_error("export to %s: nothing can be exported: %.*s", endpoint, (int)problem.len,
-                  problem.len == 0 ? "" : problem.data);
-    } else if (err == 0) {
-        options.transport = load(conf, &target, endpoint);
+    err = exporter_start(&options, ret_exporter);
+    way_out_fini(&way);
+    return err;
+}
+
+static struct otlp_metrics_options render_options(const struct conf *conf,
+                                                  const struct main_metrics *daemon,
+                                                  const struct clock *clock,
+                                                  const struct buf *resource)
+{
+    static const enum otlp_temporality temporality[] = {[CONF_CUMULATIVE] = OTLP_CUMULATIVE,
+                                                        [CONF_DELTA] = OTLP_DELTA,
+                                                        [CONF_LOWMEMORY] = OTLP_LOWMEMORY};
+    const struct registry_options *registry = &daemon->registry->options;
+    struct otlp_metrics_options options = {
+        .name_space = str_of(conf->metrics.name_space),
+        .service_name = daemon->resource->service_name,
+        .constitutional_hash = daemon->resource->constitutional_hash,
+        .resource = str_of_buf(resource),
+        .dwelld_version = daemon->resource->dwelld_version,
+        .label_key_count = registry->label_key_count,
+        .start_wall_ns = clock->wall_ns(clock->ctx),
+        .temporality = temporality[conf->otlp.temporality],
+        .exponential = conf->otlp.histogram_aggregation == CONF_EXPONENTIAL_BUCKETS,
+        .max_request = (size_t)conf->otlp.max_request_bytes};
+    memcpy(options.label_keys, registry->label_keys, sizeof options.label_keys);
+    return options;
+}
+
+int main_metric_exporter_start(const struct conf *conf, const struct main_metrics *daemon,
+                               const struct clock *clock, struct metric_exporter **ret_exporter)
+{
+    struct way_out way;
+    struct buf resource;
+    const struct conf_signal *own = &conf->otlp.of_metrics;
+    *ret_exporter = NULL;
+    if (!main_exporter_wants(conf, conf->otlp.metrics, own)) {
+        return 0;
     }
-    if (err == 0) {
-        options.timeout_ms = target.timeout_ms;
-        err = exporter_start(&options, ret_exporter);
-        export_target_fini(&target);
+    int err = way_out_init(&way, conf, own);
+    if (err != 0) {
+        return err;
     }
-    buf_fini(&problem);
+    buf_init(&resource, FILE_MAX_BYTES);
+    otlp_resource_render(daemon->resource, (struct str){NULL, 0}, &resource);
+    struct otlp_metrics_options render = render_options(conf, daemon, clock, &resource);
+    struct metric_exporter_options options = {
+        .transport = way.transport,
+        .target = &way.target.transport,
+        .address = way.endpoint,
+        .render = &render,
+        .self = daemon->self,
+        .clock = *clock,
+        .seed = way.seed,
+        .interval_ms = conf->otlp.metric_interval_ms,
+        .export_timeout_ms = conf->otlp.metric_timeout_ms,
+        .timeout_ms = way.target.timeout_ms,
+        .max_queue_bytes = conf->otlp.max_queue_bytes,
+    };
+    err = resource.err != 0 ? resource.err
+                            : metric_exporter_start(&options, daemon->handover, ret_exporter);
+    buf_fini(&resource);
+    way_out_fini(&way);
     return err;
 }

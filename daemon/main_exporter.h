@@ -1,5 +1,5 @@
 /*
- * From the configuration to an exporter: chooses what holds for a signal, reads the files that it
+ * From the configuration to the exporters: chooses what holds for a signal, reads the files that it
  * names, opens the module, says in the log what it cannot have. Loop thread, at start.
  */
 #ifndef DWELL_MAIN_EXPORTER_H
@@ -7,6 +7,7 @@
 
 #include "conf.h"
 #include "io/exporter.h"
+#include "io/metric_exporter.h"
 
 /* A target, and what it points at. */
 struct export_target {
@@ -34,5 +35,17 @@ void export_target_fini(struct export_target *target);
  * it. Returns 0, ERR_NOMEM or ERR_SYSTEM. */
 int main_exporter_start(const struct conf *conf, const struct otlp_resource_options *resource,
                         const struct clock *clock, struct exporter **ret_exporter);
+
+/* What the export of metrics needs of the daemon. */
+struct main_metrics {
+    const struct otlp_resource_options *resource; /* borrowed during the start, as what follows */
+    const struct registry *registry;
+    struct handover *handover; /* must outlive the exporter, as `self` */
+    struct self *self;
+};
+
+/* Likewise for metrics. */
+int main_metric_exporter_start(const struct conf *conf, const struct main_metrics *daemon,
+                               const struct clock *clock, struct metric_exporter **ret_exporter);
 
 #endif

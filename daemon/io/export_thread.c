@@ -24,7 +24,8 @@ static void block_signals(sigset_t *ret_before)
 {
     sigset_t all;
     (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, ret_before); /* fails only for a wrong first argument */
+    (void)pthread_sigmask(SIG_SETMASK, &all,
+                          ret_before); /* fails only for a wrong first argument */
 }
 
 void export_thread_open(struct export_thread *thread, const struct transport_target *target,

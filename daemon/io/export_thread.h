@@ -11,7 +11,7 @@
 /* Zero with its first three members is one that was not started. */
 struct export_thread {
     const struct transport *transport; /* NULL: there is none */
-    struct export_queue *queue;        /* borrowed: through it the thread is stopped, and says its end */
+    struct export_queue *queue; /* borrowed: through it the thread is stopped, and says its end */
     struct clock clock;
     struct transport_channel *channel; /* NULL: there is nothing to send through */
     pthread_t thread;

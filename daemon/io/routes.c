@@ -1,13 +1,7 @@
 #include "io/routes.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "render/negotiate.h"
 #include "render/report.h"
-
-enum { EXPORTS_MAX = 2 }; /* traces and metrics */
 
 typedef void (*answer_fn)(struct route_context *context, const struct route_request *request,
                           struct route_response *response);
@@ -30,53 +24,19 @@ void route_fail(struct route_context *context, unsigned status, const char *mess
     json_render_error(str_of(message), &response->body);
     response->status = status;
     response->content_type = json_type;
-    context->errors += status >= 400;
-}
-
-/* Pages of memory in use, from the kernel; 0 when it does not say. */
-static uint64_t resident_bytes(void)
-{
-    char text[128];
-    unsigned long long size = 0;
-    unsigned long long resident = 0;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0) {
-        (void)close(fd); /* was only read */
-    }
-    if (len <= 0) {
-        return 0;
-    }
-    text[len] = '\0';
-    char *end = text;
-    size = strtoull(text, &end, 10);
-    resident = strtoull(end, NULL, 10);
-    return size == 0 ? 0 : resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* The accounts of all signals that are exported, at this moment. Returns how many. */
-static unsigned view_exports(const struct route_context *context,
-                             struct export_view ret_views[EXPORTS_MAX])
-{
-    if (context->exporter == NULL) {
-        return 0;
-    }
-    exporter_view(context->exporter, &ret_views[0]);
-    return 1;
+    (void)atomic_fetch_add_explicit(&context->self->http_errors, status >= 400,
+                                    memory_order_relaxed);
 }
 
 static void answer_metrics(struct route_context *context, const struct route_request *request,
                            struct route_response *response)
 {
     struct negotiated chosen = negotiate(request->accept, request->accept_encoding);
-    struct export_view exports[EXPORTS_MAX];
-    struct exposition_process process = {.resident_bytes = resident_bytes(),
-                                         .scrapes = ++context->scrapes,
-                                         .http_errors = context->errors,
-                                         .exports = exports,
-                                         .export_count = view_exports(context, exports)};
+    struct self_view view;
+    (void)atomic_fetch_add_explicit(&context->self->scrapes, 1, memory_order_relaxed);
+    self_view(context->self, &view);
     response->content_type = exposition_content_types[chosen.format];
-    (void)exposition_render(context->exposition, request->snapshot, chosen.format, &process,
+    (void)exposition_render(context->exposition, request->snapshot, chosen.format, &view.process,
                             &response->body); /* told by body.err */
 }
 
@@ -133,14 +93,15 @@ static void answer_model(struct route_context *context, const struct route_reque
 static void answer_status(struct route_context *context, const struct route_request *request,
                           struct route_response *response)
 {
-    struct export_view exports[EXPORTS_MAX];
+    struct self_view view;
     struct json_status status = context->status;
-    status.exports = exports;
-    status.export_count = view_exports(context, exports);
+    self_view(context->self, &view);
+    status.exports = view.process.exports;
+    status.export_count = view.process.export_count;
     status.uptime_ns = context->clock.mono_ns(context->clock.ctx) - context->started_ns;
-    status.rss_bytes = resident_bytes();
-    status.scrapes = context->scrapes;
-    status.http_errors = context->errors;
+    status.rss_bytes = view.process.resident_bytes;
+    status.scrapes = view.process.scrapes;
+    status.http_errors = view.process.http_errors;
     json_render_status(request->snapshot, &status, &response->body);
 }
 

@@ -7,7 +7,7 @@
 #define DWELL_IO_ROUTES_H
 
 #include "core/profile.h"
-#include "io/exporter.h"
+#include "io/self.h"
 #include "io/url.h"
 #include "render/exposition.h"
 #include "base/clock.h"
@@ -41,11 +41,9 @@ struct route_context {
     struct str display_name;         /* borrowed, as all below */
     struct str constitutional_hash;
     struct json_status status; /* constant parts */
-    struct exporter *exporter; /* NULL: nothing is exported */
+    struct self *self;         /* shared with whoever else shows it */
     struct clock clock;
     uint64_t started_ns; /* monotonic */
-    uint64_t scrapes;    /* counted here */
-    uint64_t errors;
 };
 
 struct route;

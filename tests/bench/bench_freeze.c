@@ -20,7 +20,8 @@
 
 enum { MODELS = 1000, MS_A_PHASE = 300, PHASES = 3 };
 
-static struct route_context context;
+static struct self self;
+static struct route_context context = {.self = &self};
 
 static uint64_t thread_cpu_ns(void)
 {

@@ -18,6 +18,8 @@ FIGURES = {"loaded", "accepted", "exported", "held", "waiting", "in_flight", "ca
 
 class ExportCase(unittest.TestCase):
     def start(self, *arguments, **options):
+        """One whose last export, which nobody takes, does not last long."""
+        options["sets"] = {"shutdown.timeout_ms": 500, **options.get("sets", {})}
         daemon = Daemon(*arguments, **options)
         self.addCleanup(daemon.kill)
         return daemon
@@ -42,8 +44,8 @@ class TestExportModule(ExportCase):
         daemon.stop()
 
     def test_export_loads_nothing_when_it_is_switched_off(self):
-        for name, value in (("otlp.traces", False), ("otlp.endpoint", "")):
-            daemon = self.start(sets={"otlp.endpoint": NOBODY, name: value})
+        for sets in ({"otlp.traces": False, "otlp.metrics": False}, {"otlp.endpoint": ""}):
+            daemon = self.start(sets={"otlp.endpoint": NOBODY, **sets})
             self.assertEqual(self.libraries(daemon), set())
             daemon.stop()
         daemon = self.start(env={"OTEL_EXPORTER_OTLP_ENDPOINT": NOBODY, "OTEL_SDK_DISABLED": "true"})
@@ -62,8 +64,9 @@ class TestExportModule(ExportCase):
         daemon = self.start(sets={"otlp.endpoint": NOBODY, "otlp.module_directory": self.directory()})
         daemon.wait_log(r"error export to http://127\.0\.0\.1:1: nothing can be exported: .*libgrpc29")
         self.assertEqual(daemon.send({"model_name": "m", "execution_time_ms": 1}), [])
-        self.assertEqual(daemon.status()["export"]["traces"]["loaded"], 0)
-        self.assertEqual(daemon.metrics().get("dwelld_export_module_loaded", signal="traces"), 0)
+        for name in ("traces", "metrics"):
+            self.assertEqual(daemon.status()["export"][name]["loaded"], 0)
+            self.assertEqual(daemon.metrics().get("dwelld_export_module_loaded", signal=name), 0)
         daemon.stop()
 
     def test_export_finds_its_module_where_make_install_puts_it(self):
@@ -104,8 +107,11 @@ class TestExportModule(ExportCase):
 class TestExportAccount(ExportCase):
     def test_export_tells_its_account(self):
         daemon = self.start(sets={"otlp.endpoint": NOBODY, "otlp.max_queue_spans": 77})
-        traces = daemon.status()["export"]["traces"]
-        self.assertEqual(set(traces), FIGURES)
+        export = daemon.status()["export"]
+        self.assertEqual(list(export), ["traces", "metrics"])
+        traces, metrics = export["traces"], export["metrics"]
+        self.assertEqual((set(traces), set(metrics)), (FIGURES, FIGURES))
+        self.assertEqual((metrics["loaded"], metrics["accepted"], metrics["capacity_bytes"]), (1, 0, 16777216))
         self.assertEqual((traces["loaded"], traces["capacity"], traces["accepted"]), (1, 77, 0))
         metrics = daemon.metrics()
         self.assertEqual(metrics.get("dwelld_export_queue_capacity", signal="traces"), 77)
@@ -117,10 +123,22 @@ class TestExportAccount(ExportCase):
         with socket.socket() as silent:  # takes connections and never says a word
             silent.bind(("127.0.0.1", 0))
             silent.listen()
-            daemon = self.start(sets={"otlp.endpoint": f"http://127.0.0.1:{silent.getsockname()[1]}"})
+            silent = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            daemon = self.start(sets={"otlp.endpoint": silent, "otlp.metrics": False, "shutdown.timeout_ms": 20000})
             began = time.monotonic()
             daemon.stop()
             self.assertLess(time.monotonic() - began, 5)
+
+    def test_export_of_metrics_tries_until_the_end(self):
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            daemon = self.start(sets={"otlp.endpoint": f"http://127.0.0.1:{silent.getsockname()[1]}", "otlp.traces": False})
+            self.assertEqual(list(daemon.status()["export"]), ["metrics"])
+            began = time.monotonic()
+            daemon.stop()
+            self.assertLess(time.monotonic() - began, 5)
+            daemon.wait_log(r"warning export to .*: \d+ data points could not be sent before the end and are lost")
 
 
 class TestExportSecrets(ExportCase):

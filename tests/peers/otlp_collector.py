@@ -159,6 +159,6 @@ class Collector:
         return [metric for metric in self.metrics() if metric["name"] == name][-1]
 
     def exposition(self):
-        """Its own /metrics: what our metrics become for a Prometheus behind it."""
+        """Its own /metrics: what our metrics become for a Prometheus behind it. It is empty before there are any."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=WAIT_S) as response:
-            return Exposition(response.read().decode())
+            return Exposition(response.read().decode() or "# EOF\n")

@@ -326,6 +326,48 @@ static void test_main_exporter_goes_on_without_a_module(void **state)
     assert_null(exporter);
 }
 
+static void test_main_exporter_does_the_same_for_metrics(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second;
+        bool is_there;
+    } rows[] = {
+        {"otlp.endpoint=http://localhost:1", "otlp.metrics=true", true},
+        {"otlp.endpoint=http://localhost:1", "otlp.metrics=false", false},
+        {"otlp.metrics_endpoint=http://localhost:1", "otlp.metrics=true", true},
+        {"otlp.traces_endpoint=http://localhost:1", "otlp.metrics=true", false},
+    };
+    struct otlp_resource_options resource = {.service_name = STR_LITERAL("s")};
+    struct clock clock = system_clock();
+    struct registry registry = {.options = {.label_key_count = 0}};
+    struct handover handover;
+    struct thresholds thresholds = {0};
+    uv_loop_t loop;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(handover_start(&handover, &loop, NULL, &thresholds, &clock), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct self self = {0};
+        struct main_metrics daemon = {&resource, &registry, &handover, &self};
+        struct metric_exporter *exporter;
+        struct self_view view;
+        CONFIGURE(rows[i].first, rows[i].second, "otlp.module_directory=%");
+        assert_int_equal(main_metric_exporter_start(&conf, &daemon, &clock, &exporter), 0);
+        assert_int_equal(exporter != NULL, rows[i].is_there);
+        self_view(&self, &view);
+        assert_int_equal(view.process.export_count, rows[i].is_there);
+        if (exporter != NULL) {
+            assert_string_equal(view.exports[0].signal, "metrics");
+            assert_int_equal(view.exports[0].loaded, 0);
+        }
+        metric_exporter_close(exporter);
+    }
+    uv_close((uv_handle_t *)&handover.async, NULL);
+    uv_close((uv_handle_t *)&handover.sweeper, NULL);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -339,6 +381,7 @@ int main(void)
         TEST(test_main_exporter_reads_certificates),
         TEST(test_main_exporter_says_what_a_module_lacks),
         TEST(test_main_exporter_goes_on_without_a_module),
+        TEST(test_main_exporter_does_the_same_for_metrics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,34 @@
+/*
+ * What the daemon tells of itself that is in no snapshot: its memory, the counts of its HTTP server,
+ * the accounts of its exports. It renders nothing. Filled before other threads begin; then any thread
+ * may view it, and the HTTP thread counts.
+ */
+#ifndef DWELL_IO_SELF_H
+#define DWELL_IO_SELF_H
+
+#include <stdatomic.h>
+
+#include "io/export_queue.h"
+#include "render/exposition.h"
+
+enum { SELF_EXPORTS_MAX = 2 }; /* traces and metrics */
+
+struct self {
+    atomic_uint_fast64_t scrapes;
+    atomic_uint_fast64_t http_errors;
+    struct export_queue *exports[SELF_EXPORTS_MAX]; /* borrowed */
+    unsigned export_count;
+};
+
+/* One more signal; `queue` must outlive the struct's use. */
+void self_add_export(struct self *self, struct export_queue *queue);
+
+/* All of it at this moment. */
+struct self_view {
+    struct exposition_process process; /* points into the view */
+    struct export_view exports[SELF_EXPORTS_MAX];
+};
+
+void self_view(struct self *self, struct self_view *ret_view);
+
+#endif
