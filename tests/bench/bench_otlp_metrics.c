@@ -53,11 +53,11 @@ static void record(unsigned model)
 
 static struct otlp_metrics *make(enum otlp_temporality temporality, bool exponential)
 {
-    struct otlp_resource who = {.service_name = STR_LITERAL("acgs2-agent-bus"),
-                                .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2")};
+    struct otlp_resource_options who = {.service_name = STR_LITERAL("acgs2-agent-bus"),
+                                        .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2")};
     struct buf resource;
     buf_init(&resource, BYTES_MAX);
-    otlp_resource_render(&who, &resource);
+    otlp_resource_render(&who, (struct str){NULL, 0}, &resource);
     struct otlp_metrics_options how = {.name_space = STR_LITERAL("acgs2"),
                                        .service_name = who.service_name,
                                        .constitutional_hash = who.constitutional_hash,
