@@ -238,7 +238,8 @@ const struct conf_option conf_options[] = {
      .sentence = "Spans that wait or are being sent; more are dropped."},
     {"otlp.max_queue_bytes", CONF_WHOLE, RANGE(65536, 4294967296.0), "16777216", "bytes",
      AT(otlp.max_queue_bytes),
-     .sentence = "Memory of spans that wait or are being sent; more are dropped."},
+     .sentence = "Memory of spans that wait or are being sent, and as much again of requests of "
+                 "metrics; more are dropped."},
     {"otlp.max_batch", CONF_WHOLE, RANGE(1, 65536), "512", AT(otlp.max_batch),
      .sentence = "Spans of one request."},
     {"otlp.schedule_delay_ms", CONF_WHOLE, RANGE(0, DAY_MS), "5000", "ms",
@@ -246,7 +247,8 @@ const struct conf_option conf_options[] = {
      .sentence = "How long a span waits for others to fill a request."},
     {"otlp.max_request_bytes", CONF_WHOLE, RANGE(4096, 67108864), "4194304", "bytes",
      AT(otlp.max_request_bytes),
-     .sentence = "Longest request; receivers take 4 MiB unless they are told otherwise."},
+     .sentence = "Longest request, of metrics 262144 at least; receivers take 4 MiB unless they are "
+                 "told otherwise."},
     {"otlp.metric_interval_ms", CONF_WHOLE, RANGE(1, DAY_MS), "60000", "ms",
      AT(otlp.metric_interval_ms), .sentence = "Time between two exports of metrics."},
     {"otlp.metric_timeout_ms", CONF_WHOLE, RANGE(1, DAY_MS), "30000", "ms",
