@@ -110,18 +110,27 @@ static int fill_headers(struct export_target *target, const struct conf *conf,
     return path[0] == '\0' ? 0 : add_file(target, path, problem);
 }
 
-static int fill_address(struct export_target *target, const char *text, bool insecure)
+/* Whether the endpoint of a signal wants TLS: its scheme says so, or without one the option. */
+static bool wants_tls(const struct conf *conf, const struct conf_signal *own,
+                      const struct conf_endpoint *endpoint)
+{
+    bool insecure = own->insecure > 0 ? own->insecure == 2 : conf->otlp.insecure;
+    return endpoint->scheme == CONF_SCHEME_HTTPS ||
+           (endpoint->scheme == CONF_SCHEME_NONE && !insecure);
+}
+
+static int fill_address(struct export_target *target, const struct conf *conf,
+                        const struct conf_signal *own)
 {
     struct conf_endpoint endpoint;
-    int err = conf_endpoint_parse(str_of(text), &endpoint);
+    int err = conf_endpoint_parse(str_of(either(own->endpoint, conf->otlp.endpoint)), &endpoint);
     if (err != 0) {
         return err; /* the option was checked: this is for whoever calls with another text */
     }
     conf_endpoint_render(&endpoint, &target->address);
     buf_char(&target->address, '\0');
     target->transport.address = target->address.data;
-    target->transport.tls =
-        endpoint.scheme == CONF_SCHEME_HTTPS || (endpoint.scheme == CONF_SCHEME_NONE && !insecure);
+    target->transport.tls = wants_tls(conf, own, &endpoint);
     return target->address.err;
 }
 
@@ -173,8 +182,7 @@ int export_target_init(struct export_target *target, const struct conf *conf,
     buf_init(&target->certificate, FILE_MAX_BYTES);
     buf_init(&target->client_certificate, FILE_MAX_BYTES);
     buf_init(&target->client_key, FILE_MAX_BYTES);
-    bool insecure = own->insecure > 0 ? own->insecure == 2 : conf->otlp.insecure;
-    int err = fill_address(target, either(own->endpoint, conf->otlp.endpoint), insecure);
+    int err = fill_address(target, conf, own);
     if (err == 0) {
         err = fill_headers(target, conf, own, problem);
     }
@@ -204,13 +212,29 @@ void export_target_fini(struct export_target *target)
 
 /* --- the exporter ------------------------------------------------------------------------------ */
 
+static bool is_tls_signal(const struct conf *conf, bool signal, const struct conf_signal *own)
+{
+    struct conf_endpoint endpoint;
+    return main_exporter_wants(conf, signal, own) &&
+           conf_endpoint_parse(str_of(either(own->endpoint, conf->otlp.endpoint)), &endpoint) ==
+               0 &&
+           wants_tls(conf, own, &endpoint);
+}
+
+/* One module for both signals: that with TLS as soon as one of them has it, if it is there. The
+ * libraries behind the two modules end the process when they meet in it. */
 static const struct transport *load(const struct conf *conf, const struct export_target *target,
                                     const char *endpoint)
 {
+    bool tls = is_tls_signal(conf, conf->otlp.traces, &conf->otlp.of_traces) ||
+               is_tls_signal(conf, conf->otlp.metrics, &conf->otlp.of_metrics);
     struct buf problem;
     buf_init(&problem, PROBLEM_MAX_BYTES);
-    const struct transport *transport =
-        transport_load(conf->otlp.module_directory, target->transport.tls, &problem);
+    const struct transport *transport = transport_load(conf->otlp.module_directory, tls, &problem);
+    if (transport == NULL && tls && !target->transport.tls) {
+        buf_clear(&problem);
+        transport = transport_load(conf->otlp.module_directory, false, &problem);
+    }
     if (transport == NULL) {
         log_error("export to %s: nothing can be exported: %.*s", endpoint, (int)problem.len,
                   problem.len == 0 ? "" : problem.data);

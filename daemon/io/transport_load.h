@@ -10,8 +10,9 @@
 #include "io/transport.h"
 
 /* `directory`: where to look; empty: beside the binary, in ../lib/dwell as seen from there, and where
- * `make install` puts it. Without `tls` the smaller module is preferred, if it is there. Returns the
- * functions, or NULL with a sentence in `problem`. */
+ * `make install` puts it. Without `tls` the smaller module is preferred, if it is there. A process must
+ * not open both, so `tls` is to be true when any of its targets wants it. Returns the functions, or
+ * NULL with a sentence in `problem`. */
 const struct transport *transport_load(const char *directory, bool tls, struct buf *problem);
 
 #endif

@@ -60,6 +60,23 @@ class TestExportModule(ExportCase):
         self.assertEqual(self.libraries(daemon), {"dwell_otlp", "libgrpc"})
         daemon.stop()
 
+    def test_export_has_one_module_for_both_signals(self):
+        secure = NOBODY.replace("http", "https")
+        for name in ("otlp.traces_endpoint", "otlp.metrics_endpoint"):
+            daemon = self.start(sets={"otlp.endpoint": NOBODY, name: secure})
+            self.assertEqual(self.libraries(daemon), {"dwell_otlp", "libgrpc"})
+            self.assertEqual([one["loaded"] for one in daemon.status()["export"].values()], [1, 1])
+            daemon.stop()
+
+    def test_export_without_tls_goes_on_where_the_module_with_it_is_missing(self):
+        directory = self.directory()
+        shutil.copy(BUILD / "dwell_otlp_insecure.so", directory)
+        daemon = self.start(sets={"otlp.endpoint": NOBODY, "otlp.metrics_endpoint": NOBODY.replace("http", "https"),
+                                  "otlp.module_directory": directory})
+        daemon.wait_log(r"error export to https://127\.0\.0\.1:1: nothing can be exported: dwell_otlp\.so cannot be opened")
+        self.assertEqual({name: one["loaded"] for name, one in daemon.status()["export"].items()}, {"traces": 1, "metrics": 0})
+        daemon.stop()
+
     def test_export_without_its_module_leaves_the_daemon_as_it_is(self):
         daemon = self.start(sets={"otlp.endpoint": NOBODY, "otlp.module_directory": self.directory()})
         daemon.wait_log(r"error export to http://127\.0\.0\.1:1: nothing can be exported: .*libgrpc29")

@@ -394,3 +394,60 @@ class TestMetrics(OtlpCase):
         self.assertEqual(sum(point["value"] for point in points()), 6)
         for one, other in zip(points(), points()[1:]):
             self.assertGreaterEqual(other["start_time_unix_nano"], one["time_unix_nano"])
+
+    def jobs(self, peer):
+        """What the last request has told of the jobs; None: nothing yet."""
+        found = self.latest(peer, "acgs2.acgs2-agent-bus.jobs")
+        return found and found["points"][0]["value"]
+
+    def test_otlp_last_metrics_at_the_end(self):
+        collector = self.start_collector()
+        daemon = self.start_daemon(collector, metrics=True, metric_interval_ms=86400000)
+        self.send(daemon, {"type": "counter", "name": "jobs", "value": 7})
+        daemon.stop()
+        self.assertEqual(self.jobs(collector), 7)
+
+    def test_otlp_metrics_go_where_they_are_wanted(self):
+        certificates = self.certificates_class(self.directory())
+        traces, metrics = self.start_receiver(), self.start_receiver(server=certificates.server)
+        daemon = self.start_daemon(
+            traces, metrics=True, headers={"x-key": "shared"}, metrics_endpoint=metrics.endpoint, metrics_headers={"x-key": "own"},
+            metrics_certificate=str(certificates.ca.certificate), metrics_compression="gzip")
+        self.send(daemon, self.span("work"), {"type": "counter", "name": "jobs", "value": 7})
+        until(lambda: self.jobs(metrics) == 7 and self.names(traces) == ["work"], "both have come")
+        self.assertEqual((traces.calls("metrics"), metrics.calls("traces")), ([], []))
+        self.assertEqual((metrics.calls("metrics")[0].values("x-key"), metrics.calls("metrics")[0].compressed), (["own"], True))
+        self.assertEqual(traces.calls("traces")[0].values("x-key"), ["shared"])
+
+    def test_otlp_metrics_come_when_the_collector_is_back(self):
+        collector = self.start_collector()
+        daemon = self.start_daemon(collector, metrics=True)
+        self.send(daemon, {"type": "counter", "name": "jobs", "value": 1})
+        until(lambda: self.jobs(collector) == 1, "the first has come")
+        collector.kill()
+        self.send(daemon, {"type": "counter", "name": "jobs", "value": 1})
+        until(lambda: daemon.status()["export"]["metrics"]["dropped"]["replaced"] > 0, "some have given way")
+        collector.restart()
+        until(lambda: self.jobs(collector) == 2, "both have come")
+        account = daemon.status()["export"]["metrics"]
+        self.assertEqual(account["accepted"], account["exported"] + account["waiting"] + account["in_flight"]
+                         + sum(account["dropped"].values()))
+
+    def test_otlp_metrics_that_are_too_large_become_smaller(self):
+        collector = self.start_collector(max_recv_msg_size_mib=1)
+        daemon = self.start_daemon(collector, metrics=True)
+        self.send(daemon, {"type": "counter", "name": "jobs", "value": 7},
+                  *({"model_name": f"model {number}", "execution_time_ms": 1} for number in range(999)))
+        until(lambda: self.jobs(collector) == 7, "it has come")
+        daemon.wait_log(r"a request is too large; the next ones are of at most 1048576 bytes")
+        until(lambda: len(daemon.metrics().series("acgs2_model_inference_total")) == len(
+            collector.exposition().series("acgs2_model_inference_total")), "all models have come")
+
+    def test_otlp_deltas_that_failed_come_again(self):
+        receiver = self.start_receiver()
+        receiver.script("metrics", *(self.receiver.Answer(status, "never") for status in NOT_RETRIED))
+        daemon = self.start_daemon(receiver, metrics=True, temporality="delta")
+        self.send(daemon, {"type": "counter", "name": "jobs", "value": 7})
+        receiver.wait_calls("metrics", len(NOT_RETRIED) + 3)
+        self.assertEqual([point["value"] for metric in receiver.metrics() if metric["name"] == "acgs2.acgs2-agent-bus.jobs"
+                          for point in metric["points"]], [7])
