@@ -52,7 +52,8 @@ enum {
         20, /* of the shutdown's time, one part is kept for closing after the last export */
     HTTP_DOORS = 3,
     RESOURCE_MAX = 4 + CONF_PAIRS_MAX,
-    OWN_DESCRIPTORS = 32, /* of the daemon itself: about 20, and what is open for a moment */
+    OWN_DESCRIPTORS =
+        32, /* of the daemon itself: 20, with both exports 26, and what is open for a moment */
 };
 
 static const int handled_signals[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};

@@ -3,7 +3,7 @@
  * mutex, held for pointer moves and sums only. It knows no formats, no network and no retries.
  * All of the account is in weights (io/export_item.h): spans, or data points.
  *
- *     loop thread                     exporting thread
+ *     adding thread                   exporting thread
  *     add     -> [ waiting … ]   ->   take: the oldest ones are now in flight
  *                                     settle: they are exported or dropped
  *     a full queue drops what is new, counted; nothing ever waits for room
@@ -12,7 +12,8 @@
  * accepted = exported + held + waiting + in flight + dropped; what is held is somebody else's, and
  * only in the account.
  *
- * Functions say which thread may call them.
+ * The adding thread is the loop's for spans; metrics are added by the exporting one itself. Functions say
+ * which thread may call them.
  */
 #ifndef DWELL_IO_EXPORT_QUEUE_H
 #define DWELL_IO_EXPORT_QUEUE_H
@@ -53,11 +54,11 @@ int export_queue_init(struct export_queue *queue, const struct export_queue_opti
 /* When both sides are done. What still waits ends as dropped (shutdown). */
 void export_queue_fini(struct export_queue *queue);
 
-/* Loop thread. Takes the item, which must be complete; counts it as accepted, and as dropped when
+/* Adding thread. Takes the item, which must be complete; counts it as accepted, and as dropped when
  * there is no room. */
 void export_queue_add(struct export_queue *queue, struct export_item *item);
 
-/* Loop thread. Counts what was never queued as accepted and dropped. */
+/* Adding thread. Counts what was never queued as accepted and dropped. */
 void export_queue_refuse(struct export_queue *queue, uint64_t weight, enum export_drop reason);
 
 /* Loop thread. Counts what is held by somebody else as accepted. It comes as an item that was held, or
