@@ -15,7 +15,7 @@ HOMES = {
     "uv.h": ("daemon/io/", "daemon/main.c", "tests/bench/"),
     "microhttpd.h": ("daemon/io/http.c",),
     "jansson.h": ("daemon/conf", "tests/"),
-    "xxhash.h": ("daemon/core/",),
+    "xxhash.h": ("daemon/core/", "daemon/io/spool_file.c"),
     "libdeflate.h": ("daemon/render/gzip.c", "tests/"),
     "cmocka.h": ("tests/",),
     "gsl/gsl_histogram.h": ("tests/unit/",),
