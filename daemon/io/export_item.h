@@ -34,7 +34,9 @@ struct export_item *export_item_new(const void *owner, size_t len);
 
 /* How an item ended. */
 struct export_end {
-    bool is_delivered;       /* the receiver took its request; it may have rejected this item */
+    bool
+        is_delivered; /* the receiver took its request, and may have rejected this item; or it is in
+                          the spool, and will be sent later */
     enum export_drop reason; /* else */
 };
 
@@ -53,6 +55,11 @@ struct export_signal {
      * one of both changes. Returns 0, ERR_LIMIT for an item that fits no request, or ERR_NOMEM. */
     int (*write)(void *ctx, const struct export_item *first, uint64_t count, struct buf *out,
                  struct str *ret_request);
+
+    /* Exporting thread. Of a request that `write` has made, `count` items after the first `skip` as
+     * one of their own, appended to `out`; NULL: a request is not divided. Items weigh 1 each then.
+     * Returns 0, ERR_SYNTAX, ERR_LIMIT or ERR_NOMEM. */
+    int (*slice)(void *ctx, struct str request, uint64_t skip, uint64_t count, struct buf *out);
 
     /* Takes the item, which has left the queue or never was in it; the account is settled apart.
      * Exporting thread; the adding one for what finds no room; any when the queue ends. */

@@ -160,6 +160,15 @@ bool export_queue_is_done(struct export_queue *queue)
 
 /* --- exporting thread -------------------------------------------------------------------------- */
 
+/* With the mutex held. */
+static bool is_crowded(const struct export_queue *queue)
+{
+    const struct export_view *view = &queue->view;
+    return queue->held > queue->options.max_items / 2 ||
+           view->waiting + view->in_flight > view->capacity / 2 ||
+           view->bytes > view->capacity_bytes / 2;
+}
+
 void export_queue_state(struct export_queue *queue, struct export_state *ret_state)
 {
     lock(queue);
@@ -167,6 +176,7 @@ void export_queue_state(struct export_queue *queue, struct export_state *ret_sta
                                        .since_ns = queue->since_ns,
                                        .is_stopping = queue->is_stopping,
                                        .stop_ns = queue->stop_ns,
+                                       .is_crowded = is_crowded(queue),
                                        .queue_full = queue->view.dropped[EXPORT_DROP_QUEUE_FULL]};
     unlock(queue);
 }
@@ -200,14 +210,39 @@ struct export_item *export_queue_take(struct export_queue *queue, uint64_t max_i
     return count > 0 ? first : NULL;
 }
 
+/* With the mutex held. */
+static void tell_spool(struct export_queue *queue, const struct spool_account *now)
+{
+    const struct spool_account *before = &queue->spool;
+    struct export_view *view = &queue->view;
+    view->accepted += now->found - before->found;
+    view->recovered += now->found - before->found;
+    view->dropped[EXPORT_DROP_SPOOL_FULL] += now->given_up - before->given_up;
+    view->dropped[EXPORT_DROP_SPOOL_FAILED] += now->vanished - before->vanished;
+    view->dropped[EXPORT_DROP_DAMAGED] += now->damaged - before->damaged;
+    view->spooled = now->items;
+    view->spool_works = now->works;
+    view->spool_files = now->files;
+    view->spool_bytes = now->bytes;
+    view->spool_damaged_files = now->damaged_files;
+    view->spool_failures = now->failures;
+    view->spool_limit_bytes = now->max_bytes;
+    queue->spool = *now;
+}
+
 void export_queue_settle(struct export_queue *queue, const struct export_settlement *settlement)
 {
     lock(queue);
     queue->held -= settlement->items;
-    queue->view.in_flight -= settlement->exported + settlement->dropped;
+    if (!settlement->was_spooled) {
+        queue->view.in_flight -= settlement->exported + settlement->dropped + settlement->spooled;
+    }
     queue->view.bytes -= settlement->bytes;
     queue->view.exported += settlement->exported;
     queue->view.dropped[settlement->reason] += settlement->dropped;
+    if (settlement->spool != NULL) {
+        tell_spool(queue, settlement->spool);
+    }
     unlock(queue);
 }
 

@@ -6,11 +6,12 @@
  *     adding thread                   exporting thread
  *     add     -> [ waiting … ]   ->   take: the oldest ones are now in flight
  *                                     settle: they are exported or dropped
+ *                                     or in files of the spool, and exported or dropped later
  *     a full queue drops what is new, counted; nothing ever waits for room
  *
  * Full is counted over what waits and what is in flight, as both take memory. At every moment
- * accepted = exported + held + waiting + in flight + dropped; what is held is somebody else's, and
- * only in the account.
+ * accepted = exported + held + waiting + in flight + spooled + dropped; what is held is somebody else's,
+ * and only in the account.
  *
  * The adding thread is the loop's for spans; metrics are added by the exporting one itself. Functions say
  * which thread may call them.
@@ -22,6 +23,7 @@
 
 #include "base/clock.h"
 #include "io/export_item.h"
+#include "io/spool.h"
 
 struct export_queue_options {
     const struct export_signal *signal; /* constant */
@@ -41,6 +43,7 @@ struct export_queue {
     uint64_t items; /* from first to last */
     uint64_t held;  /* items that wait or are in flight */
     struct export_view view;
+    struct spool_account spool; /* as last told */
     uint64_t since_ns; /* when the oldest of what waits came, or when others were taken before it */
     uint64_t stop_ns;  /* end of the shutdown; 0: now */
     bool is_stopping;
@@ -81,6 +84,7 @@ struct export_state {
     uint64_t since_ns;
     bool is_stopping;
     uint64_t stop_ns;
+    bool is_crowded;     /* more than half of what may wait and be in flight does */
     uint64_t queue_full; /* dropped for this reason so far */
 };
 
@@ -92,16 +96,19 @@ void export_queue_state(struct export_queue *queue, struct export_state *ret_sta
 struct export_item *export_queue_take(struct export_queue *queue, uint64_t max_items,
                                       uint64_t *ret_count);
 
-/* What became of items in flight. */
+/* What became of items in flight, or of some in a file of the spool. */
 struct export_settlement {
     uint64_t items;
-    uint64_t exported;       /* weight */
-    uint64_t dropped;        /* weight */
-    enum export_drop reason; /* of all that were dropped */
-    uint64_t bytes;          /* export_item_size of all */
+    uint64_t exported;                 /* weight */
+    uint64_t dropped;                  /* weight */
+    enum export_drop reason;           /* of all that were dropped */
+    uint64_t spooled;                  /* weight: went into a file */
+    uint64_t bytes;                    /* export_item_size of all */
+    bool was_spooled;                  /* they were in a file, not in flight */
+    const struct spool_account *spool; /* as it is after that; NULL: as before */
 };
 
-/* Ends their flight in the account. */
+/* Ends their flight in the account, or their stay in the spool. */
 void export_queue_settle(struct export_queue *queue, const struct export_settlement *settlement);
 
 /* How a call went. */

@@ -1,6 +1,7 @@
 #include "io/export_spans.h"
 
 #include "base/mem.h"
+#include "render/otlp_slice.h"
 
 static const struct export_service *service_of(const struct export_item *item)
 {
@@ -61,6 +62,12 @@ static int write_spans(void *ctx, const struct export_item *first, uint64_t coun
     return out->err;
 }
 
+static int slice(void *ctx, struct str request, uint64_t skip, uint64_t count, struct buf *out)
+{
+    (void)ctx;
+    return otlp_slice(request, skip, count, out);
+}
+
 static void end(void *ctx, struct export_item *item, const struct export_end *end)
 {
     (void)ctx;
@@ -75,5 +82,6 @@ const struct export_signal export_spans_signal = {
     .method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     .choose = choose,
     .write = write_spans,
+    .slice = slice,
     .end = end,
 };

@@ -9,12 +9,21 @@
  *                                   v  |  taken, dropped: the next part; transient: the same, later
  *                                  a call; too large for the receiver: half of it
  *
+ * With a spool, a part that has been tried for spool_after goes there, and so does what comes behind
+ * it, as long as the receiver is away. While the spool has files its oldest is what is sent:
+ *
+ *     files, the receiver is away    waiting -> newest file; the oldest file is tried now and then
+ *     files, the receiver is back    oldest file -> receiver, without a pause; what waits stays in the
+ *                                    queue, which spills into the spool when it is more than half full
+ *     no files                       waiting -> receiver
+ *
  * One thread at a time.
  */
 #ifndef DWELL_IO_EXPORT_WORKER_H
 #define DWELL_IO_EXPORT_WORKER_H
 
 #include "base/log.h"
+#include "io/export_file.h"
 #include "io/export_queue.h"
 #include "io/export_retry.h"
 
@@ -30,7 +39,8 @@ struct export_worker_options {
     uint64_t batch_items;
     uint64_t delay_ns;         /* how long a batch that is not full waits for more */
     uint64_t timeout_ns;       /* of a call */
-    uint64_t retry_timeout_ns; /* of a batch with all its calls; 0: none */
+    uint64_t retry_timeout_ns; /* of a batch with all its calls; 0: none; not with a spool */
+    uint64_t spool_after_ns;   /* how long a part is tried before it goes to the spool */
     uint64_t max_request_bytes;
 };
 
@@ -43,14 +53,20 @@ struct export_worker {
     uint64_t batch_count;      /* items */
     uint64_t part_count;       /* items */
     uint64_t part_weight;
-    uint64_t part_most; /* items; fewer after a split, until the batch ends */
-    uint64_t began_ns;  /* the batch's first call, 0: none yet */
-    uint64_t retry_ns;  /* the part is not sent before */
-    uint64_t until_ns;  /* see export_worker_set_until */
+    struct spool *spool; /* owned; NULL: none */
+    struct export_file file;
+    uint64_t spool_retry_ns; /* it failed, and is not asked to write before */
+    uint64_t to_spool;       /* items that go to the spool before the next call */
+    uint64_t spool_losses;   /* its figures of what was lost, as last told */
+    uint64_t part_most;      /* items; fewer after a split, until the batch ends */
+    uint64_t began_ns;       /* the batch's first call, 0: none yet */
+    uint64_t retry_ns;       /* the part is not sent before */
+    uint64_t until_ns;       /* see export_worker_set_until */
     unsigned attempt;
     bool is_hurried; /* the shutdown has ended a wait */
     /* What the log was told. */
     struct log_limit failures;
+    struct log_limit spooling;
     struct log_limit remarks; /* partial successes and responses that cannot be read */
     uint64_t failed_calls;    /* since the last one that went well */
     uint64_t lost;            /* likewise: weight */
@@ -60,7 +76,13 @@ struct export_worker {
 void export_worker_init(struct export_worker *worker, struct export_queue *queue,
                         const struct export_worker_options *options);
 
-/* Ends what it holds as dropped (shutdown); the queue's account must not be looked at after. */
+/* From now on what cannot be sent goes to a spool, and what is in there already is sent. One that
+ * cannot be used is told in the log, and the worker goes on without. Exporting thread, before the
+ * first turn, as it reads the disk. */
+void export_worker_open_spool(struct export_worker *worker, const struct spool_options *options);
+
+/* Ends what it holds as dropped (shutdown); the queue's account must not be looked at after. Closes
+ * the spool. */
 void export_worker_fini(struct export_worker *worker);
 
 /* At this time (monotonic) all that is at hand and waits is given up (timeout), and calls end. Until it

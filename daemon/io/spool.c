@@ -141,6 +141,7 @@ static enum kind kind_of(const struct spool *spool, const char *text, uint64_t *
 static int tell_failure(struct spool *spool, const char *what, const char *name, int error)
 {
     spool->account.failures++;
+    spool->account.works = false;
     spool->failed++;
     log_limited(&spool->failures, "spool %s: cannot %s %s: %s", spool->path, what, name,
                 strerror(error));
@@ -155,6 +156,7 @@ static void tell_success(struct spool *spool)
                  (unsigned long long)spool->failed);
         spool->failed = 0;
     }
+    spool->account.works = true;
 }
 
 /* --- the directory ----------------------------------------------------------------------------- */
@@ -242,6 +244,7 @@ static int attach_again(struct spool *spool)
     int err = attach(spool, &problem);
     if (err != 0) {
         spool->account.failures++;
+        spool->account.works = false;
         spool->failed++;
         log_limited(&spool->failures, "spool %.*s", (int)problem.len,
                     problem.len == 0 ? "" : problem.data);
@@ -541,6 +544,8 @@ int spool_open(const struct spool_options *options, struct buf *problem, struct 
     spool->options.path = spool->path;
     spool->directory_fd = spool->lock_fd = -1;
     spool->next = 1;
+    spool->account.works = true;
+    spool->account.max_bytes = options->max_bytes;
     log_limit_init(&spool->failures, LOG_LEVEL_WARNING, "failures of the spool", LOG_LINES,
                    LOG_PERIOD_S * NS_PER_SECOND);
     int err = spool->path == NULL ? ERR_NOMEM : attach(spool, problem);
@@ -688,6 +693,17 @@ uint64_t spool_oldest(const struct spool *spool)
     return spool->account.files == 0 ? 0 : oldest(spool)->sequence;
 }
 
+uint64_t spool_oldest_items(const struct spool *spool)
+{
+    return spool->account.files == 0 ? 0 : oldest(spool)->count;
+}
+
+/* True when a file itself may be whole, though it cannot be read now. */
+static bool is_passing(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
 /* The bytes behind a header that is whole. Returns 0, ERR_SYNTAX, ERR_SYSTEM or ERR_NOMEM. */
 static int read_request(int fd, const struct spool_header *header, struct buf *bytes)
 {
@@ -698,7 +714,7 @@ static int read_request(int fd, const struct spool_header *header, struct buf *b
     }
     ssize_t got = read_all(fd, room, (size_t)header->length);
     if (got < 0) {
-        return errno == EIO ? ERR_SYNTAX : ERR_SYSTEM;
+        return is_passing(errno) ? ERR_SYSTEM : ERR_SYNTAX;
     }
     bytes->len = (size_t)got;
     struct str request = {bytes->data, bytes->len};
@@ -727,7 +743,7 @@ int spool_read(struct spool *spool, struct buf *bytes, struct str *ret_request)
         forget_oldest(spool);
         return ERR_SYNTAX;
     } else {
-        err = ERR_SYSTEM;
+        err = is_passing(error) ? ERR_SYSTEM : ERR_SYNTAX;
     }
     if (err == ERR_SYNTAX) {
         set_aside(spool, oldest(spool)->sequence, oldest(spool)->count);

@@ -51,17 +51,19 @@ struct spool_options {
     const struct spool_calls *calls; /* NULL: the system's */
 };
 
-/* Items are spans or points. All but the first three only grow. */
+/* Items are spans or points. Numbers from `found` on only grow. */
 struct spool_account {
     uint64_t items; /* in files now */
     uint64_t files;
     uint64_t bytes;
+    uint64_t max_bytes;
     uint64_t found;    /* items that were there at the start, also in damaged files */
     uint64_t given_up; /* items of the oldest files, for want of room */
     uint64_t damaged;  /* items of damaged files, as far as their header could be read */
     uint64_t vanished; /* items of files that somebody else has removed */
     uint64_t damaged_files;
     uint64_t failures; /* of writing, reading, removing */
+    bool works;        /* the last operation did not fail */
 };
 
 struct spool;
@@ -85,10 +87,13 @@ int spool_put(struct spool *spool, struct str request, uint64_t count, bool dura
 /* Which file is the oldest: never 0, and never the same again. 0: there is none. */
 uint64_t spool_oldest(const struct spool *spool);
 
+/* Its items that are not taken off yet; 0 when there is none. */
+uint64_t spool_oldest_items(const struct spool *spool);
+
 /* Reads the oldest file, of which there must be one. `bytes`: its memory; ceiling at least
  * SPOOL_HEADER_BYTES + SPOOL_REQUEST_MAX. Returns 0 with the request, which lies in `bytes`;
  * ERR_SYNTAX when it was damaged or had vanished: it is no longer in the spool, another one is the
- * oldest; ERR_SYSTEM or ERR_NOMEM: later, perhaps. */
+ * oldest; ERR_SYSTEM (no descriptors) or ERR_NOMEM: later, perhaps. */
 int spool_read(struct spool *spool, struct buf *bytes, struct str *ret_request);
 
 /* So many items of the oldest file are done with, though its others are not. Until it is removed

@@ -2,7 +2,11 @@
  * What the daemon tells of one signal's export (traces, metrics) on /metrics and in the status: a
  * copy that its owner took at one moment, so that the sum holds:
  *
- *     accepted = exported + held + waiting + in flight + dropped, over all reasons
+ *     accepted = exported + held + waiting + in flight + spooled + dropped, over all reasons
+ *
+ * What a daemon finds in its spool at the start it has accepted, too: `recovered` of `accepted`. Over
+ * restarts, the sum of accepted without recovered is the sum of exported and dropped, and what waits,
+ * is in flight or spooled in the end, and what a kill -9 took that was not spooled.
  *
  * It knows neither queues nor gRPC. Plain data; any thread.
  */
@@ -26,7 +30,10 @@
     X(FAILED, "failed")               /* the receiver refused the request for good */              \
     X(TIMEOUT, "timeout")             /* otlp.retry_timeout_ms or metric_timeout_ms was over */    \
     X(REPLACED, "replaced")           /* a newer snapshot told the same series */                  \
-    X(SHUTDOWN, "shutdown")           /* shutdown.timeout_ms was over */
+    X(SHUTDOWN, "shutdown")           /* shutdown.timeout_ms was over */                           \
+    X(SPOOL_FULL, "spool_full")       /* given up for the ceilings of the spool */                 \
+    X(SPOOL_FAILED, "spool_failed")   /* could not be spooled at the end; or its file vanished */  \
+    X(DAMAGED, "damaged")             /* its file of the spool is damaged */
 
 enum export_drop {
 #define X(code, word) EXPORT_DROP_##code,
@@ -48,9 +55,22 @@ enum export_drop {
     X(waiting, "waiting", "queue_size", GAUGE, "Of these, what waits to be sent.")                 \
     X(in_flight, "in_flight", "inflight", GAUGE,                                                   \
       "Of these, what is being sent, or will be sent again.")                                      \
+    X(spooled, "spooled", "spooled", GAUGE, "Of these, what is in files of the spool.")            \
+    X(recovered, "recovered", "recovered_total", COUNTER,                                          \
+      "Of these, what was found in the spool at the start.")                                       \
     X(capacity, "capacity", "queue_capacity", GAUGE, "Most that may wait and be in flight.")       \
     X(bytes, "bytes", "queue_bytes", GAUGE, "Memory of what waits and is in flight.")              \
     X(capacity_bytes, "capacity_bytes", "queue_limit_bytes", GAUGE, "Most that it may take.")      \
+    X(spool_works, "spool_works", "spool_works", GAUGE,                                            \
+      "1 when there is a spool and its last operation did not fail.")                              \
+    X(spool_files, "spool_files", "spool_files", GAUGE, "Files of the spool.")                     \
+    X(spool_bytes, "spool_bytes", "spool_bytes", GAUGE, "Bytes of these files.")                   \
+    X(spool_limit_bytes, "spool_limit_bytes", "spool_limit_bytes", GAUGE,                          \
+      "Most that they may be.")                                                                    \
+    X(spool_damaged_files, "spool_damaged_files", "spool_damaged_files_total", COUNTER,            \
+      "Files of the spool that were set aside because they are damaged.")                          \
+    X(spool_failures, "spool_failures", "spool_failures_total", COUNTER,                           \
+      "Operations of the spool that failed.")                                                      \
     X(failures, "failures", "failures_total", COUNTER,                                             \
       "Calls that ended with another status than OK.")                                             \
     X(retries, "retries", "retries_total", COUNTER, "Calls that repeat one that failed.")          \

@@ -972,6 +972,9 @@ static void test_exposition_shows_what_is_exported(void **state)
                                    .exported = 3,
                                    .waiting = 4,
                                    .in_flight = 2,
+                                   .spooled = 1,
+                                   .spool_files = 7,
+                                   .spool_bytes = 4711,
                                    .capacity = 6},
                                   {.signal = "metrics", .accepted = 5}};
     struct exposition_process exporting = process;
@@ -996,6 +999,13 @@ static void test_exposition_shows_what_is_exported(void **state)
     must_hold(&got, "# TYPE dwelld_export_queue_size gauge");
     must_hold(&got, "dwelld_export_queue_size{signal=\"traces\"} 4");
     must_hold(&got, "dwelld_export_inflight{signal=\"traces\"} 2");
+    must_hold(&got, "# TYPE dwelld_export_spooled gauge");
+    must_hold(&got, "dwelld_export_spooled{signal=\"traces\"} 1");
+    must_hold(&got, "dwelld_export_spool_files{signal=\"traces\"} 7");
+    must_hold(&got, "dwelld_export_spool_bytes{signal=\"traces\"} 4711");
+    must_hold(&got, "dwelld_export_spool_works{signal=\"traces\"} 0");
+    must_hold(&got, "# TYPE dwelld_export_recovered_total counter");
+    must_hold(&got, "dwelld_export_dropped_total{signal=\"traces\",reason=\"damaged\"} 0");
     must_hold(&got, "dwelld_export_queue_capacity{signal=\"traces\"} 6");
     must_hold(&got, "dwelld_export_dropped_total{signal=\"traces\",reason=\"queue_full\"} 2");
     must_hold(&got, "dwelld_export_dropped_total{signal=\"traces\",reason=\"shutdown\"} 1");

@@ -455,9 +455,11 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_be_number(root, "ledger.unledgered", 4);
     must_be_number(root, "counters.scrapes_total", 17);
     must_have_keys(root, "export.traces",
-                   KEYS("loaded", "accepted", "exported", "held", "waiting", "in_flight",
-                        "capacity", "bytes", "capacity_bytes", "failures", "retries", "splits",
-                        "garbled_responses", "dropped"));
+                   KEYS("loaded", "accepted", "exported", "held", "waiting", "in_flight", "spooled",
+                        "recovered", "capacity", "bytes", "capacity_bytes", "spool_works",
+                        "spool_files", "spool_bytes", "spool_limit_bytes", "spool_damaged_files",
+                        "spool_failures", "failures", "retries", "splits", "garbled_responses",
+                        "dropped"));
     must_be_number(root, "export.traces.accepted", 9);
     must_be_number(root, "export.traces.in_flight", 2);
     must_be_number(root, "export.traces.dropped.queue_full", 7);
