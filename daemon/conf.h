@@ -165,6 +165,10 @@ struct conf {
         uint64_t max_batch;
         uint64_t schedule_delay_ms;
         uint64_t max_request_bytes;
+        char *spool_directory; /* "": none */
+        uint64_t spool_max_bytes;
+        uint64_t spool_max_files;
+        uint64_t spool_after_ms;
         uint64_t metric_interval_ms;
         uint64_t metric_timeout_ms;
         int temporality;           /* enum conf_temporality */

@@ -45,7 +45,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 19,
+    LIMITS = 21,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -487,6 +487,8 @@ static void fill_status(struct dwelld *dwelld)
         {"otlp.max_queue_spans", conf->otlp.max_queue_spans},
         {"otlp.max_queue_bytes", conf->otlp.max_queue_bytes},
         {"otlp.max_request_bytes", conf->otlp.max_request_bytes},
+        {"otlp.spool_max_bytes", conf->otlp.spool_max_bytes},
+        {"otlp.spool_max_files", conf->otlp.spool_max_files},
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
     };
     memcpy(dwelld->limits, limits, sizeof limits);

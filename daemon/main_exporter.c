@@ -303,6 +303,10 @@ int main_exporter_start(const struct conf *conf, const struct otlp_resource_opti
         .timeout_ms = way.target.timeout_ms,
         .retry_timeout_ms = conf->otlp.retry_timeout_ms,
         .max_request_bytes = conf->otlp.max_request_bytes,
+        .spool_after_ms = conf->otlp.spool_after_ms,
+        .spool_path = conf->otlp.spool_directory,
+        .spool_max_bytes = conf->otlp.spool_max_bytes,
+        .spool_max_files = conf->otlp.spool_max_files,
     };
     err = exporter_start(&options, ret_exporter);
     way_out_fini(&way);

@@ -2,11 +2,13 @@
  * Happy path of a span
  *   1. exporter_add_span   finds the service it belongs to, copies it into an item, queues that
  *   2. export_queue        wakes the thread when a batch is due
- *   3. thread_main         turns the worker, which sends it; waits while there is nothing to do
+ *   3. thread_main         opens the spool, if there is to be one; turns the worker, which sends the
+ *                          batch; waits while there is nothing to do
  *   4. exporter_stop       the worker sends the rest; the thread ends; exporter_close joins it
  *
  * What can fail, and where it ends
  *   no module, a bad target   a line in the log; spans are counted as dropped (no_exporter)
+ *   no spool                  a line in the log; what cannot be sent stays in memory
  *   a full queue              the new span is dropped (queue_full)
  *   a service too many        its spans go under the daemon's resource and name it themselves
  *   whatever the network does export_worker
@@ -189,10 +191,23 @@ void exporter_view(struct exporter *exporter, struct export_view *ret_view)
 
 /* --- start and end ----------------------------------------------------------------------------- */
 
+static void open_spool(struct exporter *exporter)
+{
+    const struct exporter_options *options = &exporter->options;
+    if (options->spool_path != NULL && options->spool_path[0] != '\0') {
+        export_worker_open_spool(&exporter->worker,
+                                 &(struct spool_options){.path = options->spool_path,
+                                                         .signal = SPOOL_TRACES,
+                                                         .max_bytes = options->spool_max_bytes,
+                                                         .max_files = options->spool_max_files});
+    }
+}
+
 static void *thread_main(void *ctx)
 {
     struct exporter *exporter = ctx;
     uint64_t wake_ns;
+    open_spool(exporter);
     while (export_worker_turn(&exporter->worker, &wake_ns)) {
         if (wake_ns > exporter->options.clock.mono_ns(exporter->options.clock.ctx)) {
             export_queue_wait(&exporter->queue, wake_ns);
@@ -216,6 +231,7 @@ static void init_worker(struct exporter *exporter)
         .delay_ns = ns_of(options->delay_ms),
         .timeout_ns = ns_of(options->timeout_ms),
         .retry_timeout_ns = ns_of(options->retry_timeout_ms),
+        .spool_after_ns = ns_of(options->spool_after_ms),
         .max_request_bytes = options->max_request_bytes,
     };
     export_worker_init(&exporter->worker, &exporter->queue, &worker);

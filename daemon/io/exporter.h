@@ -32,6 +32,10 @@ struct exporter_options {
     uint64_t timeout_ms;        /* of a call */
     uint64_t retry_timeout_ms;  /* of a batch with all its calls; 0: it is kept until it is taken */
     uint64_t max_request_bytes; /* at most EXPORT_REQUEST_MAX */
+    uint64_t spool_after_ms;    /* how long a request is tried before it goes to the spool */
+    const char *spool_path;     /* NULL or empty: none; borrowed for the exporter's life */
+    uint64_t spool_max_bytes;
+    uint64_t spool_max_files; /* at most SPOOL_FILES_MAX */
 };
 
 struct exporter;

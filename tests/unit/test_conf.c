@@ -466,6 +466,12 @@ static void test_conf_takes_values_at_their_limits(void **state)
     must_take("otlp.endpoint=h:4317");
     must_take("otlp.max_request_bytes=67108864");
     must_take("otlp.max_queue_bytes=65536");
+    must_take("otlp.spool_max_bytes=1099511627776");
+    assert_int_equal(conf.otlp.spool_max_bytes, UINT64_C(1) << 40);
+    must_take("otlp.spool_max_files=100000");
+    must_take("otlp.spool_after_ms=0");
+    must_take("otlp.spool_directory=/var/spool/dwell");
+    assert_string_equal(conf.otlp.spool_directory, "/var/spool/dwell");
     must_take("service.name=\"quotes\" and ünïcode");
     assert_string_equal(conf.service.name, "\"quotes\" and ünïcode");
 
@@ -500,6 +506,17 @@ static void test_conf_refuses_values_beyond_their_limits(void **state)
     must_refuse("otlp.max_request_bytes=67108865",
                 "otlp.max_request_bytes: expects a whole number from 4096 to 67108864, got "
                 "67108865 (--set)\n");
+    must_refuse("otlp.spool_max_bytes=1099511627777",
+                "otlp.spool_max_bytes: expects a whole number from 65536 to 1099511627776, got "
+                "1099511627777 (--set)\n");
+    must_refuse("otlp.spool_max_bytes=65535",
+                "otlp.spool_max_bytes: expects a whole number from 65536 to 1099511627776, got "
+                "65535 (--set)\n");
+    must_refuse("otlp.spool_max_files=100001",
+                "otlp.spool_max_files: expects a whole number from 1 to 100000, got 100001 "
+                "(--set)\n");
+    must_refuse("otlp.spool_max_files=0",
+                "otlp.spool_max_files: expects a whole number from 1 to 100000, got 0 (--set)\n");
     must_refuse("otlp.max_queue_spans=0",
                 "otlp.max_queue_spans: expects a whole number from 1 to 10000000, got 0 (--set)\n");
     must_refuse(

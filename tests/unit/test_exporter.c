@@ -74,7 +74,8 @@ static struct export_view view(void)
     for (unsigned i = 0; i < EXPORT_DROP_COUNT; i++) {
         dropped += view.dropped[i];
     }
-    assert_int_equal(view.accepted, view.exported + view.waiting + view.in_flight + dropped);
+    assert_int_equal(view.accepted,
+                     view.exported + view.waiting + view.in_flight + view.spooled + dropped);
     return view;
 }
 
@@ -114,6 +115,46 @@ static void test_exporter_gives_each_service_its_resource(void **state)
     assert_int_equal(view().exported, 4);
     assert_int_equal(view().loaded, 1);
     close_all();
+}
+
+/* One life without a receiver, and one with: the thread opens the spool by itself. */
+static void test_exporter_has_a_spool(void **state)
+{
+    (void)state;
+    char parent[] = "/tmp/exporter-XXXXXX";
+    char path[64];
+    char command[64];
+    assert_non_null(mkdtemp(parent));
+    (void)snprintf(path, sizeof path, "%s/spool", parent);
+    struct exporter_options options = options_of(&fake_transport_functions);
+    options.spool_path = path;
+    options.spool_max_bytes = 1 << 20;
+    options.spool_max_files = 10;
+    fake_transport_reset(NULL);
+    fake_transport_then(TRANSPORT_UNAVAILABLE);
+    assert_int_equal(exporter_start(&options, &exporter), 0);
+    add("");
+    add("other");
+    finish();
+    assert_int_equal(view().spooled, 2);
+    assert_int_equal(view().spool_works, 1);
+    assert_int_equal(view().exported, 0);
+    close_all();
+
+    fake_transport_reset(NULL);
+    assert_int_equal(exporter_start(&options, &exporter), 0);
+    fake_transport_await_calls(1); /* nobody had to ask for it */
+    finish();
+    assert_int_equal(view().recovered, 2);
+    assert_int_equal(view().accepted, 2);
+    assert_int_equal(view().exported, 2);
+    assert_int_equal(view().spooled, 0);
+    Otlp__ExportTraceServiceRequest *request = decode(0);
+    assert_int_equal(request->n_resource_spans, 2);
+    otlp__export_trace_service_request__free_unpacked(request, NULL);
+    close_all();
+    (void)snprintf(command, sizeof command, "rm -r %s", parent);
+    assert_int_equal(system(command), 0);
 }
 
 /* 64 services have resources; what is past that, or has too long a name, says so on each span. */
@@ -306,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exporter_gives_each_service_its_resource),
+        cmocka_unit_test(test_exporter_has_a_spool),
         cmocka_unit_test(test_exporter_keeps_so_many_services_apart),
         cmocka_unit_test(test_exporter_takes_spans_up_to_a_length),
         cmocka_unit_test(test_exporter_without_a_transport_counts_and_drops),
