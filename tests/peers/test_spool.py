@@ -1,0 +1,219 @@
+"""What the daemon keeps on the disk while a real OpenTelemetry Collector is away, and that the Collector gets it: over
+restarts, kill -9, damaged files, a full disk."""
+import os
+import pathlib
+import subprocess
+import unittest
+
+from harness import until
+from test_otlp import OtlpCase
+
+HEADER_BYTES = 48  # of a file (daemon/io/spool_file.h)
+
+
+class SpoolCase(OtlpCase):
+    def setUp(self):
+        super().setUp()
+        self.collector = self.start_collector()
+        self.spool = self.directory() / "spool"
+        self.sent = []
+
+    def start_spooling(self, **options):
+        return self.start_daemon(self.collector, **{
+            "spool_directory": str(self.spool), "spool_after_ms": 200, "schedule_delay_ms": 50, "max_batch": 50,
+            **options})
+
+    def give(self, daemon, count, **more):
+        """So many spans with names in their order."""
+        records = [self.span(f"{len(self.sent) + number:06}", **more) for number in range(count)]
+        self.sent += records
+        self.send(daemon, *records)
+
+    def account(self, daemon):
+        """Of traces, after a look at the sum."""
+        account = daemon.status()["export"]["traces"]
+        self.assertEqual(account["accepted"], sum(account["dropped"].values()) + sum(
+            account[name] for name in ("exported", "waiting", "in_flight", "spooled")), account)
+        return account
+
+    def until_account(self, daemon, **wanted):
+        until(lambda: {name: self.account(daemon)[name] for name in wanted} == wanted,
+              f"{wanted} in {self.account(daemon)}")
+        return self.account(daemon)
+
+    def files(self, ending=".traces"):
+        return sorted(self.spool.glob("*" + ending))
+
+    def arrived(self):
+        return [span["name"] for span in self.collector.spans()]
+
+    def must_all_arrive(self):
+        """Each of them once, and as they were."""
+        self.must_arrive(self.collector, self.sent)
+
+
+class TestSpool(SpoolCase):
+    def test_spool_of_a_life_without_a_collector(self):
+        self.collector.stop()
+        daemon = self.start_spooling()
+        self.give(daemon, 500)
+        self.until_account(daemon, spooled=500)
+        self.give(daemon, 120)
+        daemon.stop()
+        self.assertGreaterEqual(len(self.files()), 620 // 50)
+        self.assertEqual(self.arrived(), [])
+
+        self.collector.restart()
+        daemon = self.start_spooling()
+        account = self.until_account(daemon, exported=620, spooled=0)
+        self.assertEqual((account["recovered"], account["accepted"], account["spool_files"]), (620, 620, 0))
+        self.must_all_arrive()
+        self.assertEqual(self.arrived(), sorted(self.arrived()))  # the oldest first
+        self.assertEqual(self.files(), [])
+        metrics = daemon.metrics()
+        self.assertEqual(metrics.get("dwelld_export_recovered_total", signal="traces"), 620)
+        self.assertEqual(metrics.get("dwelld_export_spooled", signal="traces"), 0)
+        self.assertEqual(metrics.get("dwelld_export_spool_works", signal="traces"), 1)
+
+    def test_spool_over_an_outage_in_one_life(self):
+        daemon = self.start_spooling(max_queue_spans=200)
+        self.give(daemon, 10)
+        self.until_account(daemon, exported=10)
+        self.collector.stop()
+        for _ in range(20):  # far more than the queue holds
+            self.give(daemon, 100)
+            self.until_account(daemon, waiting=0, in_flight=0, spooled=len(self.sent) - 10)
+        self.collector.restart()
+        self.give(daemon, 10)
+        account = self.until_account(daemon, exported=2020)
+        self.assertEqual(sum(account["dropped"].values()), 0)
+        self.must_all_arrive()
+        self.assertEqual(self.arrived(), sorted(self.arrived()))
+        daemon.wait_log("spans go to the spool")
+        daemon.wait_log("the spool is empty")
+
+    def test_spool_of_a_daemon_that_was_killed(self):
+        self.collector.stop()
+        daemon = self.start_spooling()
+        self.give(daemon, 500)
+        self.until_account(daemon, spooled=500)
+        daemon.kill()
+        self.collector.restart()
+        daemon = self.start_spooling()
+        self.until_account(daemon, exported=500, recovered=500)
+        self.must_all_arrive()
+
+    def test_spool_of_a_daemon_that_was_killed_while_it_wrote(self):
+        self.collector.stop()
+        told = 0
+        for _ in range(5):
+            daemon = self.start_spooling(max_batch=5)
+            until(lambda: self.account(daemon)["recovered"] >= told, "what was on the disk is found")
+            self.give(daemon, 500)
+            until(lambda: self.account(daemon)["spooled"] > told, "some are on the disk")
+            told = self.account(daemon)["spooled"]
+            daemon.kill()
+        self.collector.restart()
+        daemon = self.start_spooling()
+        until(lambda: self.account(daemon)["recovered"] >= told, "what was on the disk is found")
+        account = self.until_account(daemon, spooled=0)
+        self.assertEqual(account["exported"], account["recovered"])
+        self.assertEqual(account["spool_damaged_files"], 0)
+        self.assertEqual(len(self.collector.spans()), account["exported"])
+        self.assertEqual(len(set(self.arrived())), account["exported"])
+
+    def test_spool_sets_a_damaged_file_aside(self):
+        self.collector.stop()
+        daemon = self.start_spooling()
+        self.give(daemon, 200)
+        self.until_account(daemon, spooled=200)
+        daemon.stop()
+        files = self.files()
+        bad, headless = files[1], files[2]
+        counts = {path: int.from_bytes(path.read_bytes()[16:24], "little") for path in files}
+        self.assertEqual(sum(counts.values()), 200)
+        for path, at in ((bad, HEADER_BYTES + 10), (headless, 0)):
+            content = bytearray(path.read_bytes())
+            content[at] ^= 0xFF
+            path.write_bytes(content)
+        (self.spool / "README").write_text("mine")
+
+        self.collector.restart()
+        daemon = self.start_spooling()
+        good = 200 - counts[bad] - counts[headless]
+        account = self.until_account(daemon, exported=good, spooled=0)
+        self.assertEqual(account["dropped"]["damaged"], counts[bad])
+        self.assertEqual(account["recovered"], 200 - counts[headless])  # nobody knows how many those were
+        self.assertEqual(account["spool_damaged_files"], 2)
+        self.assertEqual(len(self.arrived()), good)
+        self.assertEqual(len(set(self.arrived())), good)
+        self.assertEqual([path.name for path in self.files(".damaged")], [f"{bad.name}.damaged",
+                                                                         f"{headless.name}.damaged"])
+        self.assertEqual((self.spool / "README").read_text(), "mine")
+        daemon.wait_log("1 entries that are not dwelld's.*README")
+
+    def test_spool_gives_up_its_oldest_files(self):
+        self.collector.stop()
+        daemon = self.start_spooling(spool_max_bytes=65536)
+        self.give(daemon, 1000, attributes={"text": 100 * "x"})
+        account = self.until_account(daemon, waiting=0, in_flight=0)
+        given_up = account["dropped"]["spool_full"]
+        self.assertGreater(given_up, 0)
+        self.assertLessEqual(account["spool_bytes"], 65536)
+        self.assertLessEqual(sum(path.stat().st_size for path in self.files()), 65536)
+        daemon.wait_log("is full; .* is given up")
+        self.collector.restart()
+        self.until_account(daemon, exported=1000 - given_up, spooled=0)
+        self.sent = self.sent[given_up:]  # what is newer is there
+        self.must_all_arrive()
+
+    def test_spool_without_room_on_the_disk(self):
+        self.spool.mkdir(0o700)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=0700", "none", self.spool],
+                          stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            raise unittest.SkipTest("nobody but root may mount a small disk")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", self.spool], check=True)
+        self.collector.stop()
+        daemon = self.start_spooling()
+        self.give(daemon, 1000, attributes={"text": 100 * "x"})
+        until(lambda: self.account(daemon)["spool_failures"] > 0, "the disk is full")
+        account = self.account(daemon)
+        self.assertGreater(account["spooled"], 0)
+        self.assertGreater(account["waiting"] + account["in_flight"], 0)
+        self.assertEqual(account["spool_works"], 0)
+        daemon.wait_log("No space left on device")
+        self.assertEqual(self.files(".tmp"), [])
+        self.collector.restart()
+        self.until_account(daemon, exported=1000)
+        self.must_all_arrive()
+
+    def test_spool_that_is_for_others(self):
+        self.spool.mkdir()
+        self.spool.chmod(0o755)
+        daemon = self.start_spooling()
+        daemon.wait_log("there is no spool: .* has mode 0755, expected 0700")
+        self.give(daemon, 10)
+        self.must_all_arrive()
+        self.assertEqual(self.account(daemon)["spool_works"], 0)
+
+    def test_spool_is_for_one_daemon(self):
+        first = self.start_spooling()
+        until(lambda: self.account(first)["spool_works"], "it has its spool")
+        second = self.start_spooling()
+        second.wait_log("another dwelld has this spool")
+        self.give(second, 10)
+        self.must_all_arrive()
+        first.kill()
+        third = self.start_spooling()
+        until(lambda: self.account(third)["spool_works"], "it has the spool now")
+
+    def test_spool_is_readable_by_its_owner_alone(self):
+        self.collector.stop()
+        old = os.umask(0)
+        self.addCleanup(os.umask, old)
+        daemon = self.start_spooling()
+        self.give(daemon, 10)
+        self.until_account(daemon, spooled=10)
+        self.assertEqual(self.spool.stat().st_mode & 0o7777, 0o700)
+        for path in pathlib.Path(self.spool).iterdir():
+            self.assertEqual(path.stat().st_mode & 0o7777, 0o600, path)
