@@ -176,6 +176,9 @@ void export_queue_state(struct export_queue *queue, struct export_state *ret_sta
                                        .since_ns = queue->since_ns,
                                        .is_stopping = queue->is_stopping,
                                        .stop_ns = queue->stop_ns,
+                                       .accepted = queue->view.accepted,
+                                       .room = queue->view.capacity - queue->view.waiting -
+                                               queue->view.in_flight,
                                        .is_crowded = is_crowded(queue),
                                        .queue_full = queue->view.dropped[EXPORT_DROP_QUEUE_FULL]};
     unlock(queue);

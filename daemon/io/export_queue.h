@@ -84,6 +84,8 @@ struct export_state {
     uint64_t since_ns;
     bool is_stopping;
     uint64_t stop_ns;
+    uint64_t accepted;   /* weight */
+    uint64_t room;       /* weight that may still be added */
     bool is_crowded;     /* more than half of what may wait and be in flight does */
     uint64_t queue_full; /* dropped for this reason so far */
 };

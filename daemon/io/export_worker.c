@@ -35,6 +35,7 @@ enum {
     LOG_PERIOD_S = 60,
     SPOOL_RETRY_S =
         5, /* short against the time in which a queue fills, long against a failed write */
+    PATIENCE_LEAST_S = 1, /* a receiver that is there answers within it */
     PROBLEM_MAX_BYTES = 2 * SPOOL_PATH_MAX,
     REQUEST_KEEP_BYTES =
         256 << 10, /* memory of a request that is kept for the next: 512 usual spans */
@@ -278,8 +279,9 @@ void export_worker_open_spool(struct export_worker *worker, const struct spool_o
 struct load {
     struct str request;
     uint64_t weight;
-    uint64_t items; /* that it can be divided into */
-    bool is_file;   /* of the spool, else of the batch */
+    uint64_t items;   /* that it can be divided into */
+    uint64_t most_ns; /* how long the call may take, besides otlp.timeout_ms */
+    bool is_file;     /* of the spool, else of the batch */
 };
 
 static void tell_failure(struct export_worker *worker, const struct load *load,
@@ -403,7 +405,8 @@ static void send_load(struct export_worker *worker, const struct load *load,
     const struct export_worker_options *options = &worker->options;
     struct transport_reply reply;
     uint64_t began = now_ns(worker);
-    uint64_t deadline = later(began, options->timeout_ns);
+    uint64_t deadline =
+        later(began, load->most_ns < options->timeout_ns ? load->most_ns : options->timeout_ns);
     deadline = worker->until_ns < deadline ? worker->until_ns : deadline;
     if (state->is_stopping && state->stop_ns < deadline) {
         deadline = state->stop_ns;
@@ -530,9 +533,24 @@ static uint64_t spool_due_ns(const struct export_worker *worker)
     return due > worker->spool_retry_ns ? due : worker->spool_retry_ns;
 }
 
+/* While a call waits for a receiver that does not answer at all, nothing is written to the spool: it may
+ * take the time in which half of the room fills, by what came since the call before. */
+static uint64_t patience_ns(const struct export_worker *worker, const struct export_state *state,
+                            uint64_t now)
+{
+    uint64_t came = state->accepted - worker->call_accepted;
+    if (worker->attempt == 0 || worker->call_ns == 0 || came == 0) {
+        return UINT64_MAX;
+    }
+    double ns = (double)(now - worker->call_ns) / (double)came * ((double)state->room / 2);
+    double least = (double)PATIENCE_LEAST_S * NS_PER_SECOND;
+    double most = (double)worker->options.timeout_ns;
+    return (uint64_t)(ns < least ? least : ns < most ? ns : most);
+}
+
 static void send_file(struct export_worker *worker, const struct export_state *state, uint64_t now)
 {
-    struct load load = {.is_file = true};
+    struct load load = {.is_file = true, .most_ns = patience_ns(worker, state, now)};
     struct export_state after;
     int err = export_file_part(&worker->file, &load.request, &load.weight);
     if (err == ERR_LIMIT) {
@@ -551,6 +569,8 @@ static void send_file(struct export_worker *worker, const struct export_state *s
     load.items = export_file_items(&worker->file, load.weight);
     send_load(worker, &load, state);
     export_queue_state(worker->queue, &after);
+    worker->call_ns = now_ns(worker);
+    worker->call_accepted = after.accepted;
     worker->to_spool = worker->attempt > 0 ? worker->batch_count + after.items
                        : after.is_crowded  ? after.items / 2
                                            : 0;
@@ -633,8 +653,10 @@ bool export_worker_turn(struct export_worker *worker, uint64_t *ret_wake_ns)
         drop_part(worker, err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
         return true;
     }
-    struct load load = {
-        .request = worker->request, .weight = worker->part_weight, .items = worker->part_count};
+    struct load load = {.request = worker->request,
+                        .weight = worker->part_weight,
+                        .items = worker->part_count,
+                        .most_ns = UINT64_MAX};
     send_load(worker, &load, &state);
     return true;
 }

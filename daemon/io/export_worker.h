@@ -57,11 +57,13 @@ struct export_worker {
     struct export_file file;
     uint64_t spool_retry_ns; /* it failed, and is not asked to write before */
     uint64_t to_spool;       /* items that go to the spool before the next call */
-    uint64_t spool_losses;   /* its figures of what was lost, as last told */
-    uint64_t part_most;      /* items; fewer after a split, until the batch ends */
-    uint64_t began_ns;       /* the batch's first call, 0: none yet */
-    uint64_t retry_ns;       /* the part is not sent before */
-    uint64_t until_ns;       /* see export_worker_set_until */
+    uint64_t call_ns; /* when a file was sent last, 0: never; and what had been accepted then */
+    uint64_t call_accepted;
+    uint64_t spool_losses; /* its figures of what was lost, as last told */
+    uint64_t part_most;    /* items; fewer after a split, until the batch ends */
+    uint64_t began_ns;     /* the batch's first call, 0: none yet */
+    uint64_t retry_ns;     /* the part is not sent before */
+    uint64_t until_ns;     /* see export_worker_set_until */
     unsigned attempt;
     bool is_hurried; /* the shutdown has ended a wait */
     /* What the log was told. */

@@ -538,6 +538,35 @@ static void test_export_spooling_writes_before_it_calls_again(void **state)
     must_have_calls(before + 1);
 }
 
+/* Nothing is written during a call: it does not last longer than the queue has room for. */
+static void test_export_spooling_is_as_patient_as_the_queue(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned per_second;
+        uint64_t patience_ms;
+    } rows[] = {
+        {0, TIMEOUT_S * 1000}, {10, TIMEOUT_S * 1000}, {100, 5000}, {250, 2000}, {900, 1000}};
+    start();
+    fill_one_file();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        world.worker.retry_ns = 0;
+        live_until(world.now_ns + seconds(1)); /* a call, after which all begins anew */
+        world.worker.retry_ns = world.now_ns + seconds(2);
+        (void)settle();
+        world.worker.call_ns = world.now_ns;
+        unsigned before = fake_transport.call_count;
+        add(rows[i].per_second);
+        live_until(world.now_ns + seconds(1));
+        must_have_calls(before);
+        world.worker.retry_ns = 0;
+        (void)turn();
+        must_have_calls(before + 1);
+        assert_int_equal(fake_transport.calls[before].deadline_ns - world.now_ns,
+                         rows[i].patience_ms * NS_PER_MS);
+    }
+}
+
 static void test_export_spooling_comes_back_when_the_receiver_says(void **state)
 {
     (void)state;
@@ -981,6 +1010,7 @@ int main(void)
         TEST(test_export_spooling_keeps_the_order),
         TEST(test_export_spooling_spills_a_crowded_queue),
         TEST(test_export_spooling_writes_before_it_calls_again),
+        TEST(test_export_spooling_is_as_patient_as_the_queue),
         TEST(test_export_spooling_comes_back_when_the_receiver_says),
         TEST(test_export_spooling_goes_on_after_a_restart),
         TEST(test_export_spooling_of_all_at_the_end),
