@@ -49,7 +49,9 @@ GRPC_TESTS := test_otlp_module
 UNIT_SRC  := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_TESTS:%=tests/unit/%.c)),$(wildcard tests/unit/test_*.c))
 UNIT_BIN  := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
-BENCH_SRC := $(filter-out $(if $(HAVE_GRPC),,tests/bench/bench_export.c),$(wildcard tests/bench/bench_*.c))
+# These are nothing without the module.
+GRPC_BENCHES := bench_export
+BENCH_SRC := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_BENCHES:%=tests/bench/%.c)),$(wildcard tests/bench/bench_*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 
 .DEFAULT_GOAL := all
@@ -229,7 +231,8 @@ $(BUILD)/tests/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(UNIT_OBJ) $(CLIEN
 $(BUILD)/tests/bench/otlp_sink: $(BUILD)/tests/bench/otlp_sink.o $(BUILD)/tests/unit/otlp_server.o
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lgrpc -lgpr -pthread
 
-$(BUILD)/tests/bench/bench_export: | $(BUILD)/tests/bench/otlp_sink $(MODULES)
+$(if $(HAVE_GRPC),$(GRPC_BENCHES:%=$(BUILD)/tests/bench/%)): | \
+    $(BUILD)/tests/bench/otlp_sink $(MODULES)
 
 bench: ## speed and memory: one JSON line each, exit 1 when a limit is broken
 	$(Q)sh config/packaging/deps.sh build test
