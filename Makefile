@@ -50,7 +50,7 @@ UNIT_SRC  := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_TESTS:%=tests/unit/%.c)),$(w
 UNIT_BIN  := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 # These are nothing without the module.
-GRPC_BENCHES := bench_export
+GRPC_BENCHES := bench_end_to_end bench_export
 BENCH_SRC := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_BENCHES:%=tests/bench/%.c)),$(wildcard tests/bench/bench_*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 

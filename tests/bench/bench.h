@@ -123,6 +123,13 @@ static inline void bench_limit(struct bench *bench, const char *key, double valu
     bench->ok = bench->ok && value <= limit;
 }
 
+/* A figure that must not be below its limit. */
+static inline void bench_least(struct bench *bench, const char *key, double value, double least)
+{
+    printf(",\"%s\":%.6g,\"%s_least\":%.6g", key, value, key, least);
+    bench->ok = bench->ok && value >= least;
+}
+
 static inline int bench_end(struct bench *bench)
 {
     printf(",\"ok\":%s}\n", bench->ok ? "true" : "false");

@@ -63,6 +63,51 @@ static inline bool bench_get(const char *target)
     return good;
 }
 
+/* /metrics as text, valid until the next call. */
+static inline const char *bench_metrics(void)
+{
+    static const char request[] = "GET /metrics HTTP/1.0\r\n\r\n";
+    static char text[1 << 20];
+    size_t len = 0;
+    ssize_t got = 1;
+    int fd = bench_connect("query.sock");
+    if (fd < 0 || write(fd, request, sizeof request - 1) != sizeof request - 1) {
+        exit(1);
+    }
+    while (got > 0 && len < sizeof text - 1) {
+        got = read(fd, text + len, sizeof text - 1 - len);
+        len += got > 0 ? (size_t)got : 0;
+    }
+    close(fd);
+    if (got != 0 || len < 12 || memcmp(text + 9, "200", 3) != 0) {
+        exit(1);
+    }
+    text[len] = '\0';
+    return text;
+}
+
+/* The sum of all samples whose line begins so; there must be one. */
+static inline double bench_sum(const char *text, const char *begin)
+{
+    double sum = 0;
+    bool found = false;
+    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, begin, strlen(begin)) == 0) {
+            const char *value = strstr(line, "} ");
+            const char *end = strchr(line, '\n');
+            bool labelled = value != NULL && end != NULL && value < end;
+            sum += strtod(labelled ? value + 2 : line + strcspn(line, " "), NULL);
+            found = true;
+        }
+    }
+    if (!found) {
+        fprintf(stderr, "bench: there is no %s\n", begin);
+        exit(1);
+    }
+    return sum;
+}
+
 /* Runs a program with its output thrown away. */
 static inline pid_t bench_spawn(const char *const *arguments)
 {
@@ -78,30 +123,41 @@ static inline pid_t bench_spawn(const char *const *arguments)
     return child;
 }
 
-/* Starts the daemon with one more setting, or NULL, and waits until it is ready. */
-static inline pid_t bench_start_daemon(const char *setting)
+enum { BENCH_SETTINGS_MAX = 16 };
+
+/* Starts the daemon with more settings, NULL behind the last, and waits until it is ready. */
+static inline pid_t bench_start_daemon_with(const char *const *settings)
 {
     const char *build = getenv("DWELL_BUILD");
     char path[256];
     char where[128];
     static unsigned begun;
+    const char *arguments[2 * (BENCH_SETTINGS_MAX + 2) + 2] = {path};
+    size_t count = 1;
     snprintf(bench_directory, sizeof bench_directory, "/tmp/dwell-bench-%d-%u", (int)getpid(),
              begun++);
     snprintf(path, sizeof path, "%s/dwelld", build == NULL ? "build" : build);
     snprintf(where, sizeof where, "ingest.directory=%s", bench_directory);
-    const char *const arguments[] = {path,
-                                     "--set",
-                                     where,
-                                     "--set",
-                                     "http.listen=127.0.0.1:0",
-                                     setting == NULL ? NULL : "--set",
-                                     setting,
-                                     NULL};
+    const char *const own[] = {where, "http.listen=127.0.0.1:0"};
+    for (size_t i = 0; i < 2 || settings[i - 2] != NULL; i++) {
+        if (i == BENCH_SETTINGS_MAX + 2) {
+            exit(1);
+        }
+        arguments[count++] = "--set";
+        arguments[count++] = i < 2 ? own[i] : settings[i - 2];
+    }
     pid_t child = bench_spawn(arguments);
     while (!bench_get("/readyz")) {
         usleep(200);
     }
     return child;
+}
+
+/* The same with one, or NULL. */
+static inline pid_t bench_start_daemon(const char *setting)
+{
+    const char *const settings[] = {setting, NULL};
+    return bench_start_daemon_with(settings);
 }
 
 static inline void bench_stop_daemon(pid_t child)
@@ -114,7 +170,8 @@ static inline void bench_stop_daemon(pid_t child)
     rmdir(bench_directory);
 }
 
-static inline double bench_resident_mb(pid_t child)
+/* A row of /proc/PID/status that is in kB, such as "VmRSS:". */
+static inline double bench_status_mb(pid_t child, const char *row)
 {
     char path[64];
     char line[256];
@@ -122,14 +179,19 @@ static inline double bench_resident_mb(pid_t child)
     snprintf(path, sizeof path, "/proc/%d/status", (int)child);
     FILE *file = fopen(path, "re");
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "VmRSS:", 6) == 0) {
-            kb = strtod(line + 6, NULL);
+        if (strncmp(line, row, strlen(row)) == 0) {
+            kb = strtod(line + strlen(row), NULL);
         }
     }
     if (file != NULL) {
         fclose(file);
     }
     return kb / 1024;
+}
+
+static inline double bench_resident_mb(pid_t child)
+{
+    return bench_status_mb(child, "VmRSS:");
 }
 
 /* CPU time of all threads that are alive, to the nanosecond. */
