@@ -231,7 +231,7 @@ $(BUILD)/tests/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(UNIT_OBJ) $(CLIEN
 $(BUILD)/tests/bench/otlp_sink: $(BUILD)/tests/bench/otlp_sink.o $(BUILD)/tests/unit/otlp_server.o
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lgrpc -lgpr -pthread
 
-$(if $(HAVE_GRPC),$(GRPC_BENCHES:%=$(BUILD)/tests/bench/%)): | \
+$(if $(HAVE_GRPC),$(BUILD)/tests/bench/bench_memory $(GRPC_BENCHES:%=$(BUILD)/tests/bench/%)): | \
     $(BUILD)/tests/bench/otlp_sink $(MODULES)
 
 bench: ## speed and memory: one JSON line each, exit 1 when a limit is broken
