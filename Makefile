@@ -50,7 +50,7 @@ UNIT_SRC  := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_TESTS:%=tests/unit/%.c)),$(w
 UNIT_BIN  := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 # These are nothing without the module.
-GRPC_BENCHES := bench_end_to_end bench_export
+GRPC_BENCHES := bench_end_to_end bench_export bench_outage
 BENCH_SRC := $(filter-out $(if $(HAVE_GRPC),,$(GRPC_BENCHES:%=tests/bench/%.c)),$(wildcard tests/bench/bench_*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
 
@@ -138,7 +138,7 @@ UNIT_OBJ := $(filter-out $(BUILD)/daemon/base/mem.o,$(DAEMON_OBJ)) $(BUILD)/test
 UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC) $(GRPC_TESTS:%=tests/unit/%.c) \
                     tests/unit/otlp_server.c tests/unit/mem_fault.c,$(wildcard tests/unit/*.c)))
 
-.PHONY: check check-all unit integration lint format asan tsan fuzz fuzz-replay bench
+.PHONY: check check-all unit integration lint format asan tsan fuzz fuzz-replay bench bench-outage
 check: ## everything that Debian's packages can show; installs them first
 	$(Q)sh config/packaging/deps.sh build test demo lint
 	$(Q)$(MAKE) --no-print-directory check-all
@@ -238,6 +238,13 @@ bench: ## speed and memory: one JSON line each, exit 1 when a limit is broken
 	$(Q)sh config/packaging/deps.sh build test
 	$(Q)$(SUBMAKE) all $(BENCH_BIN)
 	$(Q)failed=0; for b in $(BENCH_BIN); do DWELL_BUILD=$(BUILD) $$b || failed=1; done; exit $$failed
+
+SECONDS ?= 600
+
+bench-outage: ## a collector that is gone for SECONDS, under 10,000 spans a second
+	$(Q)sh config/packaging/deps.sh build test
+	$(Q)$(SUBMAKE) all $(BUILD)/tests/bench/bench_outage
+	$(Q)DWELL_BUILD=$(BUILD) $(BUILD)/tests/bench/bench_outage $(SECONDS)
 
 format: ## lay out the C code
 	$(Q)clang-format -i $(shell git ls-files '*.c' '*.h')
