@@ -19,13 +19,19 @@
 #ifndef DWELL_BASE_MESSAGE_H
 #define DWELL_BASE_MESSAGE_H
 
+#include <endian.h>
+
 #include "base/buf.h"
 
 enum {
     MESSAGE_DOUBLE_BYTES = 8,
+    MESSAGE_FIXED64_BYTES = 9, /* with the tag */
     MESSAGE_LONG_BYTES = 4,
     MESSAGE_LONG_MAX = (1 << 28) - 1, /* bytes: 7 bits in each of the four */
 };
+
+/* Wire types. */
+enum { MESSAGE_TYPE_FIXED64 = 1, MESSAGE_TYPE_TEXT = 2 };
 
 /* A number alone, such as the length in front of a delimited message. */
 void message_varint(struct buf *out, uint64_t number);
@@ -64,5 +70,53 @@ void message_end_long(struct buf *out, size_t begin);
 
 /* The same for one whose bytes, so many, are yet to follow. */
 void message_set_long(struct buf *out, size_t begin, size_t len);
+
+/* For messages whose lengths are known before they are written, by who writes many: room is reserved once
+ * (buf_reserve), and each of these writes there and returns what follows. Fields below 16, whose tag is
+ * one byte. */
+
+static inline size_t message_varint_bytes(uint64_t number)
+{
+    size_t bytes = 1;
+    for (; number > 0x7F; number >>= 7) {
+        bytes++;
+    }
+    return bytes;
+}
+
+/* Of a field with so much text. */
+static inline size_t message_text_bytes(size_t len)
+{
+    return 1 + message_varint_bytes(len) + len;
+}
+
+/* The tag and the length of what follows. */
+static inline char *message_put_head(char *at, unsigned field, size_t len)
+{
+    *at++ = (char)(field << 3 | MESSAGE_TYPE_TEXT);
+    for (; len > 0x7F; len >>= 7) {
+        *at++ = (char)(len | 0x80);
+    }
+    *at++ = (char)len;
+    return at;
+}
+
+static inline char *message_put_text(char *at, unsigned field, struct str text)
+{
+    at = message_put_head(at, field, text.len);
+    if (text.len > 0) {
+        memcpy(at, text.ptr, text.len);
+    }
+    return at + text.len;
+}
+
+/* MESSAGE_FIXED64_BYTES of them. */
+static inline char *message_put_fixed64(char *at, unsigned field, uint64_t number)
+{
+    number = htole64(number);
+    *at++ = (char)(field << 3 | MESSAGE_TYPE_FIXED64);
+    memcpy(at, &number, sizeof number);
+    return at + sizeof number;
+}
 
 #endif

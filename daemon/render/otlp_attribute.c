@@ -10,53 +10,17 @@
 /* Field numbers of proto/otlp.proto. */
 enum { KEY_VALUE_KEY = 1, KEY_VALUE_VALUE = 2 };
 enum { ANY_STRING = 1, ANY_BOOL = 2 };
-enum { TYPE_BYTES = 2 };
-
-/* Bytes of a number, and of text with tag and length. */
-static size_t varint_len(size_t number)
-{
-    size_t len = 1;
-    for (; number > 0x7F; number >>= 7) {
-        len++;
-    }
-    return len;
-}
-
-static size_t text_len(size_t len)
-{
-    return 1 + varint_len(len) + len;
-}
-
-/* A tag of one byte, and a length. */
-static char *put_head(char *at, unsigned field, size_t len)
-{
-    *at++ = (char)(field << 3 | TYPE_BYTES);
-    for (; len > 0x7F; len >>= 7) {
-        *at++ = (char)(len | 0x80);
-    }
-    *at++ = (char)len;
-    return at;
-}
-
-static char *put_text(char *at, unsigned field, struct str text)
-{
-    at = put_head(at, field, text.len);
-    if (text.len > 0) {
-        memcpy(at, text.ptr, text.len);
-    }
-    return at + text.len;
-}
 
 /* All lengths are known, so it is written in one go: a request is labels above all. */
 void otlp_attribute_text(struct buf *out, unsigned field, struct str key, struct str value)
 {
-    size_t any = text_len(value.len);
-    size_t pair = text_len(key.len) + text_len(any);
-    char *at = buf_reserve(out, text_len(pair));
+    size_t any = message_text_bytes(value.len);
+    size_t pair = message_text_bytes(key.len) + message_text_bytes(any);
+    char *at = buf_reserve(out, message_text_bytes(pair));
     assert(field < 16);
     if (at != NULL) {
-        at = put_text(put_head(at, field, pair), KEY_VALUE_KEY, key);
-        at = put_text(put_head(at, KEY_VALUE_VALUE, any), ANY_STRING, value);
+        at = message_put_text(message_put_head(at, field, pair), KEY_VALUE_KEY, key);
+        at = message_put_text(message_put_head(at, KEY_VALUE_VALUE, any), ANY_STRING, value);
         out->len = (size_t)(at - out->data);
     }
 }

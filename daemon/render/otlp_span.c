@@ -26,17 +26,14 @@ enum {
 
 enum { KIND_INTERNAL = 1 }; /* what nobody said something else of: OTLP wants no unspecified ones */
 
+enum { KIND_BYTES = 2 }; /* a tag, and a number below SPAN_KIND_MAX + 1 */
+
 enum { EVENT_DROPPED = 4, LINK_DROPPED = 5 }; /* attributes of an event, of a link */
 
 enum { TIMESTAMP_BYTES = sizeof "2262-04-11T23:47:16.854775+00:00" - 1 };
 
 #define HASH_KEY      STR_LITERAL("constitutional.hash")
 #define TIMESTAMP_KEY STR_LITERAL("timestamp")
-
-static void write_id(struct buf *out, unsigned field, const uint8_t *id, size_t len)
-{
-    message_str(out, field, (struct str){(const char *)id, len});
-}
 
 static void write_text(struct buf *out, unsigned field, struct str text)
 {
@@ -52,45 +49,55 @@ static void write_count(struct buf *out, unsigned field, uint32_t count)
     }
 }
 
-static char *write_digits(char *at, unsigned number, unsigned digits)
+static char *put_pair(char *at, unsigned number)
 {
-    for (unsigned i = digits; i > 0; i--) {
-        at[i - 1] = (char)('0' + number % 10);
-        number /= 10;
-    }
-    return at + digits;
+    *at++ = (char)('0' + number / 10);
+    *at++ = (char)('0' + number % 10);
+    return at;
+}
+
+static char *put_pair_and(char *at, unsigned number, char after)
+{
+    at = put_pair(at, number);
+    *at++ = after;
+    return at;
 }
 
 /* ISO 8601 in UTC, to the microsecond, as Python's isoformat() has it. */
 static void write_timestamp(struct buf *out, uint64_t wall_ns)
 {
     struct date date = date_of(wall_ns);
-    const struct {
-        unsigned number, digits;
-        char after;
-    } parts[] = {{date.year, 4, '-'},
-                 {date.month, 2, '-'},
-                 {date.day, 2, 'T'},
-                 {date.hour, 2, ':'},
-                 {date.minute, 2, ':'},
-                 {date.second, 2, '.'},
-                 {(unsigned)(wall_ns / 1000 % 1000000), 6, '+'}};
+    unsigned micros = (unsigned)(wall_ns / 1000 % 1000000);
     char text[TIMESTAMP_BYTES];
-    char *at = text;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        at = write_digits(at, parts[i].number, parts[i].digits);
-        *at++ = parts[i].after;
-    }
+    char *at = put_pair(text, date.year / 100);
+    at = put_pair_and(at, date.year % 100, '-');
+    at = put_pair_and(at, date.month, '-');
+    at = put_pair_and(at, date.day, 'T');
+    at = put_pair_and(at, date.hour, ':');
+    at = put_pair_and(at, date.minute, ':');
+    at = put_pair_and(at, date.second, '.');
+    at = put_pair(put_pair(at, micros / 10000), micros / 100 % 100);
+    at = put_pair_and(at, micros % 100, '+');
     memcpy(at, "00:00", 5);
     otlp_attribute_text(out, ATTRIBUTES, TIMESTAMP_KEY, (struct str){text, sizeof text});
 }
 
 static void write_attributes(struct buf *out, const struct span *span, struct str hash)
 {
+    size_t bytes = 0;
     for (uint32_t i = 0; i < span->attribute_count; i++) {
-        if (!str_equal(span->attributes[i].key, HASH_KEY)) {
-            buf_str(out, span->attributes[i].field);
+        bytes += span->attributes[i].field.len;
+    }
+    char *at = buf_reserve(out, bytes);
+    for (uint32_t i = 0; at != NULL && i < span->attribute_count; i++) {
+        const struct span_attribute *attribute = &span->attributes[i];
+        if (!str_equal(attribute->key, HASH_KEY)) {
+            memcpy(at, attribute->field.ptr, attribute->field.len);
+            at += attribute->field.len;
         }
+    }
+    if (at != NULL) {
+        out->len = (size_t)(at - out->data);
     }
     otlp_attribute_text(out, ATTRIBUTES, HASH_KEY, hash);
     if (span_find(span, TIMESTAMP_KEY) == NULL) {
@@ -119,19 +126,43 @@ static void write_status(struct buf *out, const struct span *span)
     }
 }
 
-void otlp_span_render(const struct span *span, struct str constitutional_hash, struct buf *out)
+static struct str str_of_id(const uint8_t *id, size_t len)
+{
+    return (struct str){(const char *)id, len};
+}
+
+/* What every span has, in one go: with the attributes it is most of most spans. */
+static void write_head(struct buf *out, const struct span *span)
 {
     static const uint8_t root[RECORD_SPAN_ID_BYTES];
-    write_id(out, TRACE_ID, span->trace_id, sizeof span->trace_id);
-    write_id(out, SPAN_ID, span->span_id, sizeof span->span_id);
-    write_text(out, TRACE_STATE, span->trace_state);
-    if (memcmp(span->parent_id, root, sizeof root) != 0) {
-        write_id(out, PARENT_SPAN_ID, span->parent_id, sizeof span->parent_id);
+    enum { IDS = 3 };
+    size_t room = IDS * message_text_bytes(RECORD_TRACE_ID_BYTES) +
+                  message_text_bytes(span->trace_state.len) + message_text_bytes(span->name.len) +
+                  KIND_BYTES + 2 * MESSAGE_FIXED64_BYTES;
+    char *at = buf_reserve(out, room);
+    if (at == NULL) {
+        return;
     }
-    message_str(out, NAME, span->name);
-    message_u64(out, KIND, span->kind != 0 ? span->kind : KIND_INTERNAL);
-    message_fixed64(out, START_TIME, span->start_wall_ns);
-    message_fixed64(out, END_TIME, span->end_wall_ns);
+    at = message_put_text(at, TRACE_ID, str_of_id(span->trace_id, sizeof span->trace_id));
+    at = message_put_text(at, SPAN_ID, str_of_id(span->span_id, sizeof span->span_id));
+    if (span->trace_state.len > 0) {
+        at = message_put_text(at, TRACE_STATE, span->trace_state);
+    }
+    if (memcmp(span->parent_id, root, sizeof root) != 0) {
+        at = message_put_text(at, PARENT_SPAN_ID,
+                              str_of_id(span->parent_id, sizeof span->parent_id));
+    }
+    at = message_put_text(at, NAME, span->name);
+    *at++ = KIND << 3; /* a varint */
+    *at++ = (char)(span->kind != 0 ? span->kind : KIND_INTERNAL);
+    at = message_put_fixed64(at, START_TIME, span->start_wall_ns);
+    at = message_put_fixed64(at, END_TIME, span->end_wall_ns);
+    out->len = (size_t)(at - out->data);
+}
+
+void otlp_span_render(const struct span *span, struct str constitutional_hash, struct buf *out)
+{
+    write_head(out, span);
     write_attributes(out, span, constitutional_hash);
     write_count(out, DROPPED_ATTRIBUTES, span->dropped_attributes);
     write_children(out, EVENTS, EVENT_DROPPED, span->events, span->event_count);

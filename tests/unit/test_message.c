@@ -217,6 +217,29 @@ static void test_message_long_messages_have_a_length_of_four_bytes(void **state)
     }
 }
 
+/* What is put where there is room is what is appended elsewhere, and as long as was said. */
+static void test_message_put_is_the_same(void **state)
+{
+    (void)state;
+    static const size_t lens[] = {0, 1, 127, 128, 16383, 16384, BYTES_MAX / 2};
+    char *text = calloc(1, BYTES_MAX / 2);
+    char *room = malloc(BYTES_MAX);
+    for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+        struct buf wanted;
+        buf_init(&wanted, BYTES_MAX);
+        message_str(&wanted, 15, (struct str){text, lens[i]});
+        assert_int_equal(message_text_bytes(lens[i]), wanted.len);
+        char *end = message_put_text(room, 15, (struct str){lens[i] == 0 ? NULL : text, lens[i]});
+        must_be_bytes(&wanted, room, (size_t)(end - room));
+        message_fixed64(&wanted, 8, lens[i] * UINT64_C(0x0102030405060708));
+        end = message_put_fixed64(room, 8, lens[i] * UINT64_C(0x0102030405060708));
+        assert_int_equal(end - room, MESSAGE_FIXED64_BYTES);
+        must_be_bytes(&wanted, room, MESSAGE_FIXED64_BYTES);
+    }
+    free(room);
+    free(text);
+}
+
 static void write_something(struct buf *out)
 {
     size_t outer = message_begin_long(out, 4);
@@ -274,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_message_lengths_are_right_where_they_grow),
         cmocka_unit_test(test_message_empty_message_has_length_zero),
         cmocka_unit_test(test_message_long_messages_have_a_length_of_four_bytes),
+        cmocka_unit_test(test_message_put_is_the_same),
         cmocka_unit_test(test_message_stops_at_the_ceiling),
         cmocka_unit_test(test_message_survives_want_of_memory),
     };
