@@ -774,6 +774,22 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
            go_way(metrics, way, value, weight, process);
 }
 
+int metrics_record_again(struct metrics *metrics, const struct metric *metric,
+                         struct process *process)
+{
+    const struct way *way = ways_find(&metrics->ways, &metric->spelling);
+    if (way == NULL) {
+        return metrics_record(metrics, metric, process);
+    }
+    struct target target = {&metrics->sets[way->family], way->place, false, false};
+    double value = scaled(metric->value, way->scale);
+    int err = change(metrics, &target, metric->op, value, metric->weight, process);
+    if (err == 0 && (metric->has & METRIC_HAS_TRACE_ID) != 0) {
+        mark(metrics, &target, metric, value);
+    }
+    return err;
+}
+
 /* --- ends -------------------------------------------------------------------------------------- */
 
 static void append_ending(struct metrics *metrics, struct metrics_endings *endings,

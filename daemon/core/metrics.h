@@ -93,6 +93,11 @@ int metrics_record(struct metrics *metrics, const struct metric *metric, struct 
 bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, double value,
                      uint64_t weight, struct process *process);
 
+/* As metrics_record, for a record that is no member and whose spelling has probably come before: name and
+ * attributes are read only if it has not. */
+int metrics_record_again(struct metrics *metrics, const struct metric *metric,
+                         struct process *process);
+
 /* What belongs to a process ends with it. */
 void metrics_end_process(struct metrics *metrics, struct process *process);
 

@@ -53,10 +53,12 @@ static void observe_duration(struct spans *spans, const struct span *span)
     duration->value = (double)(span->end_wall_ns - span->start_wall_ns) / NS_PER_S;
     duration->attributes[0].value = span->name;
     duration->attributes[1].value = status_words[span->status];
+    duration->spelling = (struct spelling){SPELLING_SPAN, span->name, status_words[span->status]};
     duration->timestamp_wall_ns = span->end_wall_ns;
     memcpy(duration->trace_id, span->trace_id, sizeof duration->trace_id);
     memcpy(duration->span_id, span->span_id, sizeof duration->span_id);
-    (void)metrics_record(spans->metrics, duration, NULL); /* past a ceiling it is counted there */
+    (void)metrics_record_again(spans->metrics, duration,
+                               NULL); /* past a ceiling it is counted there */
 }
 
 static bool is_name(struct str text)

@@ -165,7 +165,7 @@ static void print(struct bench *bench, const char *name, double bytes, double ra
 int main(void)
 {
     static const char *const names[KINDS] = {"whole", "halves"};
-    static const double ratio_limits[KINDS] = {30, 45};
+    static const double ratio_limits[KINDS] = {22, 30};
     static const double allocations_limits[KINDS] = {0.001, 2.001}; /* a copy, and its place */
     struct bench bench;
     struct payload payloads[KINDS];

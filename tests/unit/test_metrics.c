@@ -1208,6 +1208,69 @@ static void test_metrics_ways_are_not_kept_where_they_would_lead_astray(void **s
     assert_false(metrics_spelled(core.metrics, &plain.spelling, 1, 1, NULL));
 }
 
+static void must_record_again(const struct metric *metric)
+{
+    assert_int_equal(metrics_record_again(core.metrics, metric, NULL), 0);
+}
+
+/* Attributes that are others show whether they were read. */
+static void test_metrics_again_goes_by_the_spelling(void **state)
+{
+    (void)state;
+    struct family_shape shape = shape_of(FAMILY_COUNTER, "c");
+    shape.expire_seconds = 5;
+    must_declare(&shape);
+    struct metric metric = metric_of(METRIC_COUNT, "c", 1, "a=1");
+    struct metric other = metric_of(METRIC_COUNT, "c", 2, "a=2");
+    metric.spelling = (struct spelling){SPELLING_SPAN, STR_LITERAL("c"), STR_LITERAL("1")};
+    other.spelling = metric.spelling;
+    must_record_again(&metric); /* the first one */
+    must_record_again(&other);
+    must_be_value("c", "a=1", 3);
+    assert_false(core_has_series(&core, "c", "a=2"));
+    tick(5 + METRICS_HIDDEN_SECONDS);
+    must_record_again(&other); /* the way is gone, and leads elsewhere now */
+    must_record_again(&metric);
+    must_be_value("c", "a=2", 3);
+    other.spelling.format = SPELLING_NONE;
+    must_record_again(&other);
+    must_be_value("c", "a=2", 5);
+}
+
+static void test_metrics_again_has_the_last_exemplar(void **state)
+{
+    (void)state;
+    struct metric metric = metric_of(METRIC_COUNT, "c", 1, "");
+    metric.spelling = (struct spelling){SPELLING_SPAN, STR_LITERAL("c"), STR_LITERAL("")};
+    metric.has = METRIC_HAS_TRACE_ID;
+    for (uint8_t id = 1; id <= 3; id++) {
+        metric.trace_id[0] = id;
+        must_record_again(&metric);
+        assert_true(first_has_exemplar());
+        assert_int_equal(core.metrics->sets[0].pages[0]->exemplars->marks[0].trace_id[0], id);
+    }
+    metric.has = 0;
+    must_record_again(&metric);
+    assert_int_equal(core.metrics->sets[0].pages[0]->exemplars->marks[0].trace_id[0], 3);
+}
+
+/* A new value in a snapshot's page takes a copy of it. */
+static void test_metrics_again_without_memory_changes_nothing(void **state)
+{
+    (void)state;
+    struct metric metric = metric_of(METRIC_COUNT, "c", 1, "");
+    metric.spelling = (struct spelling){SPELLING_SPAN, STR_LITERAL("c"), STR_LITERAL("")};
+    must_record_again(&metric);
+    struct snapshot *snapshot = must_take(&core);
+    mem_fail_after(1);
+    assert_int_equal(metrics_record_again(core.metrics, &metric, NULL), ERR_NOMEM);
+    mem_fail_after(0);
+    must_be_value("c", "", 1);
+    must_record_again(&metric);
+    must_be_value("c", "", 2);
+    core_drop(&core, snapshot);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -1247,6 +1310,9 @@ int main(void)
         TEST(test_metrics_ticks_are_bounded),
         TEST(test_metrics_ways_end_with_their_series),
         TEST(test_metrics_ways_are_not_kept_where_they_would_lead_astray),
+        TEST(test_metrics_again_goes_by_the_spelling),
+        TEST(test_metrics_again_has_the_last_exemplar),
+        TEST(test_metrics_again_without_memory_changes_nothing),
     };
     return cmocka_run_group_tests_name("metrics", tests, core_tables, NULL);
 }

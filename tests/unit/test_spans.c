@@ -168,6 +168,29 @@ static void test_spans_durations_have_exemplars(void **state)
     assert_memory_equal(mark->span_id, span.span_id, sizeof mark->span_id);
     must_be_near(mark->value, 0.3, 1e-12);
     assert_int_equal(mark->wall_ns, T0 + 300 * MS);
+    must_take_span(whole(6, 300 * MS), NULL); /* of a name and status that were there */
+    span = whole(6, 300 * MS);
+    mark = &durations_of("span_name=s,status_code=unset")->exemplars->marks[at];
+    assert_memory_equal(mark->span_id, span.span_id, sizeof mark->span_id);
+}
+
+/* A series is found by a short way up to some length of the name, which nothing may show. */
+static void test_spans_durations_of_names_of_every_length(void **state)
+{
+    (void)state;
+    char name[RECORD_NAME_MAX];
+    memset(name, 'n', sizeof name);
+    core.metrics->options.max_series = sizeof name;
+    core.metrics->options.max_series_per_family = sizeof name;
+    for (size_t len = 1; len <= sizeof name; len++) {
+        char labels[RECORD_NAME_MAX + 64];
+        struct span span = whole(len, S);
+        span.name = (struct str){name, len};
+        must_take_span(span, NULL);
+        must_take_span(span, NULL);
+        snprintf(labels, sizeof labels, "span_name=%.*s,status_code=unset", (int)len, name);
+        must_have_observed(labels, 2, 2);
+    }
 }
 
 static void test_spans_durations_need_no_place(void **state)
@@ -1007,6 +1030,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_spans_durations_by_name_and_status),
         TEST(test_spans_durations_have_exemplars),
+        TEST(test_spans_durations_of_names_of_every_length),
         TEST(test_spans_durations_need_no_place),
         TEST(test_spans_are_taken_without_memory_for_their_duration),
         TEST(test_spans_declare_their_histogram),
