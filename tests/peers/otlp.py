@@ -104,6 +104,12 @@ def spans(requests):
             for span in scope_spans.spans]
 
 
+def span_count(requests):
+    """How many spans there are in them."""
+    return sum(len(scope_spans.spans) for request in requests for resource_spans in request.resource_spans
+               for scope_spans in resource_spans.scope_spans)
+
+
 # --- metrics ---
 
 def _exemplar(exemplar):

@@ -39,6 +39,8 @@ class Collector:
             if client_ca:
                 self._settings["tls"]["client_ca_file"] = str(client_ca)
         self._starts = 0
+        self._messages = {"traces": [], "metrics": []}
+        self._read_up_to = {}  # bytes of each file
         self.process = None
         # Somebody else may take a port before the Collector does: another try then.
         for _ in range(3):
@@ -125,12 +127,14 @@ class Collector:
     # --- what it got ---
 
     def _read(self, signal, message):
-        """The messages of all starts, in their order."""
-        messages = []
+        """The messages of all starts, in their order. Each line is read once, however often somebody asks."""
         for path in sorted(self.directory.glob(f"{signal}-*"), key=lambda path: int(path.name.rpartition("-")[2])):
-            *whole, _ = path.read_bytes().split(b"\n")
-            messages += [otlp.read_json_line(line, message()) for line in whole]
-        return messages
+            with open(path, "rb") as file:
+                file.seek(self._read_up_to.get(path, 0))
+                *whole, rest = file.read().split(b"\n")
+                self._read_up_to[path] = file.tell() - len(rest)
+            self._messages[signal] += [otlp.read_json_line(line, message()) for line in whole]
+        return list(self._messages[signal])
 
     def trace_messages(self):
         """A TracesData for each request."""
@@ -144,13 +148,17 @@ class Collector:
         """All spans so far, as otlp.spans has them."""
         return otlp.spans(self.trace_messages())
 
+    def span_count(self):
+        """How many spans there are so far; much cheaper than to look at them."""
+        return otlp.span_count(self.trace_messages())
+
     def metrics(self):
         """All metrics so far, as otlp.metrics has them; one that was sent again is there again."""
         return otlp.metrics(self.metric_messages())
 
     def wait_spans(self, count):
         """Waits until there are at least so many spans, and returns all."""
-        until(lambda: len(self.spans()) >= count, f"{count} spans are at the Collector")
+        until(lambda: self.span_count() >= count, f"{count} spans are at the Collector")
         return self.spans()
 
     def wait_metric(self, name):

@@ -177,6 +177,10 @@ class Receiver(grpc.GenericRpcHandler):
     def spans(self):
         return otlp.spans(self.taken("traces"))
 
+    def span_count(self):
+        """Much cheaper than to look at them."""
+        return otlp.span_count(self.taken("traces"))
+
     def metrics(self):
         return otlp.metrics(self.taken("metrics"))
 
