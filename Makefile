@@ -158,6 +158,7 @@ check-all:
 integration: ## against peers from PyPI, npm and Go; what cannot be had is skipped, with REQUIRE_PEERS=1 a failure
 	$(Q)sh config/packaging/deps.sh build peers
 	$(Q)$(SUBMAKE) all
+	$(Q)$(ASAN_MAKE) all
 	$(Q)DWELL_BUILD=$(BUILD) PYTHON=$(PYTHON) sh tests/peers/run.sh
 
 lint: ## layers, layout, generated texts, a second compiler
@@ -183,9 +184,10 @@ unit: $(UNIT_RUN) ## unit tests; ONLY='test_hist test_conf'
 SAN_FLAGS  := -O1 -g -fno-omit-frame-pointer
 ASAN_FLAGS := $(SAN_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TSAN_FLAGS := $(SAN_FLAGS) -fsanitize=thread
+ASAN_MAKE  := $(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing
 
 asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(Q)$(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit
+	$(Q)$(ASAN_MAKE) all unit
 
 TSAN_UNITS := test_dwell_client test_dwell_span test_snapshot test_handover test_families test_export_queue \
               test_exporter test_otlp_metrics test_metric_exporter
@@ -216,8 +218,7 @@ fuzz: ## each fuzz target for FUZZ_SECONDS with clang's fuzzer, on a copy of its
 	    build/fuzz/corpus/$$t tests/fuzz/corpus/$$t; done
 
 fuzz-replay: ## each fuzz target once on every file of its corpus, under sanitizers
-	$(Q)$(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing \
-	    $(FUZZ_NAMES:%=build/asan/tests/fuzz/replay_%)
+	$(Q)$(ASAN_MAKE) $(FUZZ_NAMES:%=build/asan/tests/fuzz/replay_%)
 	$(Q)set -e; export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=abort_on_error=1; \
 	    for t in $(FUZZ_NAMES); do build/asan/tests/fuzz/replay_$$t tests/fuzz/corpus/$$t; done
 

@@ -7,7 +7,7 @@ build='gcc libc6-dev make pkg-config libuv1-dev libmicrohttpd-dev libjansson-dev
        libgrpc-dev libprotobuf-c-dev protobuf-c-compiler'
 test='libcmocka-dev libgsl-dev protobuf-compiler prometheus openssl python3 curl
       netcat-openbsd binutils g++ man-db'
-peers='python3 python3-venv python3-pip protobuf-compiler'
+peers='python3 python3-venv python3-pip protobuf-compiler valgrind'
 demo='python3 python3-sklearn python3-numpy'
 lint='clang clang-format shellcheck python3'
 fuzz='clang libclang-rt-dev'

@@ -168,15 +168,17 @@ class Peer:
 class Daemon:
     """One running dwelld."""
 
-    def __init__(self, *arguments, sets=None, directory=None, env=None, place=True, listen="127.0.0.1:0", **options):
-        """`place`: False leaves the choice of the directory to the daemon. The rest is Popen's."""
+    def __init__(self, *arguments, sets=None, directory=None, env=None, place=True, listen="127.0.0.1:0", program=DWELLD,
+                 wrapper=(), **options):
+        """`place`: False leaves the choice of the directory to the daemon. `wrapper`: a command that runs commands, which
+        becomes the daemon's own process or hands on its end. The rest is Popen's."""
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="dwell-test-"))
         self.directory = pathlib.Path(directory) if directory else self.base / "d"
         settings = {"http.listen": listen}
         if place:
             settings["ingest.directory"] = self.directory
         settings.update(sets or {})
-        command = [str(DWELLD), *arguments]
+        command = [*map(str, wrapper), str(program), *arguments]
         for path, value in settings.items():
             command += ["--set", f"{path}={value if isinstance(value, (str, pathlib.Path)) else json.dumps(value)}"]
         self.log = []
