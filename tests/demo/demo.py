@@ -14,13 +14,10 @@ leaves nothing running. Exit status 1, and a sentence why, when anything is not 
     5. every sample that was sent must be in the daemon, and the verdicts must be right: the report
 """
 
-import http.client
-import json
 import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,133 +26,13 @@ import time
 sys.dont_write_bytecode = True
 import models  # noqa: E402  (first: it sets the number of threads)
 from client import Client  # noqa: E402
+from daemon import BUILD, Daemon  # noqa: E402
+from screen import Failed, Screen  # noqa: E402
 
-BUILD = os.environ.get("DWELL_BUILD", "build")
 SECONDS = 4.0  # of each of the two phases
-START_SECONDS = 10
-STOP_SECONDS = 10
 EXPECTED = {"remote-model": "io_bound", "matrix-product": "compute_bound"}
 
 workers = multiprocessing.get_context("fork")  # the trained models need not be sent
-
-
-class Failed(Exception):
-    """What ends the demo, in a sentence."""
-
-
-class Screen:
-    """Progress: one line that changes on a terminal, a line for each step elsewhere."""
-
-    def __init__(self, stream):
-        self.stream = stream
-        self.is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.has_colours = self.is_terminal and "NO_COLOR" not in os.environ
-        self.started = time.perf_counter()
-
-    def paint(self, code, text):
-        return f"\033[{code}m{text}\033[0m" if self.has_colours else text
-
-    def write(self, text):
-        self.stream.write(text)
-        self.stream.flush()
-
-    def clear(self):
-        return "\r\033[K" if self.is_terminal else ""
-
-    def passing(self, text):
-        """Something that the next line replaces; not shown where it would stay."""
-        if self.is_terminal:
-            width = shutil.get_terminal_size().columns - 4
-            self.write(self.clear() + "  " + self.paint(2, text[:width]))
-
-    def done(self, what, detail):
-        mark = self.paint(32, f"{time.perf_counter() - self.started:5.1f} s")
-        self.write(f"{self.clear()}  {mark}  {what:<9} {detail}\n")
-
-    def title(self, text):
-        self.write("\n" + self.paint(1, text) + "\n\n")
-
-    def failure(self, text):
-        self.write(self.clear() + self.paint(31, "FAILED ") + text + "\n")
-
-
-class UnixHttp(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost", timeout=10)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-class Daemon:
-    def __init__(self, directory):
-        self.directory = directory
-        self.process = None
-        self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-
-    def start(self):
-        binary = os.path.join(BUILD, "dwelld")
-        if not os.path.exists(binary):
-            raise Failed(f"there is no {binary}: run make first, or set DWELL_BUILD")
-        self.process = subprocess.Popen(
-            [binary, "--set", "http.listen=127.0.0.1:0"],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        end = time.perf_counter() + START_SECONDS
-        while time.perf_counter() < end:
-            if self.process.poll() is not None:
-                raise Failed("it did not start")
-            try:
-                return self.get_json("/api/v1/status")["http_address"]
-            except OSError:
-                time.sleep(0.01)
-        raise Failed(f"dwelld does not answer after {START_SECONDS} s:\n" + self.said())
-
-    def said(self):
-        self.log.seek(0)
-        return self.log.read().rstrip()
-
-    def obituary(self):
-        """What else there is to say when something failed and the daemon is no more."""
-        if self.process is None or self.process.poll() is None:
-            return ""
-        return f"; dwelld ended with status {self.process.returncode}:\n{self.said()}"
-
-    def get(self, path):
-        connection = UnixHttp(os.path.join(self.directory, "query.sock"))
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            text = answer.read().decode("utf-8")
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise Failed(f"GET {path}: {answer.status} {text.strip()}")
-        return text
-
-    def get_json(self, path):
-        return json.loads(self.get(path))
-
-    def models(self):
-        return {model["model_name"]: model for model in self.get_json("/api/v1/models")["models"]}
-
-    def stop(self):
-        """Ends it in order, and says whether that went well."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.terminate()
-        try:
-            status = self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise Failed(f"dwelld does not end within {STOP_SECONDS} s of SIGTERM") from None
-        if status != 0:
-            raise Failed(f"dwelld ended with status {status}:\n" + self.said())
 
 
 class Worker:
