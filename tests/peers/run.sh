@@ -68,22 +68,7 @@ if ! cmp -s "$go_wanted" "$go_peers/installed.txt" && command -v go >/dev/null 2
     fi
 fi
 
-# A program of our own that puts modules together; they are named in its go.mod. It is built from a
-# copy, to which go adds what follows from these.
-collector=$go_peers/collector-module
-collector_wanted="$here/collector/go.mod $here/collector/main.go"
-# shellcheck disable=SC2086  # the list is meant to be split
-if ! cat $collector_wanted | cmp -s - "$collector/installed.txt" && command -v go >/dev/null 2>&1; then
-    echo "  PEERS  $go_peers/collector"
-    rm -rf "$collector" "$go_peers/collector"
-    mkdir -p "$collector"
-    cp $collector_wanted "$collector"
-    if (cd "$collector" && go build -mod=mod -buildvcs=false -o ../collector .) >"$build/peers-collector.log" 2>&1; then
-        cat $collector_wanted >"$collector/installed.txt"
-    else
-        tail -n 3 "$build/peers-collector.log" >&2
-    fi
-fi
+DWELL_BUILD=$build sh "$here/build_collector.sh"
 
 interpreter=$peers/bin/python
 [ -x "$interpreter" ] || interpreter=$python
