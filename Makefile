@@ -117,7 +117,7 @@ $(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c
 	$(Q)echo "  CC    $<"; $(CC) $(CFLAGS) $(TEST_CFLAGS) -c -o $@ $<
 
 ##@ Use
-.PHONY: run demo deps
+.PHONY: run demo demo-otlp deps
 deps: ## install the packages that are missing (apt; elsewhere: say which)
 	$(Q)sh config/packaging/deps.sh build
 
@@ -129,6 +129,12 @@ demo: ## real models from several processes, and the report on them
 	$(Q)sh config/packaging/deps.sh build demo
 	$(Q)$(SUBMAKE) all $(BUILD)/tests/demo/matrix
 	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) tests/demo/demo.py $(ARGS)
+
+demo-otlp: ## a traced request, as a real OpenTelemetry Collector got it (built once, by Go)
+	$(Q)sh config/packaging/deps.sh build
+	$(Q)$(SUBMAKE) all $(BUILD)/tests/demo/traced
+	$(Q)DWELL_BUILD=$(BUILD) sh tests/peers/build_collector.sh
+	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) tests/demo/demo_otlp.py $(ARGS)
 
 $(BUILD)/tests/demo/%: tests/demo/%.c $(BUILD)/libdwell.a
 	$(Q)mkdir -p $(@D); echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -Iclient -o $@ $< $(BUILD)/libdwell.a -pthread -lm
