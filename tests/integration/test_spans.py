@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import span_driver
+import wire
 from harness import OPENMETRICS, DaemonCase, until
 from span_driver import SpanDriver
 
@@ -332,6 +333,34 @@ class TestSpansAsLines(SpanCase):
         self.assertEqual({term: metrics.get(f"dwelld_client_{term}_total", client="lines/1")
                           for term in ("sent", "accepted", "rejected", "dropped", "lost")},
                          {"sent": 6, "accepted": 3, "rejected": 1, "dropped": 1, "lost": 1})
+
+
+class TestSpansInBatches(SpanCase):
+    def batch(self, *spans, **more):
+        spans = [{"trace_id": TRACE, "span_id": SPAN, "name": "work", **span} for span in spans]
+        return wire.batch(spans=[wire.span(**span) for span in spans], **more)
+
+    def test_spans_in_a_batch(self):
+        daemon = self.start()
+        whole = {"start_time_unix_nano": START, "end_time_unix_nano": START + SECOND}
+        content = self.batch(whole, {**whole, "name": ""}, {**whole, "span_id": 16 * "0"}, whole,
+                             {"start_time_unix_nano": START, "part": wire.FIRST_HALF},
+                             {"end_time_unix_nano": START, "part": wire.SECOND_HALF}, {**whole, "part": 3},
+                             client_id=bytes(16), first_sequence=0, flush=True)
+        answer = daemon.send_raw(wire.MAGIC + wire.frame(content))
+        self.assertEqual(wire.read_replies(answer), [{"flushed": 4}])
+        self.must_have(daemon, {("work", "unset"): 3})
+        self.assertEqual(daemon.rejected(), {"bad_name": 1, "out_of_range": 2})
+        ledger = daemon.status()["ledger"]
+        self.assertEqual((ledger["sent"], ledger["accepted"], ledger["lost"]), (7, 4, 0))
+
+    def test_spans_in_a_batch_as_datagrams(self):
+        daemon = self.start()
+        daemon.datagram(wire.MAGIC + self.batch({"start_time_unix_nano": START, "part": wire.FIRST_HALF}))
+        until(lambda: daemon.metrics()["dwelld_open_spans"] == 1, "it has begun")
+        daemon.datagram(wire.MAGIC + self.batch({"end_time_unix_nano": START, "part": wire.SECOND_HALF}))
+        until(lambda: daemon.metrics()["dwelld_open_spans"] == 0, "it has ended")
+        self.must_have(daemon, {("work", "unset"): 1})
 
 
 class TestSpansAsDatagrams(SpanCase):

@@ -6,7 +6,7 @@ import struct
 
 MAGIC = b"DWL1"
 
-VARINT, FIXED64, BYTES = 0, 1, 2
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # Sample: name -> (field number, how it is written)
 SAMPLE_FIELDS = {
@@ -53,6 +53,18 @@ ATTRIBUTE_FIELD = 5
 COUNT, SET, ADD, OBSERVE, INFO = range(1, 6)
 LAST, SUM, MAX, MIN, PER_PID = range(1, 6)
 
+SPAN_FIELDS = {
+    "trace_id": (1, "hex"),
+    "span_id": (2, "hex"),
+    "name": (5, "text"),
+    "start_time_unix_nano": (7, "fixed64"),
+    "end_time_unix_nano": (8, "fixed64"),
+    "flags": (16, "fixed32"),
+    "part": (100, "varint"),
+    "service_name": (101, "text"),
+}
+WHOLE, FIRST_HALF, SECOND_HALF = range(3)
+
 HELLO_FIELDS = {
     "service_name": (1, "text"),
     "service_version": (2, "text"),
@@ -61,7 +73,7 @@ HELLO_FIELDS = {
     "client": (5, "text"),
 }
 
-STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE, METRIC = 4, 8, 9, 10, 11, 14
+STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE, SPAN, METRIC = 4, 8, 9, 10, 11, 13, 14
 
 
 def varint(number):
@@ -90,6 +102,8 @@ def _write(number, how, value):
         return tag(number, FIXED64) + struct.pack("<d", value)
     if how == "fixed64":
         return tag(number, FIXED64) + struct.pack("<Q", value)
+    if how == "fixed32":
+        return tag(number, FIXED32) + struct.pack("<I", value)
     if how == "varint":
         return field_varint(number, int(value))
     if how == "hex":
@@ -116,13 +130,18 @@ def metric(attributes=None, **fields):
     return content
 
 
+def span(**fields):
+    """The content of a Span message: fields in their order here."""
+    return b"".join(_write(*SPAN_FIELDS[name], value) for name, value in fields.items())
+
+
 def hello(**fields):
     return b"".join(_write(*HELLO_FIELDS[name], value) for name, value in fields.items())
 
 
 def batch(samples=(), client_id=None, first_sequence=None, dropped=None, strings=(), constitutional_hash=None,
-          hello_message=None, flush=False, goodbye=None, metrics=()):
-    """The content of a Batch message: head, hello, samples, metrics, flush, goodbye."""
+          hello_message=None, flush=False, goodbye=None, metrics=(), spans=()):
+    """The content of a Batch message: head, hello, samples, metrics, spans, flush, goodbye."""
     out = b""
     if client_id is not None:
         out += field_bytes(1, client_id)
@@ -138,6 +157,7 @@ def batch(samples=(), client_id=None, first_sequence=None, dropped=None, strings
         out += field_bytes(HELLO, hello_message)
     out += b"".join(field_bytes(SAMPLE, content) for content in samples)
     out += b"".join(field_bytes(METRIC, content) for content in metrics)
+    out += b"".join(field_bytes(SPAN, content) for content in spans)
     if flush:
         out += field_bytes(FLUSH, b"")
     if goodbye is not None:
