@@ -40,7 +40,7 @@ CLIENT_OBJ := $(BUILD)/client/dwell.o
 HAVE_GRPC   := $(shell pkg-config --exists grpc libprotobuf-c 2>/dev/null && command -v protoc-c)
 MODULES     := $(if $(HAVE_GRPC),$(BUILD)/dwell_otlp.so $(BUILD)/dwell_otlp_insecure.so)
 MODULE_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null) -lgpr
-MODULE_OBJ  := $(patsubst %,$(BUILD)/pic/%.o,daemon/base/mem $(addprefix daemon/io/otlp_module/,channel response))
+MODULE_OBJ  := $(patsubst %,$(BUILD)/pic/%.o,daemon/base/mem $(addprefix daemon/io/otlp_module/,channel library response))
 
 PROTO_OBJ  := $(patsubst proto/%.proto,$(BUILD)/gen/%.pb-c.o,$(wildcard proto/*.proto))
 

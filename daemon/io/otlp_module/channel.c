@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/otlp_module/credentials.h"
+#include "io/otlp_module/library.h"
 #include "io/otlp_module/response.h"
 
 enum {
@@ -129,7 +130,7 @@ static void close_channel(struct transport_channel *channel)
     }
     (void)pthread_mutex_destroy(&channel->mutex); /* nobody holds it */
     mem_free(channel);
-    grpc_shutdown_blocking();
+    library_end();
 }
 
 static int open_channel(const struct transport_target *target,
@@ -143,7 +144,7 @@ static int open_channel(const struct transport_target *target,
     if (getenv("GRPC_VERBOSITY") == NULL) {
         gpr_set_log_function(say_nothing);
     }
-    grpc_init();
+    library_begin();
     int err = pthread_mutex_init(&channel->mutex, NULL) == 0 ? 0 : ERR_SYSTEM;
     if (err == 0 && target->header_count > TRANSPORT_HEADERS_MAX) {
         err = ERR_RANGE;
