@@ -10,7 +10,7 @@ not there.
     2. a gateway in Python begins a trace and sends its spans as lines of JSON; it asks a model server in C, which goes
        on with the trace by libdwell, fails once, and serves some hundred inferences
     3. every span and every inference must be in the files that the Collector wrote
-    4. print what is in these files: the trace, the exception, the hash
+    4. print what is in these files: the trace, the exception, the hash, the model's exponential histogram
 """
 import json
 import os
@@ -35,7 +35,15 @@ HASH = "cdd01ef066bc6cf2"
 HASH_KEY = "constitutional.hash"
 WIDTH = 46  # of the tree, before the figures
 STACK = "exception.stacktrace"
-SETTINGS = {"otlp.schedule_delay_ms": 50}
+BARS_MAX = 12  # of the histogram: its scale is lowered as far as that takes
+BAR_WIDTH = 40
+MODEL = "digit-net"
+LATENCY = "acgs2_model_inference_latency"
+SETTINGS = {
+    "otlp.schedule_delay_ms": 50,
+    "otlp.metric_interval_ms": 200,
+    "otlp.histogram_aggregation": "base2_exponential_bucket_histogram",
+}
 
 
 def ask(screen, directory):
@@ -75,6 +83,12 @@ def read_trace(screen, collector, sent):
     return wait(screen, f"{sent['spans']} spans", look)
 
 
+def must_hold(facts):
+    for fact, holds in facts.items():
+        if not holds:
+            raise Failed(f"not so at the Collector: {fact}")
+
+
 def check_trace(spans, sent):
     """One tree, each span once, each with the hash, one exception in it."""
     ids = {span.span_id for span in spans}
@@ -89,9 +103,26 @@ def check_trace(spans, sent):
         "one exception was recorded": len(exceptions) == 1 and {
             "exception.type", "exception.message", STACK} <= set(exceptions[0].attributes),
     }
-    for fact, holds in facts.items():
-        if not holds:
-            raise Failed(f"not so at the Collector: {fact}")
+    must_hold(facts)
+
+
+def read_histogram(screen, collector, sent):
+    def look():
+        histogram = otlp_json.exponential_histogram(collector.files("metrics"), LATENCY, model_name=MODEL)
+        count = histogram.count if histogram else 0
+        return histogram if count >= sent["inferences"] else None, count
+
+    return wait(screen, f"{sent['inferences']} inferences in an exponential histogram", look)
+
+
+def check_histogram(histogram, sent):
+    """Every inference once, and in a bucket; the hash."""
+    facts = {
+        f"{sent['inferences']} inferences were counted": histogram.count == sent["inferences"],
+        "each of them is in a bucket": sum(histogram.counts) == histogram.count,
+        "the histogram bears the hash": histogram.attributes.get("constitutional_hash") == HASH,
+    }
+    must_hold(facts)
 
 
 # --- what is shown ---
@@ -129,6 +160,20 @@ def show_trace(screen, spans, trace_id):
     screen.write(f"\n  {HASH_KEY} = {screen.paint(32, HASH)} on each of {len(spans)} spans and {len(resources)} resources\n")
 
 
+def show_histogram(screen, histogram):
+    screen.title(f"{LATENCY} of {MODEL}")
+    shown = histogram
+    while len(shown.counts) > BARS_MAX:
+        shown = shown.lower(shown.scale - 1)
+    most = max(shown.counts)
+    for lower, upper, count in shown.buckets():
+        bar = "█" * round(BAR_WIDTH * count / most)
+        screen.write(f"  {lower * 1e3:7.2f} to {upper * 1e3:7.2f} ms {count:5}  {screen.paint(36, bar)}".rstrip() + "\n")
+    screen.write(f"\n  an exponential histogram of {histogram.count} inferences, mean "
+                 f"{histogram.total / histogram.count * 1e3:.2f} ms: {len(histogram.counts)} buckets at scale {histogram.scale}, "
+                 f"shown at {shown.scale}\n  constitutional_hash = {screen.paint(32, HASH)}\n")
+
+
 def run(screen, collector, daemon):
     screen.done("collector", f"takes OTLP by gRPC on {collector.target}")
     daemon.start({"otlp.endpoint": collector.endpoint, **SETTINGS})
@@ -136,8 +181,11 @@ def run(screen, collector, daemon):
     sent = ask(screen, daemon.directory)
     spans = read_trace(screen, collector, sent)
     check_trace(spans, sent)
-    screen.done("checked", f"the Collector has all {len(spans)} spans, as one trace")
+    histogram = read_histogram(screen, collector, sent)
+    check_histogram(histogram, sent)
+    screen.done("checked", f"the Collector has all {len(spans)} spans, as one trace, and all {histogram.count} inferences")
     show_trace(screen, spans, sent["trace_id"])
+    show_histogram(screen, histogram)
 
 
 def end_by_signal(number, _):

@@ -68,3 +68,48 @@ def spans(files, trace_id):
                         [Event(event["name"], _attributes(event)) for event in span.get("events", [])],
                         _attributes(resource["resource"])))
     return sorted(found, key=lambda span: span.begin_ns)
+
+
+@dataclasses.dataclass
+class ExponentialHistogram:
+    """One point. Bucket i of `counts` reaches from base^(offset + i) to base^(offset + i + 1), base being
+    2^(2^-scale)."""
+    attributes: dict
+    count: int
+    total: float
+    scale: int
+    offset: int
+    counts: list
+
+    def lower(self, scale):
+        """The same with wider buckets: with each step of the scale two become one."""
+        counts, offset = self.counts, self.offset
+        for _ in range(self.scale - scale):
+            if offset % 2:
+                counts, offset = [0, *counts], offset - 1
+            counts, offset = [sum(counts[at:at + 2]) for at in range(0, len(counts), 2)], offset // 2
+        return dataclasses.replace(self, scale=scale, counts=counts, offset=offset)
+
+    def buckets(self):
+        """[(lower bound, upper bound, count)]"""
+        base = 2 ** 2 ** -self.scale
+        return [(base ** (self.offset + at), base ** (self.offset + at + 1), count) for at, count in enumerate(self.counts)]
+
+
+def exponential_histogram(files, name, **attributes):
+    """The newest point of this metric that has these attributes, or None."""
+    newest = None
+    for request in _requests(files):
+        for resource in request["resourceMetrics"]:
+            for scope in resource["scopeMetrics"]:
+                for metric in scope["metrics"]:
+                    if metric["name"] != name:
+                        continue
+                    for point in metric.get("exponentialHistogram", {}).get("dataPoints", []):
+                        if attributes.items() <= _attributes(point).items():
+                            positive = point.get("positive", {})
+                            newest = ExponentialHistogram(
+                                _attributes(point), int(point.get("count", 0)), point.get("sum", 0.0),
+                                point.get("scale", 0), positive.get("offset", 0),
+                                [int(count) for count in positive.get("bucketCounts", [])])
+    return newest

@@ -19,7 +19,7 @@ FIGURE = re.compile(r"\b[0-9a-f]{32}\b|\d[\d,.]*")
 
 sys.path.append(str(DEMO))
 import demo_otlp  # noqa: E402  (it lies there)
-from otlp_json import Event, Span  # noqa: E402
+from otlp_json import Event, ExponentialHistogram, Span  # noqa: E402
 
 
 def shape(line):
@@ -57,6 +57,12 @@ class TestDemo(unittest.TestCase):
         for shown in ("└─ ask model-server", "ERROR", "· exception", "MemoryError: a batch of 64", "at forward (net.c:141)",
                       "constitutional.hash = cdd01ef066bc6cf2 on each of 8 spans and 2 resources"):
             self.assertIn(shown, self.done.stdout)
+
+    def test_demo_shows_the_exponential_histogram(self):
+        bars = re.findall(r"^ +[\d.]+ to +[\d.]+ ms +(\d+)", self.done.stdout, re.M)
+        told, = re.findall(r"an exponential histogram of (\d+) inferences", self.done.stdout)
+        sent, = re.findall(r"and (\d+) inferences, from Python", self.done.stdout)
+        self.assertEqual((sum(map(int, bars)), told), (int(sent), sent))
 
     def test_demo_is_plain_in_a_pipe(self):
         self.assertNotRegex(self.done.stdout, r"[\x1b\r]")
@@ -103,6 +109,20 @@ class TestDemoFails(unittest.TestCase):
         self.must_fail([change(span, resource=first.resource) for span in self.spans], "two services")
         self.must_fail([first, change(second, events=[]), third], "one exception")
         self.must_fail([first, change(second, events=[Event("exception", {"exception.type": "T"})]), third], "one exception")
+
+    def test_demo_finds_what_is_wrong_with_a_histogram(self):
+        good = ExponentialHistogram({"constitutional_hash": demo_otlp.HASH}, 3, 0.5, 3, -7, [1, 0, 2])
+        demo_otlp.check_histogram(good, {"inferences": 3})
+        for change, fact in (({"count": 4}, "3 inferences"), ({"counts": [1, 0, 1]}, "in a bucket"),
+                             ({"attributes": {}}, "bears the hash")):
+            with self.assertRaisesRegex(demo_otlp.Failed, fact):
+                demo_otlp.check_histogram(dataclasses.replace(good, **change), {"inferences": 3})
+
+    def test_demo_lowers_the_scale_of_a_histogram(self):
+        fine = ExponentialHistogram({}, 6, 0.5, 1, -3, [1, 0, 2, 3])  # (2^-1.5, 2^-1] … (2^0, 2^0.5]
+        self.assertEqual(fine.lower(0).buckets(), [(0.25, 0.5, 1), (0.5, 1.0, 2), (1.0, 2.0, 3)])
+        self.assertEqual(fine.lower(-1).buckets(), [(0.25, 1.0, 3), (1.0, 4.0, 3)])
+        self.assertEqual(fine.lower(1), fine)
 
     def test_demo_does_not_wait_for_ever(self):
         before, demo_otlp.ARRIVAL_SECONDS = demo_otlp.ARRIVAL_SECONDS, 0.05
