@@ -8,8 +8,8 @@
  *     outage      it is gone: the queue fills, then drops    account, memory, turns: every second
  *     after       it is back on the same port, and the sender stops once the queue was empty
  *
- * At every reading accepted = exported + held + waiting + in flight + dropped; at the end, with what the sender
- * and the collector say, the balance is closed. A collector that ends in the middle of a call may have
+ * At every reading accepted = exported + held + waiting + in flight + dropped; at the end, with what the
+ * sender and the collector say, the balance is closed. A collector that ends in the middle of a call may have
  * taken it: those spans are sent again, and are more than were exported, by one request at most.
  */
 #include <math.h>
