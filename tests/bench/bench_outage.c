@@ -9,8 +9,8 @@
  *     after       it is back on the same port, and the sender stops once the queue was empty
  *
  * At every reading accepted = exported + held + waiting + in flight + dropped; at the end, with what the
- * sender and the collector say, the balance is closed. A collector that ends in the middle of a call may have
- * taken it: those spans are sent again, and are more than were exported, by one request at most.
+ * sender and the collector say, the balance is closed. A collector that ends in the middle of a call may
+ * have taken it: those spans are sent again, and are more than were exported, by one request at most.
  */
 #include <math.h>
 
