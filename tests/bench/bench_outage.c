@@ -8,9 +8,10 @@
  *     outage      it is gone: the queue fills, then drops    account, memory, turns: every second
  *     after       it is back on the same port, and the sender stops once the queue was empty
  *
- * At every reading accepted = exported + held + waiting + in flight + dropped; at the end, with what the
- * sender and the collector say, the balance is closed. A collector that ends in the middle of a call may
- * have taken it: those spans are sent again, and are more than were exported, by one request at most.
+ * At every reading accepted = exported + held + waiting + in flight + spooled + dropped; at the end, with
+ * what the sender and the collector say, the balance is closed. A collector that ends in the middle of a
+ * call may have taken it: those spans are sent again, and are more than were exported, by one request at
+ * most.
  */
 #include <math.h>
 
@@ -39,7 +40,7 @@ enum {
 #define LAG           "dwelld_loop_lag_seconds"
 
 struct account {
-    double accepted, exported, held, waiting, in_flight, dropped, queue_full;
+    double accepted, exported, held, waiting, in_flight, spooled, dropped, queue_full;
     double bytes, capacity_bytes;
     double turns, turns_s, quick_turns; /* of the loop; quick: up to 10 ms */
 };
@@ -53,11 +54,12 @@ static struct account read_account(void)
         .held = bench_sum(text, ACCOUNT("held")),
         .waiting = bench_sum(text, ACCOUNT("queue_size")),
         .in_flight = bench_sum(text, ACCOUNT("inflight")),
+        .spooled = bench_sum(text, ACCOUNT("spooled")),
         .dropped = bench_sum(text, ACCOUNT("dropped_total")),
         .queue_full =
             bench_sum(text, "dwelld_export_dropped_total{signal=\"traces\",reason=\"queue_full\""),
         .bytes = bench_sum(text, ACCOUNT("queue_bytes")),
-        .capacity_bytes = bench_sum(text, ACCOUNT("queue_capacity_bytes")),
+        .capacity_bytes = bench_sum(text, ACCOUNT("queue_limit_bytes")),
         .turns = bench_sum(text, LAG "_count"),
         .turns_s = bench_sum(text, LAG "_sum"),
         .quick_turns = bench_sum(text, LAG "_bucket{le=\"0.01\"}"),
@@ -68,7 +70,7 @@ static struct account read_account(void)
 static double unaccounted(const struct account *account)
 {
     return account->accepted - account->exported - account->held - account->waiting -
-           account->in_flight - account->dropped;
+           account->in_flight - account->spooled - account->dropped;
 }
 
 /* What the loop did between two readings. */
@@ -131,20 +133,18 @@ static void print_balance(struct bench *bench, const struct sender_report *repor
 {
     char text[512];
     double others = end->dropped - end->queue_full;
-    snprintf(
-        text, sizeof text,
-        "recorded %.0f = dropped by the client %.0f + accepted %.0f; accepted %.0f = exported "
-        "%.0f + held %.0f + waiting %.0f + in flight %.0f + dropped %.0f (queue_full %.0f, others "
-        "%.0f); "
-        "received %.0f = exported %.0f + sent again %.0f",
-        (double)report->recorded, (double)report->dropped, end->accepted, end->accepted,
-        end->exported, end->held, end->waiting, end->in_flight, end->dropped, end->queue_full,
-        others, received, end->exported, received - end->exported);
+    snprintf(text, sizeof text,
+             "recorded %.0f = dropped by the client %.0f + accepted %.0f; accepted %.0f = exported "
+             "%.0f + held %.0f + waiting %.0f + in flight %.0f + spooled %.0f + dropped %.0f "
+             "(queue_full %.0f, others %.0f); received %.0f = exported %.0f + sent again %.0f",
+             (double)report->recorded, (double)report->dropped, end->accepted, end->accepted,
+             end->exported, end->held, end->waiting, end->in_flight, end->spooled, end->dropped,
+             end->queue_full, others, received, end->exported, received - end->exported);
     bench_text(bench, "balance", text);
     bench_limit(bench, "not_accepted",
                 fabs((double)report->recorded - (double)report->dropped - end->accepted), 0);
     bench_limit(bench, "unaccounted", fabs(unaccounted(end)), 0);
-    bench_limit(bench, "left_over", end->held + end->waiting + end->in_flight, 0);
+    bench_limit(bench, "left_over", end->held + end->waiting + end->in_flight + end->spooled, 0);
     bench_limit(bench, "dropped_by_client", (double)report->dropped, 0);
     bench_limit(bench, "dropped_for_other_reasons", others, 0);
     bench_limit(bench, "not_received", end->exported - received, 0);
