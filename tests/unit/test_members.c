@@ -216,7 +216,7 @@ static void test_members_are_a_kind_of_their_own(void **state)
 {
     (void)state;
     for (int op = 0; op < METRIC_OP_COUNT; op++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof name, "x%d", op);
         struct metric other = metric_of((enum metric_op)op, name, 1, "a=1");
         other.member = STR_LITERAL("v");
@@ -329,7 +329,7 @@ static void test_members_ticks_come_to_every_series(void **state)
 {
     (void)state;
     enum { SETS = 40, EACH = 50 };
-    char labels[SETS][8];
+    char labels[SETS][16];
     for (int i = 0; i < SETS; i++) {
         (void)snprintf(labels[i], sizeof labels[i], "i=%d", i);
         struct metric count = metric_of(METRIC_COUNT, "c", 1, labels[i]);
