@@ -164,10 +164,11 @@ def _metric(metric):
     return read
 
 
-def metrics(requests):
-    """All metrics of ExportMetricsServiceRequests, or of MetricsData; a metric's points are a list in it."""
+def metrics(requests, name=None):
+    """All metrics of ExportMetricsServiceRequests, or of MetricsData, or those of a name; a metric's points are a list in
+    it."""
     return [{**_origin(resource_metrics.resource, scope_metrics.scope), **_metric(metric)}
             for request in requests
             for resource_metrics in request.resource_metrics
             for scope_metrics in resource_metrics.scope_metrics
-            for metric in scope_metrics.metrics]
+            for metric in scope_metrics.metrics if name in (None, metric.name)]

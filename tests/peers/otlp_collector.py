@@ -40,9 +40,9 @@ class Collector(CollectorProcess):
         """How many spans there are so far; much cheaper than to look at them."""
         return otlp.span_count(self.trace_messages())
 
-    def metrics(self):
-        """All metrics so far, as otlp.metrics has them; one that was sent again is there again."""
-        return otlp.metrics(self.metric_messages())
+    def metrics(self, name=None):
+        """All metrics so far, or those of a name, as otlp.metrics has them; one that was sent again is there again."""
+        return otlp.metrics(self.metric_messages(), name)
 
     def wait_spans(self, count):
         """Waits until there are at least so many spans, and returns all."""
@@ -51,5 +51,5 @@ class Collector(CollectorProcess):
 
     def wait_metric(self, name):
         """Waits for a metric of this name, and returns the one that came last."""
-        until(lambda: any(metric["name"] == name for metric in self.metrics()), f"{name} is at the Collector")
-        return [metric for metric in self.metrics() if metric["name"] == name][-1]
+        until(lambda: self.metrics(name), f"{name} is at the Collector")
+        return self.metrics(name)[-1]

@@ -181,8 +181,9 @@ class Receiver(grpc.GenericRpcHandler):
         """Much cheaper than to look at them."""
         return otlp.span_count(self.taken("traces"))
 
-    def metrics(self):
-        return otlp.metrics(self.taken("metrics"))
+    def metrics(self, name=None):
+        """All of them, or those of a name."""
+        return otlp.metrics(self.taken("metrics"), name)
 
     # --- serving ---
 
