@@ -24,7 +24,7 @@ from otlp_json import Event, ExponentialHistogram, Span  # noqa: E402
 
 def shape(line):
     """A line without its figures and bars, and the width of its columns."""
-    return re.sub(r"\s+", " ", FIGURE.sub("#", re.sub("█+", "█", line))).strip()
+    return re.sub(r"[\s█]+", " ", FIGURE.sub("#", line)).strip()
 
 
 def run_demo(**variables):
