@@ -268,7 +268,7 @@ void export_worker_open_spool(struct export_worker *worker, const struct spool_o
     } else {
         worker->file.spool = worker->spool;
         tell_account(worker);
-        worker->lost = 0; /* by this process and this receiver: nothing */
+        worker->lost = 0; /* what was damaged before is no loss of an outage that will be told */
     }
     buf_fini(&problem);
 }

@@ -26,26 +26,20 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/spool_directory.h"
+#include "io/spool_name.h"
 
 enum {
-    DIGITS = 18,
-    NAME_MAX_BYTES = 64,
     FIRST_ENTRIES = 16,
     LOG_LINES = 3,
     LOG_PERIOD_S = 60,
 };
-
-/* Past it names would have a digit more; a million files a second need 30000 years. */
-#define SEQUENCE_MAX UINT64_C(999999999999999999)
-
-static const char *const signal_names[] = {[SPOOL_TRACES] = "traces", [SPOOL_METRICS] = "metrics"};
 
 struct entry {
     uint64_t sequence;
@@ -56,9 +50,8 @@ struct entry {
 struct spool {
     struct spool_options options;
     struct spool_calls calls;
-    char *path;       /* owned */
-    int directory_fd; /* -1: the directory is gone */
-    int lock_fd;
+    char *path; /* owned */
+    struct spool_directory directory;
     struct entry *entries; /* owned; the oldest at `head`, account.files of them */
     size_t head, cap;
     uint64_t next;
@@ -75,65 +68,9 @@ static ssize_t system_write(int fd, const void *bytes, size_t len)
 
 static const struct spool_calls system_calls = {system_write, fsync, renameat};
 
-/* --- names ------------------------------------------------------------------------------------- */
-
-struct name {
-    char text[NAME_MAX_BYTES];
-};
-
-static struct name name_of(const struct spool *spool, uint64_t sequence, const char *ending)
+static struct spool_name name_of(const struct spool *spool, uint64_t sequence, const char *ending)
 {
-    struct name name;
-    (void)snprintf(name.text, sizeof name.text, "%0*llu.%s%s", DIGITS, (unsigned long long)sequence,
-                   signal_names[spool->options.signal], ending);
-    return name;
-}
-
-enum kind { KIND_FOREIGN, KIND_OF_OTHERS, KIND_FILE, KIND_UNFINISHED, KIND_DAMAGED, KIND_LOCK };
-
-static bool read_sequence(const char *text, uint64_t *ret_sequence)
-{
-    uint64_t number = 0;
-    for (unsigned i = 0; i < DIGITS; i++) {
-        if (text[i] < '0' || text[i] > '9') {
-            return false;
-        }
-        number = number * 10 + (uint64_t)(text[i] - '0');
-    }
-    *ret_sequence = number;
-    return number > 0;
-}
-
-/* What a name means, for whichever signal. */
-static enum kind kind_for(const char *text, const char *signal, uint64_t *ret_sequence)
-{
-    size_t len = strlen(signal);
-    if (strncmp(text, signal, len) == 0) {
-        return strcmp(text + len, ".lock") == 0 ? KIND_LOCK : KIND_FOREIGN;
-    }
-    if (!read_sequence(text, ret_sequence) || text[DIGITS] != '.' ||
-        strncmp(text + DIGITS + 1, signal, len) != 0) {
-        return KIND_FOREIGN;
-    }
-    const char *ending = text + DIGITS + 1 + len;
-    return ending[0] == '\0'                 ? KIND_FILE
-           : strcmp(ending, ".tmp") == 0     ? KIND_UNFINISHED
-           : strcmp(ending, ".damaged") == 0 ? KIND_DAMAGED
-                                             : KIND_FOREIGN;
-}
-
-static enum kind kind_of(const struct spool *spool, const char *text, uint64_t *ret_sequence)
-{
-    enum kind kind = kind_for(text, signal_names[spool->options.signal], ret_sequence);
-    if (kind == KIND_FOREIGN) {
-        for (unsigned i = SPOOL_TRACES; i <= SPOOL_METRICS; i++) {
-            uint64_t ignored;
-            if (kind_for(text, signal_names[i], &ignored) != KIND_FOREIGN) {
-                return KIND_OF_OTHERS;
-            }
-        }
-    }
-    return kind;
+    return spool_name_of(sequence, spool->options.signal, ending);
 }
 
 /* --- what the log is told ---------------------------------------------------------------------- */
@@ -161,87 +98,16 @@ static void tell_success(struct spool *spool)
 
 /* --- the directory ----------------------------------------------------------------------------- */
 
-static int check_directory(int fd, const char *path, struct buf *problem)
-{
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        buf_printf(problem, "%s: %s", path, strerror(errno));
-    } else if (st.st_uid != geteuid()) {
-        buf_printf(problem, "%s: belongs to user %u, not to %u who runs the daemon", path,
-                   (unsigned)st.st_uid, (unsigned)geteuid());
-    } else if ((st.st_mode & 07777) != 0700) {
-        buf_printf(problem, "%s: has mode %04o, expected 0700; run: chmod 0700 %s", path,
-                   (unsigned)st.st_mode & 07777, path);
-    } else {
-        return 0;
-    }
-    return ERR_SYSTEM;
-}
-
-static int take_lock(struct spool *spool, struct buf *problem)
-{
-    char name[NAME_MAX_BYTES];
-    (void)snprintf(name, sizeof name, "%s.lock", signal_names[spool->options.signal]);
-    spool->lock_fd = openat(spool->directory_fd, name,
-                            O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-    if (spool->lock_fd < 0) {
-        buf_printf(problem, "%s/%s: %s", spool->path, name, strerror(errno));
-        return ERR_SYSTEM;
-    }
-    if (flock(spool->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        buf_printf(problem, "%s/%s: %s", spool->path, name,
-                   errno == EWOULDBLOCK ? "another dwelld has this spool" : strerror(errno));
-        return ERR_SYSTEM;
-    }
-    return 0;
-}
-
-static void detach(struct spool *spool)
-{
-    if (spool->lock_fd >= 0) {
-        (void)close(spool->lock_fd); /* lets go of the lock */
-    }
-    if (spool->directory_fd >= 0) {
-        (void)close(spool->directory_fd); /* was only looked at */
-    }
-    spool->lock_fd = spool->directory_fd = -1;
-}
-
-static int attach(struct spool *spool, struct buf *problem)
-{
-    if (mkdir(spool->path, 0700) != 0 && errno != EEXIST) {
-        buf_printf(problem, "%s: cannot make the directory: %s", spool->path, strerror(errno));
-        return ERR_SYSTEM;
-    }
-    spool->directory_fd = open(spool->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (spool->directory_fd < 0) {
-        buf_printf(problem, "%s: %s", spool->path,
-                   errno == ELOOP || errno == ENOTDIR
-                       ? "is not a directory (links are not followed)"
-                       : strerror(errno));
-        return ERR_SYSTEM;
-    }
-    int err = check_directory(spool->directory_fd, spool->path, problem);
-    if (err == 0) {
-        err = take_lock(spool, problem);
-    }
-    if (err != 0) {
-        detach(spool);
-    }
-    return err;
-}
-
 /* Makes the directory again when it has been removed. */
 static int attach_again(struct spool *spool)
 {
-    struct stat st;
-    if (spool->directory_fd >= 0 && fstat(spool->directory_fd, &st) == 0 && st.st_nlink > 0) {
+    if (!spool_directory_is_gone(&spool->directory)) {
         return 0;
     }
     struct buf problem;
     buf_init(&problem, 2 * SPOOL_PATH_MAX);
-    detach(spool);
-    int err = attach(spool, &problem);
+    spool_directory_close(&spool->directory);
+    int err = spool_directory_open(&spool->directory, spool->path, spool->options.signal, &problem);
     if (err != 0) {
         spool->account.failures++;
         spool->account.works = false;
@@ -338,7 +204,7 @@ static enum look open_file(const struct spool *spool, const char *name, int *ret
     struct stat st;
     struct spool_header header = {0};
     enum look look = LOOK_UNREADABLE;
-    int fd = openat(spool->directory_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = openat(spool->directory.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         return errno == ELOOP ? LOOK_FOREIGN : LOOK_UNREADABLE;
     }
@@ -376,15 +242,15 @@ out:
 /* Names it .damaged, or removes it when enough of them are kept. */
 static void set_aside(struct spool *spool, uint64_t sequence, uint64_t count)
 {
-    struct name name = name_of(spool, sequence, "");
-    struct name aside = name_of(spool, sequence, ".damaged");
+    struct spool_name name = name_of(spool, sequence, "");
+    struct spool_name aside = name_of(spool, sequence, ".damaged");
     spool->account.damaged += count;
     spool->account.damaged_files++;
     bool keeps = spool->damaged_kept < SPOOL_DAMAGED_MAX;
     spool->damaged_kept += keeps;
     int err =
-        keeps ? spool->calls.rename(spool->directory_fd, name.text, spool->directory_fd, aside.text)
-              : unlinkat(spool->directory_fd, name.text, 0);
+        keeps ? spool->calls.rename(spool->directory.fd, name.text, spool->directory.fd, aside.text)
+              : unlinkat(spool->directory.fd, name.text, 0);
     if (err != 0) {
         (void)tell_failure(spool, keeps ? "set aside" : "remove", name.text, errno);
     }
@@ -447,27 +313,27 @@ static int survey_file(struct spool *spool, const char *name, uint64_t sequence,
 static int survey_name(struct spool *spool, const char *name, struct survey *survey)
 {
     uint64_t sequence = 0;
-    enum kind kind = kind_of(spool, name, &sequence);
+    enum spool_kind kind = spool_name_read(name, spool->options.signal, &sequence);
     int err = 0;
     switch (kind) {
-    case KIND_FILE:
+    case SPOOL_KIND_FILE:
         err = survey_file(spool, name, sequence, survey);
         break;
-    case KIND_UNFINISHED:
-        if (unlinkat(spool->directory_fd, name, 0) != 0) {
+    case SPOOL_KIND_UNFINISHED:
+        if (unlinkat(spool->directory.fd, name, 0) != 0) {
             leave_alone(survey, &survey->unreadable, name);
         }
         break;
-    case KIND_DAMAGED:
+    case SPOOL_KIND_DAMAGED:
         spool->damaged_kept++;
         break;
-    case KIND_FOREIGN:
+    case SPOOL_KIND_FOREIGN:
         if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
             leave_alone(survey, &survey->foreign, name);
         }
         return 0;
-    case KIND_OF_OTHERS:
-    case KIND_LOCK:
+    case SPOOL_KIND_OF_OTHERS:
+    case SPOOL_KIND_LOCK:
         return 0;
     }
     /* Names are never used again, also not those of files that are left alone. */
@@ -480,7 +346,7 @@ static void tell_survey(const struct spool *spool, const struct survey *survey)
     const struct spool_account *account = &spool->account;
     if (account->files > 0) {
         log_info("spool %s: %llu %s files with %llu spans or points wait to be sent", spool->path,
-                 (unsigned long long)account->files, signal_names[spool->options.signal],
+                 (unsigned long long)account->files, spool_signal_name(spool->options.signal),
                  (unsigned long long)account->items);
     }
     if (survey->foreign + survey->unreadable + survey->too_many > 0) {
@@ -500,7 +366,7 @@ static int survey_directory(struct spool *spool, struct buf *problem)
     struct survey survey = {0};
     struct dirent *found;
     int err = 0;
-    int fd = openat(spool->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(spool->directory.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
     if (stream == NULL) {
         buf_printf(problem, "%s: %s", spool->path, strerror(errno));
@@ -542,13 +408,15 @@ int spool_open(const struct spool_options *options, struct buf *problem, struct 
     spool->calls = options->calls == NULL ? system_calls : *options->calls;
     spool->path = buf_steal(&path);
     spool->options.path = spool->path;
-    spool->directory_fd = spool->lock_fd = -1;
+    spool->directory = SPOOL_DIRECTORY_CLOSED;
     spool->next = 1;
     spool->account.works = true;
     spool->account.max_bytes = options->max_bytes;
     log_limit_init(&spool->failures, LOG_LEVEL_WARNING, "failures of the spool", LOG_LINES,
                    LOG_PERIOD_S * NS_PER_SECOND);
-    int err = spool->path == NULL ? ERR_NOMEM : attach(spool, problem);
+    int err = spool->path == NULL ? ERR_NOMEM
+                                  : spool_directory_open(&spool->directory, spool->path,
+                                                         spool->options.signal, problem);
     if (err == 0) {
         err = survey_directory(spool, problem);
     }
@@ -564,7 +432,7 @@ void spool_close(struct spool *spool)
 {
     if (spool != NULL) {
         log_limit_end(&spool->failures);
-        detach(spool);
+        spool_directory_close(&spool->directory);
         mem_free(spool->entries);
         mem_free(spool->path);
         mem_free(spool);
@@ -583,8 +451,8 @@ static int make_room(struct spool *spool, uint64_t bytes, uint64_t files)
 {
     while (spool->account.files > 0 && (spool->account.files + files > spool->options.max_files ||
                                         spool->account.bytes + bytes > spool->options.max_bytes)) {
-        struct name name = name_of(spool, oldest(spool)->sequence, "");
-        if (unlinkat(spool->directory_fd, name.text, 0) == 0) {
+        struct spool_name name = name_of(spool, oldest(spool)->sequence, "");
+        if (unlinkat(spool->directory.fd, name.text, 0) == 0) {
             spool->account.given_up += oldest(spool)->count;
             log_limited(&spool->failures,
                         "spool %s: is full; %s with %llu spans or points is "
@@ -627,7 +495,7 @@ static int write_file(const struct spool *spool, const char *name, struct str re
                                             .length = request.len,
                                             .hash = spool_file_hash(request)},
                      header);
-    int fd = openat(spool->directory_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+    int fd = openat(spool->directory.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                     0600);
     if (fd < 0) {
         return errno;
@@ -649,7 +517,7 @@ int spool_put(struct spool *spool, struct str request, uint64_t count, bool dura
 {
     uint64_t bytes = SPOOL_HEADER_BYTES + (uint64_t)request.len;
     if (request.len > SPOOL_REQUEST_MAX || bytes > spool->options.max_bytes ||
-        spool->next > SEQUENCE_MAX) {
+        spool->next > SPOOL_SEQUENCE_MAX) {
         return ERR_LIMIT;
     }
     assert(count <= request.len); /* every item takes a byte */
@@ -664,20 +532,20 @@ int spool_put(struct spool *spool, struct str request, uint64_t count, bool dura
         return err;
     }
     uint64_t sequence = spool->next++;
-    struct name unfinished = name_of(spool, sequence, ".tmp");
-    struct name name = name_of(spool, sequence, "");
+    struct spool_name unfinished = name_of(spool, sequence, ".tmp");
+    struct spool_name name = name_of(spool, sequence, "");
     int error = write_file(spool, unfinished.text, request, count, durable);
-    if (error == 0 && spool->calls.rename(spool->directory_fd, unfinished.text, spool->directory_fd,
+    if (error == 0 && spool->calls.rename(spool->directory.fd, unfinished.text, spool->directory.fd,
                                           name.text) != 0) {
         error = errno;
     }
     if (error != 0) {
-        (void)unlinkat(spool->directory_fd, unfinished.text, 0); /* else by the next start */
+        (void)unlinkat(spool->directory.fd, unfinished.text, 0); /* else by the next start */
         return tell_failure(spool, "write", name.text, error);
     }
-    if (durable && spool->calls.sync(spool->directory_fd) != 0) {
+    if (durable && spool->calls.sync(spool->directory.fd) != 0) {
         error = errno;
-        (void)unlinkat(spool->directory_fd, name.text, 0); /* else the next start finds it */
+        (void)unlinkat(spool->directory.fd, name.text, 0); /* else the next start finds it */
         return tell_failure(spool, "sync the directory after", name.text, error);
     }
     append(spool, &(struct entry){sequence, count, bytes});
@@ -724,7 +592,7 @@ static int read_request(int fd, const struct spool_header *header, struct buf *b
 
 int spool_read(struct spool *spool, struct buf *bytes, struct str *ret_request)
 {
-    struct name name = name_of(spool, oldest(spool)->sequence, "");
+    struct spool_name name = name_of(spool, oldest(spool)->sequence, "");
     struct spool_header header;
     int fd;
     int err = 0;
@@ -736,7 +604,7 @@ int spool_read(struct spool *spool, struct buf *bytes, struct str *ret_request)
         (void)close(fd); /* was only read */
     } else if (look != LOOK_UNREADABLE) {
         err = ERR_SYNTAX;
-    } else if (error == ENOENT || spool->directory_fd < 0) {
+    } else if (error == ENOENT || spool->directory.fd < 0) {
         spool->account.vanished += oldest(spool)->count;
         log_limited(&spool->failures, "spool %s: %s has vanished; %llu spans or points are lost",
                     spool->path, name.text, (unsigned long long)oldest(spool)->count);
@@ -766,8 +634,8 @@ void spool_take_off(struct spool *spool, uint64_t count)
 
 void spool_remove(struct spool *spool)
 {
-    struct name name = name_of(spool, oldest(spool)->sequence, "");
-    if (unlinkat(spool->directory_fd, name.text, 0) != 0 && errno != ENOENT) {
+    struct spool_name name = name_of(spool, oldest(spool)->sequence, "");
+    if (unlinkat(spool->directory.fd, name.text, 0) != 0 && errno != ENOENT) {
         (void)tell_failure(spool, "remove", name.text, errno);
     }
     forget_oldest(spool);
