@@ -171,6 +171,7 @@ struct conf {
         uint64_t spool_after_ms;
         uint64_t metric_interval_ms;
         uint64_t metric_timeout_ms;
+        uint64_t max_metric_bytes;
         int temporality;           /* enum conf_temporality */
         int histogram_aggregation; /* enum conf_buckets */
         struct conf_signal of_traces, of_metrics;

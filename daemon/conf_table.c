@@ -238,8 +238,7 @@ const struct conf_option conf_options[] = {
      .sentence = "Spans that wait or are being sent; more are dropped."},
     {"otlp.max_queue_bytes", CONF_WHOLE, RANGE(65536, 4294967296.0), "16777216", "bytes",
      AT(otlp.max_queue_bytes),
-     .sentence = "Memory of spans that wait or are being sent, and as much again of requests of "
-                 "metrics; more are dropped."},
+     .sentence = "Memory of spans that wait or are being sent; more are dropped."},
     {"otlp.max_batch", CONF_WHOLE, RANGE(1, 65536), "512", AT(otlp.max_batch),
      .sentence = "Spans of one request."},
     {"otlp.schedule_delay_ms", CONF_WHOLE, RANGE(0, DAY_MS), "5000", "ms",
@@ -263,6 +262,10 @@ const struct conf_option conf_options[] = {
      AT(otlp.metric_interval_ms), .sentence = "Time between two exports of metrics."},
     {"otlp.metric_timeout_ms", CONF_WHOLE, RANGE(1, DAY_MS), "30000", "ms",
      AT(otlp.metric_timeout_ms), .sentence = "Time for one export of metrics with all its calls."},
+    {"otlp.max_metric_bytes", CONF_WHOLE, RANGE(65536, 4294967296.0), "67108864", "bytes",
+     AT(otlp.max_metric_bytes),
+     .sentence = "Memory of the requests of one snapshot of metrics; more are dropped. 100000 series "
+                 "take 20000000 or more."},
     {"otlp.temporality", CONF_CHOICE, .initial = "\"cumulative\"", AT(otlp.temporality),
      .words = temporality_words,
      .sentence = "Whether metrics count from the start or from the export before."},

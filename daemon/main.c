@@ -45,7 +45,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 21,
+    LIMITS = 22,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -489,6 +489,7 @@ static void fill_status(struct dwelld *dwelld)
         {"otlp.max_request_bytes", conf->otlp.max_request_bytes},
         {"otlp.spool_max_bytes", conf->otlp.spool_max_bytes},
         {"otlp.spool_max_files", conf->otlp.spool_max_files},
+        {"otlp.max_metric_bytes", conf->otlp.max_metric_bytes},
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
     };
     memcpy(dwelld->limits, limits, sizeof limits);

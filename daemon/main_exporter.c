@@ -365,7 +365,7 @@ int main_metric_exporter_start(const struct conf *conf, const struct main_metric
         .interval_ms = conf->otlp.metric_interval_ms,
         .export_timeout_ms = conf->otlp.metric_timeout_ms,
         .timeout_ms = way.target.timeout_ms,
-        .max_queue_bytes = conf->otlp.max_queue_bytes,
+        .max_queue_bytes = conf->otlp.max_metric_bytes,
     };
     err = resource.err != 0 ? resource.err
                             : metric_exporter_start(&options, daemon->handover, ret_exporter);

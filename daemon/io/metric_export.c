@@ -185,7 +185,7 @@ static void tell_full(struct metric_export *export, uint64_t before)
     if (state.queue_full > before) {
         log_limited(&export->complaints,
                     "export to %s: %llu data points of a snapshot are more than "
-                    "otlp.max_queue_bytes hold, and are dropped",
+                    "otlp.max_metric_bytes hold, and are dropped",
                     export->options.address, (unsigned long long)(state.queue_full - before));
     }
 }

@@ -129,7 +129,7 @@ class TestExportAccount(ExportCase):
         self.assertEqual(list(export), ["traces", "metrics"])
         traces, metrics = export["traces"], export["metrics"]
         self.assertEqual((set(traces), set(metrics)), (FIGURES, FIGURES))
-        self.assertEqual((metrics["loaded"], metrics["accepted"], metrics["capacity_bytes"]), (1, 0, 16777216))
+        self.assertEqual((metrics["loaded"], metrics["accepted"], metrics["capacity_bytes"]), (1, 0, 67108864))
         self.assertEqual((traces["loaded"], traces["capacity"], traces["accepted"]), (1, 77, 0))
         metrics = daemon.metrics()
         self.assertEqual(metrics.get("dwelld_export_queue_capacity", signal="traces"), 77)

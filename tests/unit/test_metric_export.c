@@ -454,7 +454,7 @@ static void test_metric_export_deltas_survive_a_full_queue(void **state)
     assert_true(intervals > 1);
     assert_true(jobs_of(0, fake_transport.call_count) == 5);
     assert_true(view().dropped[EXPORT_DROP_QUEUE_FULL] > 0);
-    must_log("are more than otlp.max_queue_bytes hold, and are dropped");
+    must_log("are more than otlp.max_metric_bytes hold, and are dropped");
     close_world();
 }
 
