@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -108,11 +109,12 @@ static inline double bench_sum(const char *text, const char *begin)
     return sum;
 }
 
-/* Runs a program with its output thrown away. */
+/* Runs a program with its output thrown away, which ends with the bench at the latest. */
 static inline pid_t bench_spawn(const char *const *arguments)
 {
     pid_t child = fork();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         int null = open("/dev/null", O_RDWR);
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);
