@@ -337,6 +337,13 @@ class TestCollector(PeerCase):
         self.must_send(spans[3], collector.endpoint)
         self.assertEqual([span["name"] for span in collector.wait_spans(4)], [span.name for span, in spans])
 
+    def test_collector_may_be_stopped_as_soon_as_it_is_ready(self):
+        collector = self.start_collector()
+        for _ in range(10):
+            collector.stop()
+            collector.restart()
+        collector.stop()
+
     def test_collector_over_a_unix_socket(self):
         collector = self.start_collector(unix=self.directory() / "otlp.sock")
         request = self.request()
