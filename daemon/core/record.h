@@ -224,6 +224,26 @@ enum span_part {
 
 enum span_status { SPAN_UNSET, SPAN_OK, SPAN_ERROR, SPAN_STATUS_COUNT };
 
+/* Numbers of the fields of OTLP's Span, in which spans come in batches and in which they go on. */
+enum span_field {
+    SPAN_FIELD_TRACE_ID = 1,
+    SPAN_FIELD_SPAN_ID,
+    SPAN_FIELD_TRACE_STATE,
+    SPAN_FIELD_PARENT_SPAN_ID,
+    SPAN_FIELD_NAME,
+    SPAN_FIELD_KIND,
+    SPAN_FIELD_START_TIME,
+    SPAN_FIELD_END_TIME,
+    SPAN_FIELD_ATTRIBUTES,
+    SPAN_FIELD_DROPPED_ATTRIBUTES,
+    SPAN_FIELD_EVENTS,
+    SPAN_FIELD_DROPPED_EVENTS,
+    SPAN_FIELD_LINKS,
+    SPAN_FIELD_DROPPED_LINKS,
+    SPAN_FIELD_STATUS,
+    SPAN_FIELD_FLAGS,
+};
+
 /* What repeats in a span is kept in the bytes that it goes on in: those of OTLP (proto/otlp.proto). */
 
 struct span_attribute {

@@ -4,26 +4,6 @@
 #include "base/message.h"
 #include "render/otlp_attribute.h"
 
-/* Fields of Span. */
-enum {
-    TRACE_ID = 1,
-    SPAN_ID,
-    TRACE_STATE,
-    PARENT_SPAN_ID,
-    NAME,
-    KIND,
-    START_TIME,
-    END_TIME,
-    ATTRIBUTES,
-    DROPPED_ATTRIBUTES,
-    EVENTS,
-    DROPPED_EVENTS,
-    LINKS,
-    DROPPED_LINKS,
-    STATUS,
-    FLAGS,
-};
-
 enum { KIND_INTERNAL = 1 }; /* what nobody said something else of: OTLP wants no unspecified ones */
 
 enum { KIND_BYTES = 2 }; /* a tag, and a number below SPAN_KIND_MAX + 1 */
@@ -79,7 +59,7 @@ static void write_timestamp(struct buf *out, uint64_t wall_ns)
     at = put_pair(put_pair(at, micros / 10000), micros / 100 % 100);
     at = put_pair_and(at, micros % 100, '+');
     memcpy(at, "00:00", 5);
-    otlp_attribute_text(out, ATTRIBUTES, TIMESTAMP_KEY, (struct str){text, sizeof text});
+    otlp_attribute_text(out, SPAN_FIELD_ATTRIBUTES, TIMESTAMP_KEY, (struct str){text, sizeof text});
 }
 
 static void write_attributes(struct buf *out, const struct span *span, struct str hash)
@@ -99,7 +79,7 @@ static void write_attributes(struct buf *out, const struct span *span, struct st
     if (at != NULL) {
         out->len = (size_t)(at - out->data);
     }
-    otlp_attribute_text(out, ATTRIBUTES, HASH_KEY, hash);
+    otlp_attribute_text(out, SPAN_FIELD_ATTRIBUTES, HASH_KEY, hash);
     if (span_find(span, TIMESTAMP_KEY) == NULL) {
         write_timestamp(out, span->start_wall_ns);
     }
@@ -119,7 +99,7 @@ static void write_children(struct buf *out, unsigned field, unsigned dropped_fie
 static void write_status(struct buf *out, const struct span *span)
 {
     if (span->status != SPAN_UNSET || span->status_message.len > 0) {
-        size_t status = message_begin(out, STATUS);
+        size_t status = message_begin(out, SPAN_FIELD_STATUS);
         write_text(out, 2, span->status_message);
         write_count(out, 3, span->status);
         message_end(out, status);
@@ -143,20 +123,21 @@ static void write_head(struct buf *out, const struct span *span)
     if (at == NULL) {
         return;
     }
-    at = message_put_text(at, TRACE_ID, str_of_id(span->trace_id, sizeof span->trace_id));
-    at = message_put_text(at, SPAN_ID, str_of_id(span->span_id, sizeof span->span_id));
+    at =
+        message_put_text(at, SPAN_FIELD_TRACE_ID, str_of_id(span->trace_id, sizeof span->trace_id));
+    at = message_put_text(at, SPAN_FIELD_SPAN_ID, str_of_id(span->span_id, sizeof span->span_id));
     if (span->trace_state.len > 0) {
-        at = message_put_text(at, TRACE_STATE, span->trace_state);
+        at = message_put_text(at, SPAN_FIELD_TRACE_STATE, span->trace_state);
     }
     if (memcmp(span->parent_id, root, sizeof root) != 0) {
-        at = message_put_text(at, PARENT_SPAN_ID,
+        at = message_put_text(at, SPAN_FIELD_PARENT_SPAN_ID,
                               str_of_id(span->parent_id, sizeof span->parent_id));
     }
-    at = message_put_text(at, NAME, span->name);
-    *at++ = KIND << 3; /* a varint */
+    at = message_put_text(at, SPAN_FIELD_NAME, span->name);
+    *at++ = SPAN_FIELD_KIND << 3; /* a varint */
     *at++ = (char)(span->kind != 0 ? span->kind : KIND_INTERNAL);
-    at = message_put_fixed64(at, START_TIME, span->start_wall_ns);
-    at = message_put_fixed64(at, END_TIME, span->end_wall_ns);
+    at = message_put_fixed64(at, SPAN_FIELD_START_TIME, span->start_wall_ns);
+    at = message_put_fixed64(at, SPAN_FIELD_END_TIME, span->end_wall_ns);
     out->len = (size_t)(at - out->data);
 }
 
@@ -164,13 +145,13 @@ void otlp_span_render(const struct span *span, struct str constitutional_hash, s
 {
     write_head(out, span);
     write_attributes(out, span, constitutional_hash);
-    write_count(out, DROPPED_ATTRIBUTES, span->dropped_attributes);
-    write_children(out, EVENTS, EVENT_DROPPED, span->events, span->event_count);
-    write_count(out, DROPPED_EVENTS, span->dropped_events);
-    write_children(out, LINKS, LINK_DROPPED, span->links, span->link_count);
-    write_count(out, DROPPED_LINKS, span->dropped_links);
+    write_count(out, SPAN_FIELD_DROPPED_ATTRIBUTES, span->dropped_attributes);
+    write_children(out, SPAN_FIELD_EVENTS, EVENT_DROPPED, span->events, span->event_count);
+    write_count(out, SPAN_FIELD_DROPPED_EVENTS, span->dropped_events);
+    write_children(out, SPAN_FIELD_LINKS, LINK_DROPPED, span->links, span->link_count);
+    write_count(out, SPAN_FIELD_DROPPED_LINKS, span->dropped_links);
     write_status(out, span);
     if (span->has_flags) {
-        message_fixed32(out, FLAGS, span->flags);
+        message_fixed32(out, SPAN_FIELD_FLAGS, span->flags);
     }
 }

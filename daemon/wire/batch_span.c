@@ -21,28 +21,13 @@
 #include "base/err.h"
 #include "base/name.h"
 
+/* Ours, beside those of OTLP. */
 enum {
-    TRACE_ID = 1,
-    SPAN_ID,
-    TRACE_STATE,
-    PARENT_SPAN_ID,
-    NAME,
-    KIND,
-    START_TIME,
-    END_TIME,
-    ATTRIBUTES,
-    DROPPED_ATTRIBUTES,
-    EVENTS,
-    DROPPED_EVENTS,
-    LINKS,
-    DROPPED_LINKS,
-    STATUS,
-    FLAGS,
     PART = 100,
     SERVICE_NAME,
 };
 
-#define SPAN_FIELDS      FIELDS(TRACE_ID, FLAGS)
+#define SPAN_FIELDS      FIELDS(SPAN_FIELD_TRACE_ID, SPAN_FIELD_FLAGS)
 #define KEY_VALUE_FIELDS FIELDS(1, 2)
 #define ANY_VALUE_FIELDS FIELDS(1, 7)
 #define LIST_FIELDS      FIELD(1)
@@ -429,9 +414,9 @@ static const uint8_t *read_repeated(const uint8_t *field, const uint8_t *at, con
 {
     struct span *span = findings->span;
     switch (tag) {
-    case TAG(ATTRIBUTES, KIND_BYTES):
+    case TAG(SPAN_FIELD_ATTRIBUTES, KIND_BYTES):
         return take_attribute(field, at, end, findings);
-    case TAG(EVENTS, KIND_BYTES):
+    case TAG(SPAN_FIELD_EVENTS, KIND_BYTES):
         return take_child(&event_shape, at, end, findings, span->events, SPAN_EVENTS_MAX,
                           &span->event_count, &findings->left_events);
     default:
@@ -445,41 +430,41 @@ static const uint8_t *read_field(const uint8_t *field, const uint8_t *at, const 
 {
     struct span *span = findings->span;
     switch (tag) {
-    case TAG(TRACE_ID, KIND_BYTES):
+    case TAG(SPAN_FIELD_TRACE_ID, KIND_BYTES):
         findings->given.trace_id = true;
         return read_id(at, end, sizeof span->trace_id, STR_LITERAL("trace_id"), findings,
                        span->trace_id);
-    case TAG(SPAN_ID, KIND_BYTES):
+    case TAG(SPAN_FIELD_SPAN_ID, KIND_BYTES):
         findings->given.span_id = true;
         return read_id(at, end, sizeof span->span_id, STR_LITERAL("span_id"), findings,
                        span->span_id);
-    case TAG(TRACE_STATE, KIND_BYTES):
+    case TAG(SPAN_FIELD_TRACE_STATE, KIND_BYTES):
         return read_text(at, end, SPAN_STATE_MAX, STR_LITERAL("trace_state"), findings,
                          &span->trace_state);
-    case TAG(PARENT_SPAN_ID, KIND_BYTES):
+    case TAG(SPAN_FIELD_PARENT_SPAN_ID, KIND_BYTES):
         return read_parent(at, end, findings);
-    case TAG(NAME, KIND_BYTES):
+    case TAG(SPAN_FIELD_NAME, KIND_BYTES):
         findings->given.name = true;
         return read_text(at, end, SIZE_MAX, STR_LITERAL("name"), findings, &span->name);
-    case TAG(KIND, KIND_VARINT):
+    case TAG(SPAN_FIELD_KIND, KIND_VARINT):
         return read_u32(at, end, &findings->kind);
-    case TAG(START_TIME, KIND_FIXED64):
+    case TAG(SPAN_FIELD_START_TIME, KIND_FIXED64):
         return field_read_fixed64(at, end, &span->start_wall_ns);
-    case TAG(END_TIME, KIND_FIXED64):
+    case TAG(SPAN_FIELD_END_TIME, KIND_FIXED64):
         return field_read_fixed64(at, end, &span->end_wall_ns);
-    case TAG(ATTRIBUTES, KIND_BYTES):
-    case TAG(EVENTS, KIND_BYTES):
-    case TAG(LINKS, KIND_BYTES):
+    case TAG(SPAN_FIELD_ATTRIBUTES, KIND_BYTES):
+    case TAG(SPAN_FIELD_EVENTS, KIND_BYTES):
+    case TAG(SPAN_FIELD_LINKS, KIND_BYTES):
         return read_repeated(field, at, end, tag, findings);
-    case TAG(DROPPED_ATTRIBUTES, KIND_VARINT):
+    case TAG(SPAN_FIELD_DROPPED_ATTRIBUTES, KIND_VARINT):
         return read_u32(at, end, &span->dropped_attributes);
-    case TAG(DROPPED_EVENTS, KIND_VARINT):
+    case TAG(SPAN_FIELD_DROPPED_EVENTS, KIND_VARINT):
         return read_u32(at, end, &span->dropped_events);
-    case TAG(DROPPED_LINKS, KIND_VARINT):
+    case TAG(SPAN_FIELD_DROPPED_LINKS, KIND_VARINT):
         return read_u32(at, end, &span->dropped_links);
-    case TAG(STATUS, KIND_BYTES):
+    case TAG(SPAN_FIELD_STATUS, KIND_BYTES):
         return read_status(at, end, findings);
-    case TAG(FLAGS, KIND_FIXED32):
+    case TAG(SPAN_FIELD_FLAGS, KIND_FIXED32):
         span->has_flags = true;
         return read_fixed32(at, end, &span->flags);
     case TAG(PART, KIND_VARINT):
