@@ -31,16 +31,16 @@ PKG_LIBS    := $(shell pkg-config --libs libuv libmicrohttpd jansson libdeflate 
 TEST_CFLAGS := $(shell pkg-config --cflags $(TEST_PACKAGES) 2>/dev/null) -DTEST_WITH_GSL
 TEST_LIBS   := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
 
-DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c))
+DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c daemon/io/export/*.c))
 DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
 CLIENT_OBJ := $(BUILD)/client/dwell.o
 
-# What carries OTLP, by gRPC; opened when it is needed (daemon/io/transport.h). One source, two
+# What carries OTLP, by gRPC; opened when it is needed (daemon/io/export/transport.h). One source, two
 # modules: for TLS, and a smaller one without. Left out where gRPC's headers are missing.
 HAVE_GRPC   := $(shell pkg-config --exists grpc libprotobuf-c 2>/dev/null && command -v protoc-c)
 MODULES     := $(if $(HAVE_GRPC),$(BUILD)/dwell_otlp.so $(BUILD)/dwell_otlp_insecure.so)
 MODULE_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null) -lgpr
-MODULE_OBJ  := $(patsubst %,$(BUILD)/pic/%.o,daemon/base/mem $(addprefix daemon/io/otlp_module/,channel library response))
+MODULE_OBJ  := $(patsubst %,$(BUILD)/pic/%.o,daemon/base/mem $(addprefix daemon/io/export/otlp_module/,channel library response))
 
 PROTO_OBJ  := $(patsubst proto/%.proto,$(BUILD)/gen/%.pb-c.o,$(wildcard proto/*.proto))
 
@@ -71,10 +71,10 @@ $(BUILD)/dwelld: $(BUILD)/daemon/main.o $(DAEMON_OBJ)
 # As needed: of gRPC's libraries only what the module calls is named in it.
 MODULE_LINK = $(Q)echo "  LINK  $@"; $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -Wl,--as-needed -o $@ $^
 
-$(BUILD)/dwell_otlp.so: $(MODULE_OBJ) $(BUILD)/pic/daemon/io/otlp_module/credentials_tls.o $(BUILD)/pic/gen/otlp.pb-c.o
+$(BUILD)/dwell_otlp.so: $(MODULE_OBJ) $(BUILD)/pic/daemon/io/export/otlp_module/credentials_tls.o $(BUILD)/pic/gen/otlp.pb-c.o
 	$(MODULE_LINK) -lgrpc $(MODULE_LIBS) -pthread
 
-$(BUILD)/dwell_otlp_insecure.so: $(MODULE_OBJ) $(BUILD)/pic/daemon/io/otlp_module/credentials_insecure.o $(BUILD)/pic/gen/otlp.pb-c.o
+$(BUILD)/dwell_otlp_insecure.so: $(MODULE_OBJ) $(BUILD)/pic/daemon/io/export/otlp_module/credentials_insecure.o $(BUILD)/pic/gen/otlp.pb-c.o
 	$(MODULE_LINK) -lgrpc_unsecure $(MODULE_LIBS) -pthread
 
 $(BUILD)/libdwell.a: $(CLIENT_OBJ)
@@ -87,7 +87,7 @@ $(BUILD)/libdwell.so: $(CLIENT_OBJ)
 $(BUILD)/daemon/%.o: daemon/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -MMD -MP -c -o $@ $<
 
-$(BUILD)/daemon/io/transport_load.o: BASE += -DDWELL_LIBDIR='"$(LIBDIR)"'
+$(BUILD)/daemon/io/export/transport_load.o: BASE += -DDWELL_LIBDIR='"$(LIBDIR)"'
 
 $(BUILD)/pic/daemon/%.o: daemon/%.c | $(BUILD)/gen/otlp.pb-c.h
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) -fPIC $(CFLAGS) -Idaemon -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<

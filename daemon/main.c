@@ -35,7 +35,7 @@
 #include "io/http.h"
 #include "io/lag.h"
 #include "io/listener.h"
-#include "io/span_export.h"
+#include "io/export/span_export.h"
 #include "io/system.h"
 #include "io/watcher.h"
 #include "main_exporter.h"

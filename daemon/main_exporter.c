@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "conf_endpoint.h"
 #include "io/system.h"
-#include "io/transport_load.h"
+#include "io/export/transport_load.h"
 
 enum { FILE_MAX_BYTES = 1 << 20, ADDRESS_MAX_BYTES = 2048, PROBLEM_MAX_BYTES = 1 << 14 };
 

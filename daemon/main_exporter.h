@@ -6,8 +6,8 @@
 #define DWELL_MAIN_EXPORTER_H
 
 #include "conf.h"
-#include "io/exporter.h"
-#include "io/metric_exporter.h"
+#include "io/export/exporter.h"
+#include "io/export/metric_exporter.h"
 
 /* A target, and what it points at. */
 struct export_target {

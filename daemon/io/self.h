@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "io/export_queue.h"
+#include "io/export/export_queue.h"
 #include "render/exposition.h"
 
 enum { SELF_EXPORTS_MAX = 2 }; /* traces and metrics */

@@ -6,10 +6,10 @@
  */
 #include "bench.h"
 #include "bench_daemon.h"
-#include "io/exporter.h"
-#include "io/span_export.h"
+#include "io/export/exporter.h"
+#include "io/export/span_export.h"
 #include "io/system.h"
-#include "io/transport_load.h"
+#include "io/export/transport_load.h"
 #include "render/otlp_attribute.h"
 #include "sink.h"
 

@@ -16,7 +16,7 @@
 #include "io/connection.h"
 #include "io/handover.h"
 #include "io/http.h"
-#include "io/metric_exporter.h"
+#include "io/export/metric_exporter.h"
 #include "io/system.h"
 #include "render/otlp_resource.h"
 #include "rows.h"

@@ -8,14 +8,14 @@ import re
 RANKS = {"base": 0, "core": 1, "conf": 1, "wire": 2, "render": 2, "io": 3, "main": 4}
 
 # A module that is opened when there is an endpoint, and the server that its tests talk to.
-GRPC = ("daemon/io/otlp_module/", "tests/unit/otlp_server.c")
+GRPC = ("daemon/io/export/otlp_module/", "tests/unit/otlp_server.c")
 
 # Where the headers of outside libraries may be included; a prefix, or a whole path.
 HOMES = {
     "uv.h": ("daemon/io/", "daemon/main.c", "tests/bench/"),
     "microhttpd.h": ("daemon/io/http.c",),
     "jansson.h": ("daemon/conf", "tests/"),
-    "xxhash.h": ("daemon/core/", "daemon/io/spool_file.c"),
+    "xxhash.h": ("daemon/core/", "daemon/io/export/spool_file.c"),
     "libdeflate.h": ("daemon/render/gzip.c", "tests/"),
     "cmocka.h": ("tests/",),
     "gsl/gsl_histogram.h": ("tests/unit/",),
@@ -25,7 +25,7 @@ HOMES = {
     "grpc/byte_buffer.h": GRPC,
     "grpc/byte_buffer_reader.h": GRPC,
     "grpc/support/log.h": GRPC,
-    "otlp.pb-c.h": ("daemon/io/otlp_module/response.c", "tests/unit/"),
+    "otlp.pb-c.h": ("daemon/io/export/otlp_module/response.c", "tests/unit/"),
     "dwell.pb-c.h": ("tests/",),
     "prometheus.pb-c.h": ("tests/unit/",),
 }

@@ -8,7 +8,7 @@ import unittest
 from harness import until
 from test_otlp import OtlpCase
 
-HEADER_BYTES = 48  # of a file (daemon/io/spool_file.h)
+HEADER_BYTES = 48  # of a file (daemon/io/export/spool_file.h)
 
 
 class SpoolCase(OtlpCase):

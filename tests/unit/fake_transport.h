@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-#include "io/transport.h"
+#include "io/export/transport.h"
 
 enum { FAKE_CALLS_MAX = 4096, FAKE_ROWS_MAX = 64 };
 

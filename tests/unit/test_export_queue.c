@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "io/export_queue.h"
+#include "io/export/export_queue.h"
 #include "io/system.h"
 #include "mem_fault.h"
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "io/export_retry.h"
+#include "io/export/export_retry.h"
 
 #define SECOND UINT64_C(1000000000)
 #define YEAR   (SECOND * 365 * 86400)

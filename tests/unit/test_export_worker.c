@@ -14,8 +14,8 @@
 
 #include "base/mem.h"
 #include "fake_transport.h"
-#include "io/export_spans.h"
-#include "io/export_worker.h"
+#include "io/export/export_spans.h"
+#include "io/export/export_worker.h"
 #include "mem_fault.h"
 #include "render/otlp_resource.h"
 

@@ -12,8 +12,8 @@
 
 #include "base/err.h"
 #include "fake_transport.h"
-#include "io/export_spans.h"
-#include "io/exporter.h"
+#include "io/export/export_spans.h"
+#include "io/export/exporter.h"
 #include "io/system.h"
 #include "mem_fault.h"
 

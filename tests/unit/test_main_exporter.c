@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 #include "io/system.h"
-#include "io/transport_load.h"
+#include "io/export/transport_load.h"
 #include "main_exporter.h"
 
 enum { TEXT_MAX = 1 << 16, PATH_BYTES = 256 };

@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 #include "fake_transport.h"
-#include "io/metric_export.h"
+#include "io/export/metric_export.h"
 #include "mem_fault.h"
 #include "otlp_reader.h"
 

@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "fake_transport.h"
-#include "io/metric_exporter.h"
+#include "io/export/metric_exporter.h"
 #include "io/system.h"
 #include "mem_fault.h"
 #include "otlp_reader.h"

@@ -22,9 +22,9 @@
 #include <otlp.pb-c.h>
 
 #include "base/err.h"
-#include "io/exporter.h"
+#include "io/export/exporter.h"
 #include "io/system.h"
-#include "io/transport_load.h"
+#include "io/export/transport_load.h"
 #include "otlp_server.h"
 
 enum { TEXT_MAX = 1024, PATIENCE_S = 20 };

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "io/otlp_module/response.c"
+#include "io/export/otlp_module/response.c"
 
 /* partial_success {rejected_spans: 5, error_message: "oops"} */
 static const char partial[] = "\x0a\x08\x08\x05\x12\x04oops";

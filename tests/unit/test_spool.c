@@ -21,7 +21,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "io/spool.h"
+#include "io/export/spool.h"
 #include "mem_fault.h"
 
 enum { PATH_BYTES = 256, LOG_BYTES = 1 << 16 };

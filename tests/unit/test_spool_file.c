@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "io/spool_file.h"
+#include "io/export/spool_file.h"
 
 static const struct spool_header usual = {
     .signal = SPOOL_METRICS, .count = 3, .length = 0x1234, .hash = UINT64_C(0x0123456789ABCDEF)};

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "io/spool_name.h"
+#include "io/export/spool_name.h"
 
 static void must_be(const char *text, enum spool_kind kind, uint64_t sequence)
 {
