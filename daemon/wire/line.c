@@ -223,7 +223,11 @@ static inline int read_value(struct reader *reader, const struct key *key)
     if (key->kind == KIND_NAME) {
         return read_name(reader, key);
     }
-    return key->kind == KIND_TYPE ? read_type(reader) : line_read_value(reader, key);
+    if (key->kind == KIND_TYPE) {
+        return read_type(reader);
+    }
+    return (OF_SPAN & 1U << reader->type) != 0 ? line_span_read(reader, key)
+                                               : line_read_value(reader, key);
 }
 
 static int read_unknown(struct reader *reader)

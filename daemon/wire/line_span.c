@@ -514,7 +514,7 @@ int line_span_read(struct reader *reader, const struct key *key)
     case KIND_SAMPLED:
         return read_sampled(reader);
     default:
-        return line_skip_wrong_type(reader, 0);
+        return line_read_value(reader, key);
     }
 }
 

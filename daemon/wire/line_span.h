@@ -17,7 +17,7 @@ static inline size_t line_span_room(size_t line_bytes)
 /* Makes ready for a span. */
 void line_span_reset(struct reader *reader);
 
-/* Attributes, events, links, status, kind, sampled: the value of such a row. */
+/* The value of a span's row that is no figure, no name, no type, and not null. */
 int line_span_read(struct reader *reader, const struct key *key);
 
 /* Hands over the span that was read; 0 or why it was refused. */

@@ -5,7 +5,6 @@
 #include "base/num.h"
 #include "wire/iso8601.h"
 #include "wire/line_skip.h"
-#include "wire/line_span.h"
 
 int line_read_text(struct reader *reader, struct str *ret_text, bool *ret_is_text)
 {
@@ -377,8 +376,7 @@ int line_read_value(struct reader *reader, const struct key *key)
     case KIND_LABELS:
         return read_labels(reader);
     case KIND_ATTRIBUTES:
-        return (OF_SPAN & 1U << reader->type) != 0 ? line_span_read(reader, key)
-                                                   : read_attributes(reader);
+        return read_attributes(reader);
     case KIND_VALUE:
     case KIND_DELTA:
         return read_value(reader, key);
@@ -389,7 +387,6 @@ int line_read_value(struct reader *reader, const struct key *key)
     case KIND_EVENTS:
     case KIND_LINKS:
     case KIND_STATUS:
-        return line_span_read(reader, key);
     case KIND_FIGURE:
     case KIND_NAME:
     case KIND_TYPE:
