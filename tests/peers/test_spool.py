@@ -54,7 +54,7 @@ class SpoolCase(OtlpCase):
 
 class TestSpool(SpoolCase):
     def test_spool_of_a_life_without_a_collector(self):
-        self.collector.stop()
+        self.collector.kill()
         daemon = self.start_spooling()
         self.give(daemon, 500)
         self.until_account(daemon, spooled=500)
@@ -79,7 +79,7 @@ class TestSpool(SpoolCase):
         daemon = self.start_spooling(max_queue_spans=200)
         self.give(daemon, 10)
         self.until_account(daemon, exported=10)
-        self.collector.stop()
+        self.collector.kill()
         for _ in range(20):  # far more than the queue holds
             self.give(daemon, 100)
             self.until_account(daemon, waiting=0, in_flight=0, spooled=len(self.sent) - 10)
@@ -93,7 +93,7 @@ class TestSpool(SpoolCase):
         daemon.wait_log("the spool is empty")
 
     def test_spool_of_a_daemon_that_was_killed(self):
-        self.collector.stop()
+        self.collector.kill()
         daemon = self.start_spooling()
         self.give(daemon, 500)
         self.until_account(daemon, spooled=500)
@@ -104,7 +104,7 @@ class TestSpool(SpoolCase):
         self.must_all_arrive()
 
     def test_spool_of_a_daemon_that_was_killed_while_it_wrote(self):
-        self.collector.stop()
+        self.collector.kill()
         told = 0
         for _ in range(5):
             daemon = self.start_spooling(max_batch=5)
@@ -123,7 +123,7 @@ class TestSpool(SpoolCase):
         self.assertEqual(len(set(self.arrived())), account["exported"])
 
     def test_spool_sets_a_damaged_file_aside(self):
-        self.collector.stop()
+        self.collector.kill()
         daemon = self.start_spooling()
         self.give(daemon, 200)
         self.until_account(daemon, spooled=200)
@@ -153,7 +153,7 @@ class TestSpool(SpoolCase):
         daemon.wait_log("1 entries that are not dwelld's.*README")
 
     def test_spool_gives_up_its_oldest_files(self):
-        self.collector.stop()
+        self.collector.kill()
         daemon = self.start_spooling(spool_max_bytes=65536)
         self.give(daemon, 1000, attributes={"text": 100 * "x"})
         account = self.until_account(daemon, waiting=0, in_flight=0)
@@ -173,7 +173,7 @@ class TestSpool(SpoolCase):
                           stderr=subprocess.DEVNULL, check=False).returncode != 0:
             raise unittest.SkipTest("nobody but root may mount a small disk")
         self.addCleanup(subprocess.run, ["umount", "--lazy", self.spool], check=True)
-        self.collector.stop()
+        self.collector.kill()
         daemon = self.start_spooling()
         self.give(daemon, 1000, attributes={"text": 100 * "x"})
         until(lambda: self.account(daemon)["spool_failures"] > 0, "the disk is full")
@@ -208,7 +208,7 @@ class TestSpool(SpoolCase):
         until(lambda: self.account(third)["spool_works"], "it has the spool now")
 
     def test_spool_is_readable_by_its_owner_alone(self):
-        self.collector.stop()
+        self.collector.kill()
         old = os.umask(0)
         self.addCleanup(os.umask, old)
         daemon = self.start_spooling()

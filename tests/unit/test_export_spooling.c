@@ -565,6 +565,16 @@ static void test_export_spooling_is_as_patient_as_the_queue(void **state)
         assert_int_equal(fake_transport.calls[before].deadline_ns - world.now_ns,
                          rows[i].patience_ms * NS_PER_MS);
     }
+    /* All at once, but no more than in a second of the third row. */
+    world.worker.call_ns = world.now_ns;
+    world.worker.retry_ns = world.now_ns + 1;
+    unsigned before = fake_transport.call_count;
+    add(100);
+    (void)settle();
+    world.now_ns++;
+    (void)turn();
+    must_have_calls(before + 1);
+    assert_int_equal(fake_transport.calls[before].deadline_ns - world.now_ns, seconds(5));
 }
 
 static void test_export_spooling_comes_back_when_the_receiver_says(void **state)

@@ -542,8 +542,10 @@ static uint64_t patience_ns(const struct export_worker *worker, const struct exp
     if (worker->attempt == 0 || worker->call_ns == 0 || came == 0) {
         return UINT64_MAX;
     }
-    double ns = (double)(now - worker->call_ns) / (double)came * ((double)state->room / 2);
     double least = (double)PATIENCE_LEAST_S * NS_PER_SECOND;
+    double in_ns = (double)(now - worker->call_ns);
+    in_ns = in_ns < least ? least : in_ns; /* a burst is no rate */
+    double ns = in_ns / (double)came * ((double)state->room / 2);
     double most = (double)worker->options.timeout_ns;
     return (uint64_t)(ns < least ? least : ns < most ? ns : most);
 }
