@@ -69,6 +69,7 @@ struct dwelld {
     struct registry registry;
     struct metrics metrics;
     struct spans spans;
+    struct budgets budgets;
     struct processes processes;
     struct ledger ledger;
     struct counters counters;
@@ -302,19 +303,22 @@ static int say_service(struct dwelld *dwelld)
     return err;
 }
 
-/* The spans' histogram first: whoever declares one of its name, or says something else by it, is told. */
+/* Our own first: whoever declares one of such a name, or says something else by it, is told. */
 static int declare_families(struct dwelld *dwelld)
 {
-    struct str of_spans = {NULL, 0};
+    struct str own = {NULL, 0};
     const char *name = "";
-    int err = spans_declare(&dwelld->spans, &of_spans);
+    int err = spans_declare(&dwelld->spans, &own);
+    if (err == 0) {
+        err = budgets_declare(&dwelld->budgets, &own);
+    }
     if (err == 0) {
         err = families_declare(&dwelld->metrics, &dwelld->families, &name);
-        of_spans.len = 0;
+        own.len = 0;
     }
     if (err != 0) {
-        log_error("the metric family %.*s%s cannot be declared: %s", (int)of_spans.len,
-                  of_spans.len > 0 ? of_spans.ptr : "", name, err_sentence(err));
+        log_error("the metric family %.*s%s cannot be declared: %s", (int)own.len,
+                  own.len > 0 ? own.ptr : "", name, err_sentence(err));
     }
     return err;
 }
@@ -334,6 +338,24 @@ static void init_spans(struct dwelld *dwelld)
                     .max_held_bytes = conf->otlp.max_held_bytes,
                     .hash_seed = dwelld->hash_seed}};
     spans_init(&dwelld->spans, &options, &dwelld->registry, &dwelld->metrics);
+}
+
+static int init_budgets(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct budget_option layers[BUDGETS_CONFIGURED_MAX];
+    _Static_assert((int)CONF_LAYERS_MAX <= (int)BUDGETS_CONFIGURED_MAX, "there is room for all");
+    for (size_t i = 0; i < conf->budgets.layers.count; i++) {
+        const struct conf_layer *layer = &conf->budgets.layers.layers[i];
+        layers[i] =
+            (struct budget_option){str_of(layer->layer), layer->budget_ms, layer->soft_limit_pct};
+    }
+    struct budgets_options options = {.name_space = str_of(conf->metrics.name_space),
+                                      .total_ms = conf->budgets.total_ms,
+                                      .layers = layers,
+                                      .layer_count = (uint32_t)conf->budgets.layers.count,
+                                      .hash_seed = dwelld->hash_seed};
+    return budgets_init(&dwelld->budgets, &options, &dwelld->registry, &dwelld->metrics);
 }
 
 static int make_state(struct dwelld *dwelld)
@@ -366,10 +388,14 @@ static int make_state(struct dwelld *dwelld)
         err = ledger_init(&dwelld->ledger, seed);
     }
     init_spans(dwelld);
+    if (err == 0) {
+        err = init_budgets(dwelld);
+    }
     dwelld->intake =
         (struct intake){.registry = &dwelld->registry,
                         .metrics = &dwelld->metrics,
                         .spans = &dwelld->spans,
+                        .budgets = &dwelld->budgets,
                         .processes = &dwelld->processes,
                         .ledger = &dwelld->ledger,
                         .counters = &dwelld->counters,
@@ -743,6 +769,7 @@ static void free_state(struct dwelld *dwelld)
     ingest_fini(&dwelld->ingest);
     spans_fini(&dwelld->spans);
     span_export_fini(&dwelld->span_export);
+    budgets_fini(&dwelld->budgets);
     metrics_fini(&dwelld->metrics);
     processes_fini(&dwelld->processes);
     registry_fini(&dwelld->registry);

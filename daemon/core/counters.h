@@ -27,7 +27,7 @@
     X(OVERFLOW_SAMPLES, "overflow_samples_total", COUNTER,                                         \
       "Samples of models past profiling.max_models, counted in the overflow model.")               \
     X(OVERFLOW_RECORDS, "overflow_records_total", COUNTER,                                         \
-      "Records of metrics past a ceiling, counted in the overflow series of their family.")        \
+      "Records of metrics and budgets past a ceiling, counted in an overflow series or layer.")    \
     X(LOST_EXEMPLARS, "lost_exemplars_total", COUNTER, "Exemplars not kept for want of memory.")   \
     X(MODELS, "models", GAUGE, "Models known, the overflow model included.")                       \
     X(FAMILIES, "metric_families", GAUGE, "Families of clients' metrics.")                         \

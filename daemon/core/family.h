@@ -33,8 +33,9 @@ struct family_shape {
     struct str unit; /* the name's suffix, or empty */
     enum family_type type;
     enum aggregation aggregation; /* of a gauge */
-    bool declared;                /* exactly these labels; else any */
-    bool native;                  /* of a histogram: native buckets too */
+    uint8_t only;  /* SPELLING_… of the records that count in it; SPELLING_NONE: all that fit */
+    bool declared; /* exactly these labels; else any */
+    bool native;   /* of a histogram: native buckets too */
     uint32_t label_count;
     const struct str *labels;
     uint32_t bound_count;

@@ -3,7 +3,8 @@
  *   1. peer_begin     the client's place in the ledger, if it ever named itself
  *   2. hello          library, service, hash; on NDJSON the client id, which opens the account
  *   3. batch          of frames: client id and number of the first record
- *   4. sample         to the models, metric to the metrics, span to the spans; accepted
+ *   4. sample         to the models, metric to the metrics, span to the spans, budget to the
+ *                     budgets; accepted
  *   5. flush          settles, then the owner is asked to answer
  *   6. peer_settle    the ledger learns what was accepted since peer_begin
  *
@@ -199,6 +200,21 @@ static int take_span(void *ctx, const struct span *span)
     return err;
 }
 
+static int take_budget(void *ctx, const struct budget *budget)
+{
+    struct peer *peer = ctx;
+    struct budget_verdict verdict = {.exceeded = false};
+    int err = govern(peer);
+    if (err == 0) {
+        err = budgets_record(peer->intake->budgets, budget, &verdict);
+    }
+    if (verdict.exceeded && peer->events.over_budget != NULL) {
+        peer->events.over_budget(peer->events.ctx, budget, verdict.budget_ms);
+    }
+    peer->applied += err == 0;
+    return err;
+}
+
 static int take_sample(void *ctx, const struct sample *sample)
 {
     struct peer *peer = ctx;
@@ -330,6 +346,7 @@ struct record_sink peer_sink(struct peer *peer)
                                 .briefs = take_briefs,
                                 .metric = take_metric,
                                 .span = take_span,
+                                .budget = take_budget,
                                 .spelled = take_spelled,
                                 .hello = take_hello,
                                 .flush = take_flush,

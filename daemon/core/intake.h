@@ -7,6 +7,7 @@
 #ifndef DWELL_CORE_INTAKE_H
 #define DWELL_CORE_INTAKE_H
 
+#include "core/budgets.h"
 #include "core/counters.h"
 #include "core/ledger.h"
 #include "core/metrics.h"
@@ -19,6 +20,7 @@ struct intake {
     struct registry *registry; /* borrowed, as all below */
     struct metrics *metrics;
     struct spans *spans;
+    struct budgets *budgets;
     struct processes *processes;
     struct ledger *ledger;
     struct counters *counters;
@@ -35,6 +37,7 @@ struct peer_events {
     void (*flushed)(void *ctx, uint64_t applied); /* an answer to a flush is due */
     void (*unknown_key)(void *ctx, struct str key);
     void (*violation)(void *ctx, struct str service); /* its hash differs */
+    void (*over_budget)(void *ctx, const struct budget *budget, double budget_ms);
 };
 
 /* One connection, or one datagram. */

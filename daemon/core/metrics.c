@@ -167,7 +167,7 @@ static struct str name_sample(const struct family_shape *shape, const char *suff
 static bool is_taken(const struct metrics *metrics, const struct family_shape *shape)
 {
     const char *const *suffixes = family_suffixes[shape->type];
-    bool taken = is_ours(metrics, shape->name) ||
+    bool taken = (shape->only == SPELLING_NONE && is_ours(metrics, shape->name)) ||
                  names_find(&metrics->names, shape->name) != NAMES_NONE ||
                  names_find(&metrics->samples, shape->name) != NAMES_NONE;
     for (unsigned i = 0; !taken && suffixes[i] != NULL; i++) {
@@ -270,7 +270,8 @@ static int make_family(struct metrics *metrics, const struct metric *metric,
 static int check_family(const struct family_shape *shape, const struct metric *metric,
                         const struct metric_name *name)
 {
-    if (shape->type != family_type_of(metric->op)) {
+    if (shape->type != family_type_of(metric->op) ||
+        (shape->only != SPELLING_NONE && shape->only != metric->spelling.format)) {
         return ERR_CONFLICT;
     }
     bool same = shape->declared ||

@@ -1,5 +1,6 @@
 #include "core/profile.h"
 
+#include <assert.h>
 #include <math.h>
 
 const uint32_t quantile_per_mille[] = {500, 900, 950, 990, 999};
@@ -170,11 +171,11 @@ uint64_t profile_compute(const struct snapshot *snapshot, const struct model *mo
     return sums.count;
 }
 
-bool profile_window_quantiles(const struct snapshot *snapshot, const struct model *model,
-                              struct profile_scratch *scratch, double ret_ms[QUANTILE_COUNT])
+/* NaN, and false, when there is nothing in the parts. */
+static bool known_quantiles(const struct parts *parts, struct profile_scratch *scratch,
+                            double ret_ms[QUANTILE_COUNT])
 {
-    struct parts parts = window_parts(snapshot, model);
-    if (parts.count == 0) {
+    if (parts->count == 0) {
         for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
             ret_ms[q] = NAN;
         }
@@ -183,14 +184,32 @@ bool profile_window_quantiles(const struct snapshot *snapshot, const struct mode
     uint64_t total = 0;
     double min_ms = INFINITY;
     double max_ms = 0;
-    for (uint32_t i = 0; i < parts.count; i++) {
-        const struct sums *sums = &parts.tally[i]->sums;
+    for (uint32_t i = 0; i < parts->count; i++) {
+        const struct sums *sums = &parts->tally[i]->sums;
         total += sums->count;
         min_ms = fmin(min_ms, sums->latency_min_ms);
         max_ms = fmax(max_ms, sums->latency_max_ms);
     }
-    quantiles_of(&parts, scratch, min_ms, max_ms, total, ret_ms);
+    quantiles_of(parts, scratch, min_ms, max_ms, total, ret_ms);
     return true;
+}
+
+bool profile_window_quantiles(const struct snapshot *snapshot, const struct model *model,
+                              struct profile_scratch *scratch, double ret_ms[QUANTILE_COUNT])
+{
+    struct parts parts = window_parts(snapshot, model);
+    return known_quantiles(&parts, scratch, ret_ms);
+}
+
+bool profile_tally_quantiles(const struct tally *const *tallies, uint32_t count,
+                             struct profile_scratch *scratch, double ret_ms[QUANTILE_COUNT])
+{
+    struct parts parts = {.count = 0};
+    assert(count <= REGISTRY_PARTS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        add_part(&parts, tallies[i]);
+    }
+    return known_quantiles(&parts, scratch, ret_ms);
 }
 
 static struct parts total_parts(const struct model *model)

@@ -47,6 +47,10 @@ uint64_t profile_compute(const struct snapshot *snapshot, const struct model *mo
 bool profile_window_quantiles(const struct snapshot *snapshot, const struct model *model,
                               struct profile_scratch *scratch, double ret_ms[QUANTILE_COUNT]);
 
+/* The same of these tallies, at most REGISTRY_PARTS_MAX. */
+bool profile_tally_quantiles(const struct tally *const *tallies, uint32_t count,
+                             struct profile_scratch *scratch, double ret_ms[QUANTILE_COUNT]);
+
 /* Sums since the start, resets aside: what /metrics counts. */
 void profile_totals(const struct model *model, struct sums *ret_sums,
                     struct tally_extra *ret_extra);

@@ -178,7 +178,7 @@ struct spelling {
 };
 
 /* Spellings are of. */
-enum { SPELLING_NONE, SPELLING_STATSD, SPELLING_BATCH, SPELLING_SPAN };
+enum { SPELLING_NONE, SPELLING_STATSD, SPELLING_BATCH, SPELLING_SPAN, SPELLING_BUDGET };
 
 enum { METRIC_HAS_TIMESTAMP = 1, METRIC_HAS_TRACE_ID = 2, METRIC_HAS_SPAN_ID = 4 };
 
@@ -303,6 +303,14 @@ int span_check(const struct span *span, const struct span_given *given, struct s
 /* The attribute of a key, or NULL. */
 const struct span_attribute *span_find(const struct span *span, struct str key);
 
+/* Time that one layer of one request took. */
+struct budget {
+    struct str layer;      /* 1 … RECORD_NAME_MAX bytes of text; "total": the whole request */
+    double elapsed_ms;     /* 0 … RECORD_MS_MAX */
+    struct str operation;  /* what was done, up to RECORD_NAME_MAX bytes; empty: not said */
+    struct str request_id; /* of which request, likewise */
+};
+
 /* Who is speaking. Empty text and zero numbers mean: not said. */
 struct hello {
     struct str service_name;
@@ -365,6 +373,7 @@ struct record_sink {
      * short: the decoder then reads the record and calls `metric`. May be NULL. */
     bool (*spelled)(void *ctx, const struct spelling *spelling, double value, uint64_t weight);
     int (*span)(void *ctx, const struct span *span);
+    int (*budget)(void *ctx, const struct budget *budget);
     int (*hello)(void *ctx, const struct hello *hello, const struct mark *mark);
     int (*flush)(void *ctx, const struct mark *mark);
     int (*goodbye)(void *ctx, const struct mark *mark);

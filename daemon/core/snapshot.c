@@ -10,7 +10,8 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
     snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES] = registry->overflowed;
     snapshot->counters.value[COUNTER_LOST_EXEMPLARS] =
         registry->lost_exemplars + intake->metrics->lost_exemplars;
-    snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] = intake->metrics->overflowed;
+    snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] =
+        intake->metrics->overflowed + intake->budgets->overflowed;
     snapshot->counters.value[COUNTER_FAMILIES] = intake->metrics->family_count;
     snapshot->counters.value[COUNTER_SERIES] = intake->metrics->index.count;
     snapshot->counters.value[COUNTER_SET_VALUES] = intake->metrics->members.pool.kept;
@@ -40,15 +41,16 @@ int snapshot_take(struct intake *intake, const struct thresholds *thresholds, ui
         err =
             registry_freeze(registry, &snapshot->models, &snapshot->model_count, &snapshot->epoch);
     }
-    if (err == 0) {
-        err = metrics_freeze(intake->metrics, &snapshot->metrics);
-        if (err != 0) {
-            snapshot_release(snapshot, registry);
-            return err;
-        }
-    }
     if (err != 0) {
         mem_free(snapshot);
+        return err;
+    }
+    err = metrics_freeze(intake->metrics, &snapshot->metrics);
+    if (err == 0) {
+        err = budgets_freeze(intake->budgets, &snapshot->budgets);
+    }
+    if (err != 0) {
+        snapshot_release(snapshot, registry);
         return err;
     }
     snapshot->mono_ns = mono_ns;
@@ -67,5 +69,6 @@ void snapshot_release(struct snapshot *snapshot, struct registry *registry)
     /* The array is ours, the models in it are not. */
     mem_free((void *)(uintptr_t)snapshot->models);
     mem_free(snapshot->metrics.families);
+    mem_free((void *)(uintptr_t)snapshot->budgets.layers); /* likewise */
     mem_free(snapshot);
 }

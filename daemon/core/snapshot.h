@@ -1,7 +1,7 @@
 /*
- * The state of everything at one moment, for readers on other threads: the frozen models and metrics,
- * the ledger and the counters. It does not render and does not compute: core/profile does, on the
- * reader's side.
+ * The state of everything at one moment, for readers on other threads: the frozen models, metrics and
+ * time budgets, the ledger and the counters. It does not render and does not compute: core/profile
+ * does, on the reader's side.
  * Taken and released on the loop thread; in between anyone may read it, nobody may write.
  */
 #ifndef DWELL_CORE_SNAPSHOT_H
@@ -27,6 +27,7 @@ struct snapshot {
     uint64_t accepted;
     uint64_t rejected[ERR_ROW_COUNT];
     struct metrics_view metrics;
+    struct budgets_view budgets;
 };
 
 /* Freezes. Returns 0, ERR_LIMIT when LIMBO_SNAPSHOTS_MAX are alive, or ERR_NOMEM. */

@@ -162,6 +162,12 @@ static void on_violation(void *ctx, struct str service)
                 (int)service.len, service.ptr, (long)connection->pid, (unsigned)connection->uid);
 }
 
+static void on_over_budget(void *ctx, const struct budget *budget, double budget_ms)
+{
+    struct connection *connection = ctx;
+    ingest_tell_over_budget(connection->ingest, connection->pid, budget, budget_ms);
+}
+
 /* After each step: send, close when all is said, or wait for what can happen next. */
 static void settle(struct connection *connection)
 {
@@ -449,7 +455,8 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
                                  .rejected = on_rejected,
                                  .flushed = on_flushed,
                                  .unknown_key = on_unknown_key,
-                                 .violation = on_violation};
+                                 .violation = on_violation,
+                                 .over_budget = on_over_budget};
     connection->ingest = ingest;
     connection->fd = fd;
     connection->pid = who->pid;

@@ -69,6 +69,12 @@ static void on_violation(void *ctx, struct str service)
                 (unsigned)context->who->uid);
 }
 
+static void on_over_budget(void *ctx, const struct budget *budget, double budget_ms)
+{
+    const struct context *context = ctx;
+    ingest_tell_over_budget(context->datagrams->ingest, context->who->pid, budget, budget_ms);
+}
+
 static int decode_ndjson(struct ingest *ingest, struct str bytes, const struct record_sink *sink)
 {
     struct ndjson ndjson;
@@ -111,7 +117,8 @@ static int take(struct datagrams *datagrams, struct str bytes, const struct ucre
     struct peer_events events = {.ctx = &context,
                                  .rejected = on_rejected,
                                  .unknown_key = on_unknown_key,
-                                 .violation = on_violation};
+                                 .violation = on_violation,
+                                 .over_budget = on_over_budget};
     struct peer peer;
     if (!ingest_may_send(ingest, who)) {
         return ERR_DENIED;

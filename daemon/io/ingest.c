@@ -24,6 +24,8 @@ int ingest_init(struct ingest *ingest, uv_loop_t *loop, struct intake *intake,
                    COMPLAINT_PERIOD_NS);
     log_limit_init(&ingest->broken, LOG_LEVEL_WARNING, "broken connections", COMPLAINTS,
                    COMPLAINT_PERIOD_NS);
+    log_limit_init(&ingest->over_budget, LOG_LEVEL_WARNING, "layers over their time budget",
+                   COMPLAINTS, COMPLAINT_PERIOD_NS);
     ingest_set_time(ingest);
     return 0;
 }
@@ -44,6 +46,19 @@ void ingest_set_time(struct ingest *ingest)
     registry_set_time(ingest->intake->registry, mono_ns, wall_ns);
     metrics_set_time(ingest->intake->metrics, mono_ns, wall_ns);
     spans_set_time(ingest->intake->spans, mono_ns, wall_ns);
+}
+
+void ingest_tell_over_budget(struct ingest *ingest, pid_t pid, const struct budget *budget,
+                             double budget_ms)
+{
+    const struct str operation = budget->operation;
+    const struct str request = budget->request_id;
+    log_limited(&ingest->over_budget,
+                "process %ld: layer %.*s took %.3f ms of its budget of %.3f ms%s%.*s%s%.*s",
+                (long)pid, (int)budget->layer.len, budget->layer.ptr, budget->elapsed_ms, budget_ms,
+                operation.len > 0 ? ", operation " : "", (int)operation.len,
+                operation.len > 0 ? operation.ptr : "", request.len > 0 ? ", request " : "",
+                (int)request.len, request.len > 0 ? request.ptr : "");
 }
 
 size_t ingest_read_size(const struct ingest *ingest)

@@ -52,7 +52,7 @@ struct ingest {
     char *read_buffer;             /* owned, INGEST_READ_BYTES; the same */
     struct connection *connections;
     unsigned connection_count;
-    struct log_limit rejections, refusals, violations, broken;
+    struct log_limit rejections, refusals, violations, broken, over_budget;
 };
 
 /* Returns 0 or ERR_NOMEM. `intake` must outlive it. */
@@ -64,6 +64,10 @@ void ingest_fini(struct ingest *ingest);
 
 /* Tells models and metrics what time it is. Call it at the start of each callback that decodes. */
 void ingest_set_time(struct ingest *ingest);
+
+/* Logs, now and then, that a layer of a request took longer than its budget. */
+void ingest_tell_over_budget(struct ingest *ingest, pid_t pid, const struct budget *budget,
+                             double budget_ms);
 
 /* Bytes to read at once, at most INGEST_READ_BYTES. */
 size_t ingest_read_size(const struct ingest *ingest);

@@ -15,12 +15,14 @@ enum { BENCH_MODELS_MAX = 1000, BENCH_SERIES_MAX = 200000, BENCH_OPEN_SPANS_MAX 
 static struct registry registry;
 static struct metrics metrics;
 static struct spans spans;
+static struct budgets budgets;
 static struct processes processes;
 static struct ledger ledger;
 static struct counters counters;
 static struct intake intake = {.registry = &registry,
                                .metrics = &metrics,
                                .spans = &spans,
+                               .budgets = &budgets,
                                .processes = &processes,
                                .ledger = &ledger,
                                .counters = &counters};
@@ -47,6 +49,11 @@ static inline void bench_core_init(void)
                                    .max_open_bytes = SIZE_MAX,
                                    .sampler = {.rate = 1, .hash_seed = 1}};
     spans_init(&spans, &halves, &registry, &metrics);
+    struct budgets_options layers = {
+        .name_space = clients.name_space, .total_ms = 50, .hash_seed = 1};
+    if (budgets_init(&budgets, &layers, &registry, &metrics) != 0) {
+        abort();
+    }
 }
 
 #endif

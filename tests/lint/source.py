@@ -99,8 +99,8 @@ def layer(path):
 
 
 def core_headers_of_render(headers):
-    """snapshot.h, profile.h, and the headers of core that these are made of."""
-    found, left = set(), ["core/snapshot.h", "core/profile.h"]
+    """snapshot.h, the profiles, and the headers of core that these are made of."""
+    found, left = set(), ["core/snapshot.h", "core/profile.h", "core/budget_profile.h"]
     while left:
         name = left.pop()
         if name in found or not name.startswith("core/"):

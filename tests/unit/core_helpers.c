@@ -103,6 +103,12 @@ static void end_process(void *ctx, struct process *process)
     metrics_end_process(core->metrics, process);
 }
 
+/* Those of the configuration unless it says otherwise. */
+static const struct budget_option core_layers[] = {{{"layer1_validation", 17}, 5, 0.8},
+                                                   {{"layer2_deliberation", 19}, 20, 0.8},
+                                                   {{"layer3_policy", 13}, 10, 0.8},
+                                                   {{"layer4_audit", 12}, 15, 0.8}};
+
 void core_open(struct core *core, const struct registry_options *options)
 {
     *core = (struct core){
@@ -115,11 +121,13 @@ void core_open(struct core *core, const struct registry_options *options)
         .registry = calloc(1, sizeof *core->registry),
         .metrics = calloc(1, sizeof *core->metrics),
         .spans = calloc(1, sizeof *core->spans),
+        .budgets = calloc(1, sizeof *core->budgets),
         .scratch = calloc(1, sizeof *core->scratch),
     };
     assert_non_null(core->registry);
     assert_non_null(core->metrics);
     assert_non_null(core->spans);
+    assert_non_null(core->budgets);
     assert_non_null(core->scratch);
     assert_int_equal(registry_init(core->registry, options), 0);
     struct metrics_options metrics = {.max_series = 1000,
@@ -135,12 +143,19 @@ void core_open(struct core *core, const struct registry_options *options)
                                   .max_open_bytes = CORE_OPEN_BYTES_MAX,
                                   .sampler = {.rate = 1, .hash_seed = options->hash_seed}};
     spans_init(core->spans, &spans, core->registry, core->metrics);
+    struct budgets_options budgets = {.name_space = metrics.name_space,
+                                      .total_ms = 50,
+                                      .layers = core_layers,
+                                      .layer_count = sizeof core_layers / sizeof core_layers[0],
+                                      .hash_seed = options->hash_seed};
+    assert_int_equal(budgets_init(core->budgets, &budgets, core->registry, core->metrics), 0);
     core->processes.ctx = core;
     core->processes.ended = end_process;
     assert_int_equal(ledger_init(&core->ledger, 7), 0);
     core->intake = (struct intake){.registry = core->registry,
                                    .metrics = core->metrics,
                                    .spans = core->spans,
+                                   .budgets = core->budgets,
                                    .processes = &core->processes,
                                    .ledger = &core->ledger,
                                    .counters = &core->counters,
@@ -151,12 +166,14 @@ void core_open(struct core *core, const struct registry_options *options)
 void core_close(struct core *core)
 {
     spans_fini(core->spans);
+    budgets_fini(core->budgets);
     metrics_fini(core->metrics);
     processes_fini(&core->processes);
     registry_fini(core->registry);
     ledger_fini(&core->ledger);
     free(core->metrics);
     free(core->spans);
+    free(core->budgets);
     free(core->registry);
     free(core->scratch);
     assert_int_equal(mem_count_live(), core->live_before);
@@ -436,6 +453,21 @@ static void describe_family(FILE *out, const struct family_view *view)
     }
 }
 
+static void describe_budget(FILE *out, const struct snapshot *snapshot,
+                            const struct budget_layer *layer, struct profile_scratch *scratch)
+{
+    struct budget_profile profile;
+    struct str name = layer->limit->layer;
+    budget_profile_compute(snapshot, layer, budget_profile_total_ms(snapshot), scratch, &profile);
+    (void)fprintf(out, "budget %.*s: %llu, %llu over, %llu soft, last %a;", (int)name.len, name.ptr,
+                  (unsigned long long)layer->count, (unsigned long long)layer->exceeded,
+                  (unsigned long long)layer->soft_exceeded, layer->last_ms);
+    (void)fprintf(out, " window %llu, %llu over, spent %a, share %a, p50 %a, p99 %a\n",
+                  (unsigned long long)profile.count, (unsigned long long)profile.exceeded,
+                  profile.spent_ms, profile.share_of_total, profile.quantile_ms[QUANTILE_50],
+                  profile.quantile_ms[QUANTILE_99]);
+}
+
 char *describe_snapshot(const struct snapshot *snapshot, struct profile_scratch *scratch)
 {
     char *text = NULL;
@@ -449,6 +481,9 @@ char *describe_snapshot(const struct snapshot *snapshot, struct profile_scratch 
     }
     for (uint32_t i = 0; i < snapshot->metrics.family_count; i++) {
         describe_family(out, &snapshot->metrics.families[i]);
+    }
+    for (uint32_t i = 0; i < snapshot->budgets.count; i++) {
+        describe_budget(out, snapshot, snapshot->budgets.layers[i], scratch);
     }
     return fclose(out) == 0 ? text : NULL;
 }

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "core/profile.h"
+#include "core/budget_profile.h"
 
 /* Fills the tables of daemon/core; a group set-up function for cmocka. */
 int core_tables(void **state);
@@ -50,6 +50,7 @@ struct core {
     struct registry *registry;
     struct metrics *metrics;
     struct spans *spans;
+    struct budgets *budgets;
     struct processes processes;
     struct ledger ledger;
     struct counters counters;

@@ -1,0 +1,328 @@
+/*
+ * Happy path of a record
+ *   1. find     the layer by its name; a new name makes a layer without a budget
+ *   2. own      a layer that a snapshot can see is copied first, and the tally of the present stretch
+ *               of time with it; the tally of a stretch that is over makes way for a new one
+ *   3. reserve  the place in the tally's histogram
+ *   4. observe  into the family on /metrics
+ *   5. count    what can no longer fail
+ *
+ * What can fail: the name, when it is seen for the first time (ERR_NAME); memory, in 1 to 4: nothing is
+ * counted. A counter of /metrics that finds no memory in 5 is told with the next record. Past the
+ * ceiling a name is the overflow layer's.
+ */
+#include "core/budgets.h"
+
+#include <assert.h>
+#include <math.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/name.h"
+
+static const struct {
+    const char *name; /* behind the namespace */
+    const char *help;
+    enum metric_op op;
+    enum family_type type;
+} families[] = {
+    [BUDGET_ELAPSED] = {"budget_elapsed_seconds", "Time that a layer of a request took.",
+                        METRIC_OBSERVE, FAMILY_HISTOGRAM},
+    [BUDGET_EXCEEDED] = {"budget_exceeded", "Times that a layer took more than its time budget.",
+                         METRIC_COUNT, FAMILY_COUNTER},
+    [BUDGET_SOFT_EXCEEDED] =
+        {"budget_soft_limit_exceeded",
+         "Times that a layer took more than the soft limit of its time budget.", METRIC_COUNT,
+         FAMILY_COUNTER},
+};
+_Static_assert(sizeof families / sizeof families[0] == BUDGET_FAMILY_COUNT, "one each");
+
+/* In seconds. The budgets and soft limits that layers have unless configured are among them, so that
+ * their shares can be read from classic buckets too. */
+static const double bounds[] = {0.0005, 0.001, 0.002, 0.004, 0.005, 0.008, 0.01,
+                                0.012,  0.015, 0.016, 0.02,  0.03,  0.04,  0.05,
+                                0.1,    0.25,  0.5,   1,     2.5};
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static void init_records(struct budgets *budgets, struct str name_space)
+{
+    assert(name_space.len <= BUDGETS_NAME_SPACE_MAX);
+    for (unsigned i = 0; i < BUDGET_FAMILY_COUNT; i++) {
+        char *at = budgets->names[i];
+        if (name_space.len > 0) {
+            memcpy(at, name_space.ptr, name_space.len);
+            at += name_space.len;
+            *at++ = '_';
+        }
+        size_t len = strlen(families[i].name);
+        assert((size_t)(at - budgets->names[i]) + len <= sizeof budgets->names[i]);
+        memcpy(at, families[i].name, len);
+        at += len;
+        budgets->records[i] =
+            (struct metric){.name = {budgets->names[i], (size_t)(at - budgets->names[i])},
+                            .op = families[i].op,
+                            .weight = 1,
+                            .attribute_count = 1};
+        budgets->records[i].attributes[0].key = STR_LITERAL("layer");
+    }
+}
+
+/* A copy of the limit, the name behind it. */
+static struct budget_limit *new_limit(const struct budget_limit *from)
+{
+    struct budget_limit *limit = mem_alloc(sizeof *limit + from->layer.len);
+    if (limit != NULL) {
+        char *text = (char *)(limit + 1);
+        memcpy(text, from->layer.ptr, from->layer.len);
+        *limit = *from;
+        limit->layer.ptr = text;
+    }
+    return limit;
+}
+
+static int add_layer(struct budgets *budgets, const struct budget_limit *from, uint32_t *ret_number)
+{
+    assert(budgets->count < BUDGETS_LAYERS_MAX);
+    struct budget_layer *layer = mem_zalloc(1, sizeof *layer);
+    struct budget_limit *limit = new_limit(from);
+    if (layer == NULL || limit == NULL ||
+        names_add(&budgets->numbers, from->layer, budgets->count) != 0) {
+        mem_free(limit);
+        mem_free(layer);
+        return ERR_NOMEM;
+    }
+    layer->block.epoch = budgets->registry->limbo.epoch;
+    layer->limit = limit;
+    budgets->layers[budgets->count] = layer;
+    *ret_number = budgets->count++;
+    return 0;
+}
+
+int budgets_init(struct budgets *budgets, const struct budgets_options *options,
+                 struct registry *registry, struct metrics *metrics)
+{
+    assert(options->layer_count <= BUDGETS_CONFIGURED_MAX);
+    struct budget_limit limit = {STR_LITERAL(BUDGETS_TOTAL), options->total_ms,
+                                 options->total_ms * BUDGETS_TOTAL_SOFT};
+    uint32_t number;
+    budgets->registry = registry;
+    budgets->metrics = metrics;
+    init_records(budgets, options->name_space);
+    int err = names_init(&budgets->numbers, BUDGETS_LAYERS_MAX, options->hash_seed);
+    if (err == 0) {
+        err = add_layer(budgets, &limit, &number);
+    }
+    for (uint32_t i = 0; err == 0 && i < options->layer_count; i++) {
+        const struct budget_option *option = &options->layers[i];
+        limit = (struct budget_limit){option->layer, option->budget_ms,
+                                      option->budget_ms * option->soft_limit_pct};
+        err = add_layer(budgets, &limit, &number);
+    }
+    budgets->configured = budgets->count;
+    return err;
+}
+
+void budgets_fini(struct budgets *budgets)
+{
+    for (uint32_t i = 0; i < budgets->count; i++) {
+        struct budget_layer *layer = budgets->layers[i];
+        struct limbo *limbo = &budgets->registry->limbo;
+        for (unsigned slot = 0; slot < WINDOW_SLOTS; slot++) {
+            tally_retire(layer->slots[slot].tally, limbo);
+        }
+        mem_free((void *)(uintptr_t)layer->limit); /* readers are gone: what was made ends here */
+        limbo_retire(limbo, &layer->block);
+    }
+    if (budgets->registry != NULL) {
+        names_fini(&budgets->numbers);
+    }
+    *budgets = (struct budgets){0};
+}
+
+/* --- families ---------------------------------------------------------------------------------- */
+
+static void address(struct budgets *budgets, enum budget_family family, struct str layer)
+{
+    struct metric *record = &budgets->records[family];
+    record->attributes[0].value = layer;
+    record->spelling = (struct spelling){SPELLING_BUDGET, record->name, layer};
+}
+
+static int declare(struct budgets *budgets, enum budget_family family)
+{
+    const struct metric *record = &budgets->records[family];
+    bool is_histogram = families[family].type == FAMILY_HISTOGRAM;
+    struct family_shape shape = {.name = record->name,
+                                 .source = record->name,
+                                 .help = str_of(families[family].help),
+                                 .unit = is_histogram ? STR_LITERAL("seconds") : (struct str){0},
+                                 .type = families[family].type,
+                                 .only = SPELLING_BUDGET,
+                                 .declared = true,
+                                 .native = is_histogram,
+                                 .label_count = 1,
+                                 .labels = &record->attributes[0].key,
+                                 .bound_count = is_histogram ? sizeof bounds / sizeof bounds[0] : 0,
+                                 .bounds = is_histogram ? bounds : NULL};
+    return metrics_declare(budgets->metrics, &shape);
+}
+
+int budgets_declare(struct budgets *budgets, struct str *ret_name)
+{
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < BUDGET_FAMILY_COUNT; i++) {
+        *ret_name = budgets->records[i].name;
+        err = declare(budgets, (enum budget_family)i);
+        for (uint32_t at = 0; err == 0 && at < budgets->configured; at++) {
+            address(budgets, (enum budget_family)i, budgets->layers[at]->limit->layer);
+            err = metrics_start(budgets->metrics, &budgets->records[i]);
+        }
+    }
+    return err;
+}
+
+/* --- records ----------------------------------------------------------------------------------- */
+
+static int find_layer(struct budgets *budgets, struct str name, uint32_t *ret_number)
+{
+    uint32_t number = names_find(&budgets->numbers, name);
+    if (number != NAMES_NONE) {
+        *ret_number = number;
+        return 0;
+    }
+    if (name.len == 0 || name.len > RECORD_NAME_MAX || !name_is_text(name)) {
+        return ERR_NAME;
+    }
+    if (budgets->count - budgets->configured >= BUDGETS_FREE_MAX) {
+        name = STR_LITERAL(BUDGETS_OVERFLOW);
+        number = names_find(&budgets->numbers, name);
+    }
+    if (number != NAMES_NONE) {
+        *ret_number = number;
+        return 0;
+    }
+    struct budget_limit limit = {name, (double)INFINITY, (double)INFINITY};
+    return add_layer(budgets, &limit, ret_number);
+}
+
+/* The layer as one that may be written; NULL without memory. */
+static struct budget_layer *own_layer(struct budgets *budgets, uint32_t number)
+{
+    struct budget_layer *layer = budgets->layers[number];
+    struct limbo *limbo = &budgets->registry->limbo;
+    if (layer->block.epoch > limbo->shared_epoch) {
+        return layer;
+    }
+    struct budget_layer *copy = mem_alloc(sizeof *copy);
+    if (copy != NULL) {
+        *copy = *layer;
+        copy->block.epoch = limbo->epoch;
+        budgets->layers[number] = copy;
+        limbo_retire(limbo, &layer->block);
+    }
+    return copy;
+}
+
+/* The present stretch of a layer that may be written, its tally too; NULL without memory. */
+static struct budget_slot *own_slot(struct budgets *budgets, struct budget_layer *layer)
+{
+    struct limbo *limbo = &budgets->registry->limbo;
+    uint64_t present = budgets->registry->slot;
+    struct budget_slot *slot = &layer->slots[present % WINDOW_SLOTS];
+    struct tally *tally = slot->tally;
+    if (tally != NULL && tally->slot == present) {
+        if (tally->block.epoch <= limbo->shared_epoch) {
+            tally = tally_unshare(tally, limbo);
+        }
+        slot->tally = tally == NULL ? slot->tally : tally;
+        return tally == NULL ? NULL : slot;
+    }
+    tally = tally_new(limbo, present);
+    if (tally == NULL) {
+        return NULL;
+    }
+    tally_retire(slot->tally, limbo);
+    *slot = (struct budget_slot){.tally = tally};
+    return slot;
+}
+
+/* Adds to a counter of /metrics what it has not been told. */
+static void tell(struct budgets *budgets, enum budget_family family, struct str layer,
+                 uint64_t count, uint64_t *told)
+{
+    if (count == *told) {
+        return;
+    }
+    address(budgets, family, layer);
+    budgets->records[family].value = (double)(count - *told);
+    if (metrics_record_again(budgets->metrics, &budgets->records[family], NULL) == 0) {
+        *told = count;
+    }
+}
+
+static void count_excess(struct budgets *budgets, struct budget_layer *layer,
+                         struct budget_slot *slot, double ms)
+{
+    const struct budget_limit *limit = layer->limit;
+    bool exceeded = ms > limit->budget_ms;
+    layer->exceeded += exceeded;
+    slot->exceeded += exceeded;
+    layer->soft_exceeded += ms > limit->soft_limit_ms;
+    tell(budgets, BUDGET_EXCEEDED, limit->layer, layer->exceeded, &layer->told);
+    tell(budgets, BUDGET_SOFT_EXCEEDED, limit->layer, layer->soft_exceeded, &layer->soft_told);
+}
+
+/* The tally has a place for it, so this fails only where a counter of 2^32 carries without memory. */
+static void count_time(struct budgets *budgets, struct tally *tally, double ms)
+{
+    struct brief brief = {.execution_time_ms = ms};
+    if (!tally_add_quickly(tally, &brief, tally_position(ms))) {
+        struct sample sample = record_sample(&brief);
+        (void)tally_add(tally, &sample, &budgets->registry->limbo);
+    }
+}
+
+int budgets_record(struct budgets *budgets, const struct budget *budget,
+                   struct budget_verdict *ret_verdict)
+{
+    uint32_t number;
+    double ms = budget->elapsed_ms;
+    int err = find_layer(budgets, budget->layer, &number);
+    struct budget_layer *layer = err != 0 ? NULL : own_layer(budgets, number);
+    struct budget_slot *slot = layer == NULL ? NULL : own_slot(budgets, layer);
+    if (slot == NULL || hist_add_weighted(&slot->tally->latency, &budgets->registry->limbo,
+                                          tally_position(ms), 0) != 0) {
+        return err != 0 ? err : ERR_NOMEM;
+    }
+    struct metric *elapsed = &budgets->records[BUDGET_ELAPSED];
+    address(budgets, BUDGET_ELAPSED, layer->limit->layer);
+    elapsed->value = ms * 1e-3;
+    err = metrics_record_again(budgets->metrics, elapsed, NULL);
+    if (err != 0) {
+        return err;
+    }
+    layer->count++;
+    layer->last_ms = ms;
+    budgets->overflowed += !str_equal(layer->limit->layer, budget->layer);
+    count_time(budgets, slot->tally, ms);
+    count_excess(budgets, layer, slot, ms);
+    *ret_verdict = (struct budget_verdict){.exceeded = ms > layer->limit->budget_ms,
+                                           .budget_ms = layer->limit->budget_ms};
+    return 0;
+}
+
+/* --- snapshots --------------------------------------------------------------------------------- */
+
+int budgets_freeze(const struct budgets *budgets, struct budgets_view *ret)
+{
+    const struct budget_layer **layers = mem_alloc((budgets->count + 1) * sizeof *layers);
+    if (layers == NULL) {
+        return ERR_NOMEM;
+    }
+    for (uint32_t i = 0; i < budgets->count; i++) {
+        layers[i] = budgets->layers[i];
+    }
+    *ret = (struct budgets_view){layers, budgets->count, budgets->configured};
+    return 0;
+}

@@ -1,0 +1,119 @@
+/*
+ * Time budgets: how long the layers of requests take, and how often that is more than they have. Each
+ * layer's time is counted for /metrics, in families of its own, and over a window for quantiles.
+ * It enforces nothing, renders nothing and knows no clock: the registry's window is its window.
+ * Loop thread only; layers of a snapshot may be read from any thread.
+ *
+ *   budget     |----------------------------------|
+ *   soft limit |-----------------------------|
+ *   elapsed    |============|                          within
+ *              |==================================|    over the soft limit, not over the budget
+ *              |===================================|   over both: comparisons are strict
+ */
+#ifndef DWELL_CORE_BUDGETS_H
+#define DWELL_CORE_BUDGETS_H
+
+#include "core/metrics.h"
+#include "core/registry.h"
+
+enum {
+    BUDGETS_CONFIGURED_MAX = 64,
+    BUDGETS_FREE_MAX = 64, /* layers that no budget is configured for */
+    /* The total, those, and the one that stands for all past the ceiling. */
+    BUDGETS_LAYERS_MAX = 1 + BUDGETS_CONFIGURED_MAX + BUDGETS_FREE_MAX + 1,
+    BUDGETS_NAME_SPACE_MAX = 64, /* bytes */
+};
+
+#define BUDGETS_TOTAL        "total" /* the layer that is the whole request */
+#define BUDGETS_OVERFLOW     "(overflow)"
+#define BUDGETS_TOTAL_SOFT   0.8 /* share of the total: the default of layers, as it has no option */
+#define BUDGETS_TOTAL_NUMBER 0   /* of the total in `layers` */
+
+/* What a layer has. Never changes, lives as long as the budgets. */
+struct budget_limit {
+    struct str layer;
+    double budget_ms;     /* infinite: no budget is configured */
+    double soft_limit_ms; /* likewise */
+};
+
+/* What a layer took in one stretch of time. */
+struct budget_slot {
+    struct tally *tally; /* owned; NULL, or of an older stretch in the same place */
+    uint64_t exceeded;
+};
+
+/* Counts are since the start. */
+struct budget_layer {
+    struct block block;
+    const struct budget_limit *limit; /* never NULL */
+    uint64_t count;
+    uint64_t exceeded;
+    uint64_t soft_exceeded;
+    uint64_t told, soft_told;               /* of these, what the counters on /metrics have */
+    double last_ms;                         /* 0 while `count` is */
+    struct budget_slot slots[WINDOW_SLOTS]; /* by number of the stretch, modulo */
+};
+
+/* A layer's option. */
+struct budget_option {
+    struct str layer; /* borrowed */
+    double budget_ms;
+    double soft_limit_pct; /* share of the budget */
+};
+
+struct budgets_options {
+    struct str
+        name_space; /* of the families' names; up to BUDGETS_NAME_SPACE_MAX bytes, or empty */
+    double total_ms;
+    const struct budget_option *layers; /* each name once, none of them "total" */
+    uint32_t layer_count;               /* up to BUDGETS_CONFIGURED_MAX */
+    uint64_t hash_seed;
+};
+
+/* The families. */
+enum budget_family { BUDGET_ELAPSED, BUDGET_EXCEEDED, BUDGET_SOFT_EXCEEDED, BUDGET_FAMILY_COUNT };
+
+struct budgets {
+    struct registry *registry; /* borrowed, as `metrics`: its limbo and its stretches of time */
+    struct metrics *metrics;
+    struct names numbers; /* of layers */
+    struct budget_layer *layers[BUDGETS_LAYERS_MAX];
+    uint32_t count;
+    uint32_t configured; /* the total with them */
+    uint64_t overflowed; /* records that went to the overflow layer */
+    struct metric records[BUDGET_FAMILY_COUNT];
+    char names[BUDGET_FAMILY_COUNT][BUDGETS_NAME_SPACE_MAX + 32];
+};
+
+/* What a record was, to be told to people. */
+struct budget_verdict {
+    bool exceeded;
+    double budget_ms;
+};
+
+/* What a snapshot holds: the total first, then the configured ones in their order, then the others. */
+struct budgets_view {
+    const struct budget_layer **layers; /* owned: one piece of memory */
+    uint32_t count;
+    uint32_t configured;
+};
+
+/* Makes the configured layers. Returns 0 or ERR_NOMEM; budgets_fini may follow either. The struct must
+ * be zero and stay where it is. */
+int budgets_init(struct budgets *budgets, const struct budgets_options *options,
+                 struct registry *registry, struct metrics *metrics);
+void budgets_fini(struct budgets *budgets); /* before the registry */
+
+/* Makes the families, and their series of configured layers at 0. Returns as metrics_declare does, and
+ * in *ret_name the name of the family at hand, valid until budgets_fini. */
+int budgets_declare(struct budgets *budgets, struct str *ret_name);
+
+/* Counts a record whose time is in range. Returns 0; ERR_NAME for a layer that is no name; ERR_NOMEM,
+ * with nothing counted. */
+int budgets_record(struct budgets *budgets, const struct budget *budget,
+                   struct budget_verdict *ret_verdict);
+
+/* Takes the view; the limbo must have been frozen. Returns 0 or ERR_NOMEM. */
+int budgets_freeze(const struct budgets *budgets, struct budgets_view *ret);
+
+#endif
