@@ -12,7 +12,7 @@
  *   1. fields 1 to 5 fill the head and the string table;
  *   2. before the first record, or at the end without one, sink->batch is told the head;
  *   3. each record is read as a whole, then judged, then handed over; a metric by wire/batch_metric,
- *      a span by wire/batch_span.
+ *      a span by wire/batch_span, a budget by wire/batch_budget.
  *
  * What can fail: damage, that is bytes that are no message, ends the batch with ERR_FRAME and the
  * record it was found in is not handed over. A wrong value rejects its record alone. The sink may
@@ -24,6 +24,7 @@
 #include "wire/batch.h"
 
 #include "base/err.h"
+#include "wire/batch_budget.h"
 #include "wire/batch_metric.h"
 #include "wire/batch_span.h"
 #include "wire/field.h"
@@ -35,7 +36,7 @@ enum {
 
 /* Sets of known field numbers. */
 #define BATCH_HEAD_FIELDS FIELDS(1, 6) /* 6 is reserved, and its place is before the records */
-#define BATCH_FIELDS      (FIELDS(1, 5) | FIELDS(8, 11) | FIELDS(13, 14))
+#define BATCH_FIELDS      (FIELDS(1, 5) | FIELDS(8, 11) | FIELDS(13, 15))
 #define SAMPLE_FIELDS     FIELDS(1, 25)
 #define LABEL_FIELDS      FIELDS(1, 2)
 #define HELLO_FIELDS      FIELDS(1, 5)
@@ -525,6 +526,8 @@ static int decode_record(struct batch_decoder *decoder, uint32_t tag, struct pie
         return batch_span_decode(decoder, piece, sink);
     case TAG(14, KIND_BYTES):
         return batch_metric_decode(decoder, piece, sink);
+    case TAG(15, KIND_BYTES):
+        return batch_budget_decode(piece, sink);
     default:
         return decode_mark(piece, "Goodbye", GOODBYE_FIELDS, sink->goodbye, sink);
     }
@@ -533,7 +536,8 @@ static int decode_record(struct batch_decoder *decoder, uint32_t tag, struct pie
 static bool is_record(uint32_t tag)
 {
     return tag == TAG(8, KIND_BYTES) || tag == TAG(9, KIND_BYTES) || tag == TAG(10, KIND_BYTES) ||
-           tag == TAG(11, KIND_BYTES) || tag == TAG(13, KIND_BYTES) || tag == TAG(14, KIND_BYTES);
+           tag == TAG(11, KIND_BYTES) || tag == TAG(13, KIND_BYTES) || tag == TAG(14, KIND_BYTES) ||
+           tag == TAG(15, KIND_BYTES);
 }
 
 static const uint8_t *read_client_id(const uint8_t *at, const uint8_t *end, struct batch *head)

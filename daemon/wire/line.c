@@ -31,7 +31,7 @@ enum {
 
 static const struct str type_names[] = {
 #define X(type, name) {name, sizeof name - 1},
-    TAKEN_TYPES(X) OTHER_TYPES(X)
+    TYPES(X)
 #undef X
 };
 _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name for each type");
@@ -94,7 +94,11 @@ _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name f
     X(client, TEXT, OF_HELLO, PART_ANY, hello.client, RECORD_NAME_MAX)                             \
     X(client_id, ID, OF_HELLO, PART_CLIENT_ID, hello.client_id, RECORD_CLIENT_ID_BYTES)            \
     X(sequence, INTEGER, OF_CONTROL, PART_SEQUENCE, mark.sequence, 0)                              \
-    X(dropped, INTEGER, OF_CONTROL, PART_DROPPED, mark.dropped, 0)
+    X(dropped, INTEGER, OF_CONTROL, PART_DROPPED, mark.dropped, 0)                                 \
+    X(layer, NAME, OF_BUDGET, PART_LAYER, budget.layer, 0)                                         \
+    X(elapsed_ms, FIGURE, OF_BUDGET, PART_ELAPSED, budget.elapsed_ms, RECORD_MS_MAX)               \
+    X(operation, TEXT, OF_BUDGET, PART_ANY, budget.operation, RECORD_NAME_MAX)                     \
+    X(request_id, TEXT, OF_BUDGET, PART_ANY, budget.request_id, RECORD_NAME_MAX)
 
 enum {
 #define X(name, kind, types, part, place, max) KEY_##name,
@@ -202,7 +206,7 @@ static int read_type(struct reader *reader)
     for (size_t i = 0; i < TYPE_COUNT; i++) {
         if (str_equal(text, type_names[i])) {
             reader->type = (enum type)i;
-            return i < TYPE_TAKEN_COUNT ? READ_AGAIN : reader_fail(reader, ERR_UNSUPPORTED, text);
+            return READ_AGAIN;
         }
     }
     (void)reader_fail(reader, ERR_UNKNOWN_TYPE, text); /* the code is known here */
@@ -307,6 +311,8 @@ static void reset(struct reader *reader, const char *at, const char *newline)
         reader->metric.attribute_count = 0;
     } else if ((OF_SPAN & 1U << reader->type) != 0) {
         line_span_reset(reader);
+    } else if (reader->type == TYPE_BUDGET) {
+        reader->budget = (struct budget){.elapsed_ms = 0};
     } else if (reader->type != TYPE_SAMPLE) {
         reader->hello = (struct hello){.pid = 0};
         reader->mark = (struct mark){.sequence = 0};
@@ -439,6 +445,17 @@ static int deliver_metric(struct reader *reader, const struct record_sink *sink)
     return err == 0 ? 0 : reader_fail(reader, err, metric->name); /* the name is what to look at */
 }
 
+static int deliver_budget(struct reader *reader, const struct record_sink *sink)
+{
+    if ((reader->has & BIT(PART_LAYER)) == 0) {
+        return miss(reader, KEY_layer);
+    }
+    if ((reader->has & BIT(PART_ELAPSED)) == 0) {
+        return miss(reader, KEY_elapsed_ms);
+    }
+    return sink->budget(sink->ctx, &reader->budget);
+}
+
 /* Hands over what was read; 0 or why it was refused. */
 static int deliver(struct reader *reader, const struct record_sink *sink)
 {
@@ -450,6 +467,9 @@ static int deliver(struct reader *reader, const struct record_sink *sink)
     }
     if ((OF_SPAN & 1U << reader->type) != 0) {
         return line_span_deliver(reader, sink);
+    }
+    if (reader->type == TYPE_BUDGET) {
+        return deliver_budget(reader, sink);
     }
     reader->mark.has_sequence = (reader->has & BIT(PART_SEQUENCE)) != 0;
     reader->mark.has_dropped = (reader->has & BIT(PART_DROPPED)) != 0;

@@ -18,8 +18,8 @@
 #include "wire/lexer.h"
 #include "wire/line.h"
 
-/* Types of records; those of the second list are known but not taken. */
-#define TAKEN_TYPES(X)                                                                             \
+/* Types of records. */
+#define TYPES(X)                                                                                   \
     X(SAMPLE, "sample")                                                                            \
     X(HELLO, "hello")                                                                              \
     X(FLUSH, "flush")                                                                              \
@@ -30,16 +30,14 @@
     X(INFO, "info")                                                                                \
     X(SPAN, "span")                                                                                \
     X(SPAN_START, "span_start")                                                                    \
-    X(SPAN_END, "span_end")
-
-#define OTHER_TYPES(X) X(BUDGET, "budget")
+    X(SPAN_END, "span_end")                                                                        \
+    X(BUDGET, "budget")
 
 enum type {
 #define X(type, name) TYPE_##type,
-    TAKEN_TYPES(X) TYPE_TAKEN_COUNT,
-    TYPE_BEFORE_OTHERS = TYPE_TAKEN_COUNT - 1, /* so that the numbers go on */
-    OTHER_TYPES(X) TYPE_COUNT
+    TYPES(X)
 #undef X
+        TYPE_COUNT
 };
 
 /* Which types a key belongs to. */
@@ -51,7 +49,8 @@ enum { OF_AMOUNT = OF_COUNTER | OF_GAUGE | OF_HISTOGRAM, OF_METRIC = OF_AMOUNT |
 enum { OF_BEGUN = 1 << TYPE_SPAN | 1 << TYPE_SPAN_START };
 enum { OF_ENDED = 1 << TYPE_SPAN | 1 << TYPE_SPAN_END, OF_SPAN = OF_BEGUN | OF_ENDED };
 enum { OF_TRACED = OF_SAMPLE | OF_COUNTER | OF_HISTOGRAM | OF_SPAN };
-enum { OF_ALL = OF_SAMPLE | OF_CONTROL | OF_METRIC | OF_SPAN };
+enum { OF_BUDGET = 1 << TYPE_BUDGET };
+enum { OF_ALL = OF_SAMPLE | OF_CONTROL | OF_METRIC | OF_SPAN | OF_BUDGET };
 
 /* How a value is read. */
 enum kind {
@@ -85,6 +84,8 @@ enum {
     PART_NAME,
     PART_VALUE,
     PART_DELTA,
+    PART_LAYER,
+    PART_ELAPSED,
     PART_ANY, /* nobody asks */
     PART_COUNT,
     /* A span has none of the parts whose bits these are. */
@@ -112,6 +113,7 @@ struct reader {
     struct metric metric;
     struct hello hello;
     struct mark mark;
+    struct budget budget;
     struct span span; /* its ids and service are read as those of a sample and a hello */
     struct span_room span_room;
     struct str span_keys[SPAN_ATTRIBUTES_MAX]; /* of the attributes being read */

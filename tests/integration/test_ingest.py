@@ -327,7 +327,7 @@ class TestIngestAnswers(IngestCase):
             ('{"model_name":"m","execution_time_ms":-1}', "out_of_range", None),
             ('{"model_name":"m","execution_time_ms":1,"execution_time_ms":2}', "duplicate_key", None),
             ('{"type":"sampel"}', "unknown_type", 'unknown type "sampel" (did you mean "sample"?)'),
-            ('{"type":"budget","layer":"total","elapsed_ms":1}', "unsupported_type", None),
+            ('{"type":"budget","layer":"total","elapsed_ms":-1}', "out_of_range", None),
             ('{"type":"counter","name":"c"}', "missing_key", 'missing "value"'),
             ('{"type":"gauge","name":"g","value":1,"delta":1}', "duplicate_key", None),
             ('{"type":"info","name":"i","attributes":{"a":1.5}}', "wrong_type", None),

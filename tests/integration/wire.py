@@ -65,6 +65,13 @@ SPAN_FIELDS = {
 }
 WHOLE, FIRST_HALF, SECOND_HALF = range(3)
 
+BUDGET_FIELDS = {
+    "layer": (1, "text"),
+    "elapsed_ms": (2, "double"),
+    "operation": (3, "text"),
+    "request_id": (4, "text"),
+}
+
 HELLO_FIELDS = {
     "service_name": (1, "text"),
     "service_version": (2, "text"),
@@ -73,7 +80,7 @@ HELLO_FIELDS = {
     "client": (5, "text"),
 }
 
-STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE, SPAN, METRIC = 4, 8, 9, 10, 11, 13, 14
+STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE, SPAN, METRIC, BUDGET = 4, 8, 9, 10, 11, 13, 14, 15
 
 
 def varint(number):
@@ -135,13 +142,18 @@ def span(**fields):
     return b"".join(_write(*SPAN_FIELDS[name], value) for name, value in fields.items())
 
 
+def budget(**fields):
+    """The content of a Budget message: fields in their order here."""
+    return b"".join(_write(*BUDGET_FIELDS[name], value) for name, value in fields.items())
+
+
 def hello(**fields):
     return b"".join(_write(*HELLO_FIELDS[name], value) for name, value in fields.items())
 
 
 def batch(samples=(), client_id=None, first_sequence=None, dropped=None, strings=(), constitutional_hash=None,
-          hello_message=None, flush=False, goodbye=None, metrics=(), spans=()):
-    """The content of a Batch message: head, hello, samples, metrics, spans, flush, goodbye."""
+          hello_message=None, flush=False, goodbye=None, metrics=(), spans=(), budgets=()):
+    """The content of a Batch message: head, hello, samples, metrics, spans, budgets, flush, goodbye."""
     out = b""
     if client_id is not None:
         out += field_bytes(1, client_id)
@@ -158,6 +170,7 @@ def batch(samples=(), client_id=None, first_sequence=None, dropped=None, strings
     out += b"".join(field_bytes(SAMPLE, content) for content in samples)
     out += b"".join(field_bytes(METRIC, content) for content in metrics)
     out += b"".join(field_bytes(SPAN, content) for content in spans)
+    out += b"".join(field_bytes(BUDGET, content) for content in budgets)
     if flush:
         out += field_bytes(FLUSH, b"")
     if goodbye is not None:

@@ -58,6 +58,14 @@ static void put_least_sample(struct writer *batch, uint32_t ref)
     put_bytes(batch, 8, sample.bytes, sample.len);
 }
 
+static void put_least_budget(struct writer *batch)
+{
+    struct writer budget = {sample_bytes, 0};
+    put_text(&budget, 1, "total");
+    put_double(&budget, 2, 1.0);
+    put_bytes(batch, 15, budget.bytes, budget.len);
+}
+
 static void test_batch_may_be_empty(void **state)
 {
     (void)state;
@@ -111,12 +119,14 @@ static void test_batch_passes_on_what_the_sink_refuses(void **state)
     put_text(&batch, 9, "");
     put_text(&batch, 10, "");
     put_text(&batch, 11, "");
+    put_least_budget(&batch);
     assert_int_equal(decode(&recorder, written(&batch)), 0);
     assert_string_equal(recorder.text, "batch\nsample \"m\" ref=1 execution_time_ms=1\n"
                                        "reject no_hello\n"
                                        "hello\nreject no_hello control\n"
                                        "flush\nreject no_hello control\n"
-                                       "goodbye\nreject no_hello control\n");
+                                       "goodbye\nreject no_hello control\n"
+                                       "budget \"total\" elapsed_ms=1\nreject no_hello\n");
     recorder_fini(&recorder);
 }
 
@@ -622,6 +632,29 @@ static void expect_hello(struct recorder *expected, const Dwell__Hello *from)
     (void)expected->sink.hello(expected, &hello, &(struct mark){0}); /* it refuses nothing */
 }
 
+static void expect_budget(struct recorder *expected, const Dwell__Budget *from)
+{
+    struct budget budget = {.layer = text_of(from->layer),
+                            .elapsed_ms = from->elapsed_ms == 0 ? 0 : from->elapsed_ms,
+                            .operation = text_of(from->operation),
+                            .request_id = text_of(from->request_id)};
+    bool good_time = budget.elapsed_ms >= 0 && budget.elapsed_ms <= RECORD_MS_MAX;
+    const char *missing = from->layer == NULL     ? "layer"
+                          : !from->has_elapsed_ms ? "elapsed_ms"
+                                                  : NULL;
+    const char *wrong = !good_time                                ? "elapsed_ms"
+                        : budget.operation.len > RECORD_NAME_MAX  ? "operation"
+                        : budget.request_id.len > RECORD_NAME_MAX ? "request_id"
+                                                                  : NULL;
+    if (missing != NULL) {
+        expect_reject(expected, ERR_MISSING_KEY, missing, false);
+    } else if (wrong != NULL) {
+        expect_reject(expected, ERR_RANGE, wrong, false);
+    } else {
+        (void)expected->sink.budget(expected, &budget); /* it refuses nothing */
+    }
+}
+
 /* What the sink should see of a batch, ordered by kind: the library does not keep the order. */
 static void expect_batch(struct recorder *expected, const Dwell__Batch *from)
 {
@@ -652,6 +685,9 @@ static void expect_batch(struct recorder *expected, const Dwell__Batch *from)
     for (size_t i = 0; i < from->n_metric; i++) {
         expect_metric(expected, from, from->metric[i]);
     }
+    for (size_t i = 0; i < from->n_budget; i++) {
+        expect_budget(expected, from->budget[i]);
+    }
 }
 
 static size_t count_unknown(const ProtobufCMessage *message)
@@ -674,6 +710,9 @@ static size_t count_unknown_fields(const Dwell__Batch *batch)
             count += count_unknown(&batch->metric[i]->attribute[j]->base);
         }
     }
+    for (size_t i = 0; i < batch->n_budget; i++) {
+        count += count_unknown(&batch->budget[i]->base);
+    }
     for (size_t i = 0; i < batch->n_hello; i++) {
         count += count_unknown(&batch->hello[i]->base);
     }
@@ -691,22 +730,22 @@ static bool begins(const char *line, const char *word)
     return strncmp(line, word, strlen(word)) == 0;
 }
 
-/* 0 batch, 1 sample, 2 hello, 3 flush, 4 goodbye, 5 metric, 6 rejected record, 7 span; -1: not
- * compared. */
+/* 0 batch, 1 sample, 2 hello, 3 flush, 4 goodbye, 5 metric, 6 budget, 7 rejected record, 8
+ * span; -1: not compared. */
 static int rank(const char *line, const char *end)
 {
     static const char control[] = " control";
     if (begins(line, "reject")) {
         size_t len = sizeof control - 1;
         bool is_control = (size_t)(end - line) > len && memcmp(end - len, control, len) == 0;
-        return is_control ? 2 : 6;
+        return is_control ? 2 : 7;
     }
     static const struct {
         const char *word;
         int rank;
-    } words[] = {{"batch", 0},   {"sample", 1}, {"hello", 2}, {"flush", 3},
-                 {"goodbye", 4}, {"count", 5},  {"set", 5},   {"add", 5},
-                 {"observe", 5}, {"info", 5},   {"span", 7}};
+    } words[] = {{"batch", 0},   {"sample", 1}, {"hello", 2},  {"flush", 3},
+                 {"goodbye", 4}, {"count", 5},  {"set", 5},    {"add", 5},
+                 {"observe", 5}, {"info", 5},   {"budget", 6}, {"span", 8}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (begins(line, words[i].word)) {
             return words[i].rank;
@@ -730,7 +769,7 @@ static int compare_lines(const void *left, const void *right)
     if (a->rank != b->rank) {
         return a->rank < b->rank ? -1 : 1;
     }
-    int order = a->rank != 6 ? 0
+    int order = a->rank != 7 ? 0
                              : str_compare((struct str){a->start, (size_t)(a->end - a->start)},
                                            (struct str){b->start, (size_t)(b->end - b->start)});
     return order != 0 ? order : a->start < b->start ? -1 : a->start > b->start;
@@ -858,7 +897,7 @@ static bool must_agree(struct recorder *ours, struct recorder *theirs, struct sp
         assert_int_equal(ours->unknown, unknown);
         assert_int_equal(ours->accepted + ours->controls + ours->rejected,
                          batch->n_sample + batch->n_hello + batch->n_flush + batch->n_goodbye +
-                             batch->n_metric + batch->n_span);
+                             batch->n_metric + batch->n_span + batch->n_budget);
         sort_text(ours);
         sort_text(theirs);
         assert_string_equal(ours->text, theirs->text);
@@ -1115,6 +1154,24 @@ static void put_random_metric(struct writer *batch)
     put_bytes(batch, 14, metric.bytes, metric.len);
 }
 
+static void put_random_budget(struct writer *batch)
+{
+    struct writer budget = {sample_bytes, 0};
+    for (unsigned number = 1; number <= 4; number++) {
+        for (size_t i = once_in(15) ? wire_random_below(&dice, 3) : 1; i > 0; i--) {
+            if (number == 2) {
+                put_double(&budget, number, random_figure());
+            } else {
+                put_random_text(&budget, number);
+            }
+        }
+    }
+    if (once_in(20)) {
+        put_unknown(&budget);
+    }
+    put_bytes(batch, 15, budget.bytes, budget.len);
+}
+
 /* One of a few series, so that spellings come again. */
 static void put_usual_metric(struct writer *batch)
 {
@@ -1207,6 +1264,8 @@ static void put_random_batch(struct writer *batch)
             put_random_control(batch);
         } else if (once_in(6)) {
             put_random_span(batch);
+        } else if (once_in(6)) {
+            put_random_budget(batch);
         } else if (once_in(3)) {
             put_usual_metric(batch);
         } else if (once_in(3)) {

@@ -443,6 +443,7 @@ static const char *const hello_keys[] = {"service_name",        "service_version
                                          "constitutional_hash", "client",          "client_id"};
 
 static const char *const metric_types[] = {"counter", "gauge", "histogram", "info"};
+static const char *const budget_keys[] = {"type", "layer", "elapsed_ms", "operation", "request_id"};
 static const char *const amount_keys[] = {"value", "unit", "timestamp"};
 static const char *const gauge_keys[] = {"delta", "aggregation"};
 
@@ -482,6 +483,9 @@ static bool is_known(const char *key, const char *type)
 {
     if (is_metric(type)) {
         return is_known_of_metric(key, type);
+    }
+    if (strcmp(type, "budget") == 0) {
+        return is_one_of(key, budget_keys, COUNT_OF(budget_keys));
     }
     if (strcmp(type, "sample") != 0) {
         return is_one_of(key, control_keys, COUNT_OF(control_keys)) ||
@@ -737,6 +741,18 @@ static bool expect_metric(struct recorder *expected, const json_t *object, const
     return good && expected->sink.metric(expected, &metric) == 0;
 }
 
+static bool expect_budget(struct recorder *expected, const json_t *object)
+{
+    struct budget budget = {.elapsed_ms = 0};
+    const json_t *elapsed = wire_json_get(object, "elapsed_ms");
+    return wire_json_take_text(object, "layer", 1, RECORD_NAME_MAX, &budget.layer) &&
+           budget.layer.len > 0 && elapsed != NULL &&
+           take_amount(elapsed, 0, RECORD_MS_MAX, &budget.elapsed_ms) &&
+           wire_json_take_text(object, "operation", 0, RECORD_NAME_MAX, &budget.operation) &&
+           wire_json_take_text(object, "request_id", 0, RECORD_NAME_MAX, &budget.request_id) &&
+           expected->sink.budget(expected, &budget) == 0;
+}
+
 static bool expect_control(struct recorder *expected, const json_t *object, const char *type)
 {
     struct mark mark = {.sequence = 0};
@@ -771,7 +787,7 @@ static bool expect_record(struct recorder *expected, const json_t *object)
     recorder_clear(expected);
     const json_t *given = wire_json_get(object, "type");
     const char *type = given == NULL ? "sample" : json_string_value(given);
-    static const char *const types[] = {"sample", "hello", "flush", "goodbye"};
+    static const char *const types[] = {"sample", "hello", "flush", "goodbye", "budget"};
     if (type == NULL || (!is_one_of(type, types, COUNT_OF(types)) && !is_metric(type))) {
         return false;
     }
@@ -789,6 +805,9 @@ static bool expect_record(struct recorder *expected, const json_t *object)
     }
     if (is_metric(type)) {
         return expect_metric(expected, object, type);
+    }
+    if (strcmp(type, "budget") == 0) {
+        return expect_budget(expected, object);
     }
     return strcmp(type, "sample") == 0 ? expect_sample(expected, object)
                                        : expect_control(expected, object, type);
@@ -889,6 +908,9 @@ static void put_value_of(struct wire_line *line, const char *key)
     } else if (strcmp(key, "aggregation") == 0) {
         wire_put(line, PICK("\"last\"", "\"sum\"", "\"max\"", "\"min\"", "\"per_pid\"", "\"\"",
                             "\"mean\""));
+    } else if (is_one_of(key, budget_keys, COUNT_OF(budget_keys)) &&
+               strcmp(key, "elapsed_ms") != 0) {
+        wire_put_text(line);
     } else if (strstr(key, "_id") != NULL) {
         wire_put_hex(line);
     } else if (strcmp(key, "error") == 0) {
@@ -909,6 +931,9 @@ static const char *random_key(const char *type)
     if (is_metric(type)) {
         return PICK("attributes", "attributes", "unit", "aggregation", "delta", "timestamp",
                     "trace_id", "span_id", "value", "labels");
+    }
+    if (strcmp(type, "budget") == 0) {
+        return wire_json_pick(budget_keys + 1, COUNT_OF(budget_keys) - 1);
     }
     if (strcmp(type, "sample") != 0) {
         return once_in(2) ? control_keys[1 + wire_random_below(&wire_json_dice, 2)]
@@ -940,13 +965,14 @@ static void put_type(struct wire_line *line, const char *type)
 {
     put_key(line, "type");
     wire_put(line, "\"");
-    wire_put(line, once_in(30) ? PICK("budget", "smaple", "") : type);
+    wire_put(line, once_in(30) ? PICK("bugdet", "smaple", "") : type);
     wire_put(line, "\"");
 }
 
 static void put_line(struct wire_line *line)
 {
     const char *type = once_in(5)   ? PICK("hello", "flush", "goodbye")
+                       : once_in(6) ? "budget"
                        : once_in(3) ? PICK("counter", "gauge", "histogram", "info")
                                     : "sample";
     bool said = strcmp(type, "sample") == 0 && !once_in(10);
@@ -959,6 +985,12 @@ static void put_line(struct wire_line *line)
     if (is_sample && !once_in(30)) {
         put_key(line, "execution_time_ms");
         wire_put(line, "12.5");
+    }
+    if (strcmp(type, "budget") == 0 && !once_in(30)) {
+        put_key(line, "layer");
+        wire_put(line, "\"l\"");
+        put_key(line, "elapsed_ms");
+        wire_put_number(line);
     }
     if (is_metric(type) && !once_in(30)) {
         put_key(line, "name");

@@ -199,7 +199,7 @@ static void test_wire_md_lines_are_taken_by_the_daemon(void **state)
     char *block = must_find_block(page, "ndjson");
     struct recorder recorder;
     must_read_lines(str_of(block), &recorder);
-    assert_int_equal(recorder.accepted, 4 + 7 + 4); /* samples, metrics, spans */
+    assert_int_equal(recorder.accepted, 4 + 7 + 4 + 2); /* samples, metrics, spans, budgets */
     assert_int_equal(recorder.controls, 3);
     assert_int_equal(recorder.rejected + recorder.unknown, 0);
     recorder_fini(&recorder);
@@ -325,6 +325,7 @@ static void test_wire_md_shows_the_tag_of_every_field(void **state)
     must_show_tags(page, &dwell__event__descriptor);
     must_show_tags(page, &dwell__link__descriptor);
     must_show_tags(page, &dwell__status__descriptor);
+    must_show_tags(page, &dwell__budget__descriptor);
     free(page);
 }
 

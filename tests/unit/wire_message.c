@@ -125,11 +125,11 @@ static const struct {
     unsigned field;
     enum message inner;
 } nestings[] = {
-    {BATCH, 8, SAMPLE},        {BATCH, 9, OTHER},     {BATCH, 10, OTHER},    {BATCH, 11, OTHER},
-    {BATCH, 13, SPAN},         {BATCH, 14, METRIC},   {SAMPLE, 15, LABEL},   {METRIC, 5, ATTRIBUTE},
-    {SPAN, 9, KEY_VALUE},      {SPAN, 11, EVENT},     {SPAN, 13, LINK},      {SPAN, 15, STATUS},
-    {EVENT, 3, KEY_VALUE},     {LINK, 4, KEY_VALUE},  {ARRAY, 1, ANY_VALUE}, {PAIRS, 1, KEY_VALUE},
-    {KEY_VALUE, 2, ANY_VALUE}, {ANY_VALUE, 5, ARRAY}, {ANY_VALUE, 6, PAIRS},
+    {BATCH, 8, SAMPLE},     {BATCH, 9, OTHER},         {BATCH, 10, OTHER},    {BATCH, 11, OTHER},
+    {BATCH, 13, SPAN},      {BATCH, 14, METRIC},       {BATCH, 15, OTHER},    {SAMPLE, 15, LABEL},
+    {METRIC, 5, ATTRIBUTE}, {SPAN, 9, KEY_VALUE},      {SPAN, 11, EVENT},     {SPAN, 13, LINK},
+    {SPAN, 15, STATUS},     {EVENT, 3, KEY_VALUE},     {LINK, 4, KEY_VALUE},  {ARRAY, 1, ANY_VALUE},
+    {PAIRS, 1, KEY_VALUE},  {KEY_VALUE, 2, ANY_VALUE}, {ANY_VALUE, 5, ARRAY}, {ANY_VALUE, 6, PAIRS},
 };
 
 bool is_message(enum message outer, uint64_t field, enum message *ret_inner)

@@ -303,6 +303,22 @@ static int on_span(void *ctx, const struct span *span)
     return answer(recorder, &recorder->accepted);
 }
 
+static int on_budget(void *ctx, const struct budget *budget)
+{
+    struct recorder *recorder = ctx;
+    recorder_check(recorder);
+    WIRE_REQUIRE(budget->elapsed_ms >= 0 && budget->elapsed_ms <= RECORD_MS_MAX);
+    WIRE_REQUIRE(budget->operation.len <= RECORD_NAME_MAX);
+    WIRE_REQUIRE(budget->request_id.len <= RECORD_NAME_MAX);
+    recorder_print(recorder, "budget ");
+    recorder_quote(recorder, budget->layer);
+    print_figure(recorder, "elapsed_ms", true, budget->elapsed_ms);
+    print_text(recorder, "operation", budget->operation);
+    print_text(recorder, "request_id", budget->request_id);
+    recorder_print(recorder, "\n");
+    return answer(recorder, &recorder->accepted);
+}
+
 static int on_hello(void *ctx, const struct hello *hello, const struct mark *mark)
 {
     struct recorder *recorder = ctx;
@@ -397,6 +413,7 @@ void recorder_init(struct recorder *recorder)
                  .briefs = on_briefs,
                  .metric = on_metric,
                  .span = on_span,
+                 .budget = on_budget,
                  .hello = on_hello,
                  .flush = on_flush,
                  .goodbye = on_goodbye,

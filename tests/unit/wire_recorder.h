@@ -9,6 +9,7 @@
  *   member "users" member="alice" attributes={"plan"="free"}
  *   observe "http.time" value=12.5 weight=10 unit="ms" attributes={"code"="200"}
  *   span "GET /" trace_id=00…0f span_id=00…07 start=1 end=2 status=error attributes={"a"="b"}
+ *   budget "layer3_policy" elapsed_ms=12.5 operation="evaluate" request_id="r1"
  *   hello service_name="api" pid=12 sequence=0
  *   flush
  *   goodbye sequence=9
