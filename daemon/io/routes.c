@@ -1,5 +1,6 @@
 #include "io/routes.h"
 
+#include "render/json_budgets.h"
 #include "render/negotiate.h"
 #include "render/report.h"
 
@@ -90,6 +91,13 @@ static void answer_model(struct route_context *context, const struct route_reque
     }
 }
 
+static void answer_budgets(struct route_context *context, const struct route_request *request,
+                           struct route_response *response)
+{
+    json_render_budgets(request->snapshot, context->constitutional_hash, context->scratch,
+                        &response->body);
+}
+
 static void answer_status(struct route_context *context, const struct route_request *request,
                           struct route_response *response)
 {
@@ -119,6 +127,7 @@ static const struct route routes[] = {
     {"GET", "/report", false, ROUTE_NEEDS_SNAPSHOT, answer_report},
     {"GET", "/api/v1/models", false, ROUTE_NEEDS_SNAPSHOT, answer_models},
     {"GET", "/api/v1/models/", false, ROUTE_NEEDS_SNAPSHOT, answer_model},
+    {"GET", "/api/v1/budgets", false, ROUTE_NEEDS_SNAPSHOT, answer_budgets},
     {"GET", "/api/v1/status", false, ROUTE_NEEDS_SNAPSHOT, answer_status},
     {"POST", "/api/v1/reset", true, ROUTE_NEEDS_RESET, answer_reset},
 };

@@ -122,6 +122,12 @@ void json_double(struct json_writer *writer, double number)
     }
 }
 
+void json_bool(struct json_writer *writer, bool value)
+{
+    begin(writer);
+    buf_puts(writer->out, value ? "true" : "false");
+}
+
 void json_null(struct json_writer *writer)
 {
     begin(writer);

@@ -21,6 +21,7 @@ void json_close(struct json_writer *writer, char bracket);
 void json_text(struct json_writer *writer, struct str text); /* damaged UTF-8 becomes U+FFFD */
 void json_u64(struct json_writer *writer, uint64_t number);
 void json_double(struct json_writer *writer, double number); /* null when it is not finite */
+void json_bool(struct json_writer *writer, bool value);
 void json_null(struct json_writer *writer);
 
 void json_key(struct json_writer *writer, struct str key);

@@ -431,7 +431,7 @@ class TestHostileHttp(HostileCase):
 
     def test_hostile_http_methods(self):
         daemon = self.start()
-        for target in ("/metrics", "/report", "/healthz", "/readyz", "/api/v1/models", "/api/v1/models/x", "/api/v1/status"):
+        for target in ("/metrics", "/report", "/healthz", "/readyz", "/api/v1/models", "/api/v1/models/x", "/api/v1/budgets", "/api/v1/status"):
             for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"):
                 answer = self.must_fail(daemon, 405, method, target)
                 self.assertEqual(answer.headers["Allow"], "GET, HEAD")

@@ -46,6 +46,7 @@ static void test_routes_there_are(void **state)
     must_find("GET", "/readyz", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/report", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/status", false, ROUTE_NEEDS_SNAPSHOT, "");
+    must_find("GET", "/api/v1/budgets", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/models", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/models/a/b", false, ROUTE_NEEDS_SNAPSHOT, "a/b");
     must_find("POST", "/api/v1/reset", true, ROUTE_NEEDS_RESET, "");
