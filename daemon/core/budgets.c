@@ -69,13 +69,14 @@ static void init_records(struct budgets *budgets, struct str name_space)
 }
 
 /* A copy of the limit, the name behind it. */
-static struct budget_limit *new_limit(const struct budget_limit *from)
+static struct budget_limit *new_limit(const struct budget_limit *from, uint32_t number)
 {
     struct budget_limit *limit = mem_alloc(sizeof *limit + from->layer.len);
     if (limit != NULL) {
         char *text = (char *)(limit + 1);
         memcpy(text, from->layer.ptr, from->layer.len);
         *limit = *from;
+        limit->number = number;
         limit->layer.ptr = text;
     }
     return limit;
@@ -85,7 +86,7 @@ static int add_layer(struct budgets *budgets, const struct budget_limit *from, u
 {
     assert(budgets->count < BUDGETS_LAYERS_MAX);
     struct budget_layer *layer = mem_zalloc(1, sizeof *layer);
-    struct budget_limit *limit = new_limit(from);
+    struct budget_limit *limit = new_limit(from, budgets->count);
     if (layer == NULL || limit == NULL ||
         names_add(&budgets->numbers, from->layer, budgets->count) != 0) {
         mem_free(limit);
@@ -103,8 +104,9 @@ int budgets_init(struct budgets *budgets, const struct budgets_options *options,
                  struct registry *registry, struct metrics *metrics)
 {
     assert(options->layer_count <= BUDGETS_CONFIGURED_MAX);
-    struct budget_limit limit = {STR_LITERAL(BUDGETS_TOTAL), options->total_ms,
-                                 options->total_ms * BUDGETS_TOTAL_SOFT};
+    struct budget_limit limit = {.layer = STR_LITERAL(BUDGETS_TOTAL),
+                                 .budget_ms = options->total_ms,
+                                 .soft_limit_ms = options->total_ms * BUDGETS_TOTAL_SOFT};
     uint32_t number;
     budgets->registry = registry;
     budgets->metrics = metrics;
@@ -115,8 +117,9 @@ int budgets_init(struct budgets *budgets, const struct budgets_options *options,
     }
     for (uint32_t i = 0; err == 0 && i < options->layer_count; i++) {
         const struct budget_option *option = &options->layers[i];
-        limit = (struct budget_limit){option->layer, option->budget_ms,
-                                      option->budget_ms * option->soft_limit_pct};
+        limit = (struct budget_limit){.layer = option->layer,
+                                      .budget_ms = option->budget_ms,
+                                      .soft_limit_ms = option->budget_ms * option->soft_limit_pct};
         err = add_layer(budgets, &limit, &number);
     }
     budgets->configured = budgets->count;
@@ -142,11 +145,28 @@ void budgets_fini(struct budgets *budgets)
 
 /* --- families ---------------------------------------------------------------------------------- */
 
-static void address(struct budgets *budgets, enum budget_family family, struct str layer)
+/* A record of a family's, for this layer. Its spelling is short: two numbers. */
+static struct metric *address(struct budgets *budgets, enum budget_family family,
+                              const struct budget_limit *limit)
 {
+    static const char digits[] = {'0', '1', '2'};
+    _Static_assert(sizeof digits == BUDGET_FAMILY_COUNT, "one each");
     struct metric *record = &budgets->records[family];
-    record->attributes[0].value = layer;
-    record->spelling = (struct spelling){SPELLING_BUDGET, record->name, layer};
+    record->attributes[0].value = limit->layer;
+    record->spelling = (struct spelling){.format = SPELLING_BUDGET,
+                                         .head = {&digits[family], 1},
+                                         .tail = {(const char *)&limit->number, sizeof(uint32_t)}};
+    return record;
+}
+
+/* Applies it. Returns as metrics_record does. */
+static int apply(struct budgets *budgets, struct metric *record, double value)
+{
+    if (metrics_spelled(budgets->metrics, &record->spelling, value, 1, NULL)) {
+        return 0;
+    }
+    record->value = value;
+    return metrics_record(budgets->metrics, record, NULL);
 }
 
 static int declare(struct budgets *budgets, enum budget_family family)
@@ -175,8 +195,8 @@ int budgets_declare(struct budgets *budgets, struct str *ret_name)
         *ret_name = budgets->records[i].name;
         err = declare(budgets, (enum budget_family)i);
         for (uint32_t at = 0; err == 0 && at < budgets->configured; at++) {
-            address(budgets, (enum budget_family)i, budgets->layers[at]->limit->layer);
-            err = metrics_start(budgets->metrics, &budgets->records[i]);
+            const struct budget_limit *limit = budgets->layers[at]->limit;
+            err = metrics_start(budgets->metrics, address(budgets, (enum budget_family)i, limit));
         }
     }
     return err;
@@ -202,7 +222,8 @@ static int find_layer(struct budgets *budgets, struct str name, uint32_t *ret_nu
         *ret_number = number;
         return 0;
     }
-    struct budget_limit limit = {name, (double)INFINITY, (double)INFINITY};
+    struct budget_limit limit = {
+        .layer = name, .budget_ms = (double)INFINITY, .soft_limit_ms = (double)INFINITY};
     return add_layer(budgets, &limit, ret_number);
 }
 
@@ -248,15 +269,11 @@ static struct budget_slot *own_slot(struct budgets *budgets, struct budget_layer
 }
 
 /* Adds to a counter of /metrics what it has not been told. */
-static void tell(struct budgets *budgets, enum budget_family family, struct str layer,
-                 uint64_t count, uint64_t *told)
+static void tell(struct budgets *budgets, enum budget_family family,
+                 const struct budget_limit *limit, uint64_t count, uint64_t *told)
 {
-    if (count == *told) {
-        return;
-    }
-    address(budgets, family, layer);
-    budgets->records[family].value = (double)(count - *told);
-    if (metrics_record_again(budgets->metrics, &budgets->records[family], NULL) == 0) {
+    if (count != *told &&
+        apply(budgets, address(budgets, family, limit), (double)(count - *told)) == 0) {
         *told = count;
     }
 }
@@ -269,8 +286,8 @@ static void count_excess(struct budgets *budgets, struct budget_layer *layer,
     layer->exceeded += exceeded;
     slot->exceeded += exceeded;
     layer->soft_exceeded += ms > limit->soft_limit_ms;
-    tell(budgets, BUDGET_EXCEEDED, limit->layer, layer->exceeded, &layer->told);
-    tell(budgets, BUDGET_SOFT_EXCEEDED, limit->layer, layer->soft_exceeded, &layer->soft_told);
+    tell(budgets, BUDGET_EXCEEDED, limit, layer->exceeded, &layer->told);
+    tell(budgets, BUDGET_SOFT_EXCEEDED, limit, layer->soft_exceeded, &layer->soft_told);
 }
 
 /* The tally has a place for it, so this fails only where a counter of 2^32 carries without memory. */
@@ -295,10 +312,7 @@ int budgets_record(struct budgets *budgets, const struct budget *budget,
                                           tally_position(ms), 0) != 0) {
         return err != 0 ? err : ERR_NOMEM;
     }
-    struct metric *elapsed = &budgets->records[BUDGET_ELAPSED];
-    address(budgets, BUDGET_ELAPSED, layer->limit->layer);
-    elapsed->value = ms * 1e-3;
-    err = metrics_record_again(budgets->metrics, elapsed, NULL);
+    err = apply(budgets, address(budgets, BUDGET_ELAPSED, layer->limit), ms * 1e-3);
     if (err != 0) {
         return err;
     }

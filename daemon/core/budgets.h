@@ -32,6 +32,7 @@ enum {
 /* What a layer has. Never changes, lives as long as the budgets. */
 struct budget_limit {
     struct str layer;
+    uint32_t number;      /* of the layer, from 0 */
     double budget_ms;     /* infinite: no budget is configured */
     double soft_limit_ms; /* likewise */
 };
