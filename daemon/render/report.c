@@ -14,6 +14,9 @@
  *     OVERALL: EVALUATE_GPU
  *       …
  *
+ *     TIME BUDGETS
+ *       …
+ *
  * Only the line of a block begins with a rule, and names stand on no line's beginning, so that no
  * name can pass for another line.
  */
@@ -26,7 +29,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "render/figure.h"
 #include "render/order.h"
+#include "render/report_budgets.h"
 #include "render/width.h"
 
 enum {
@@ -34,7 +39,6 @@ enum {
     TITLE_COLUMNS_MAX = 31, /* in the table: it then fits the page */
     REASONS_MAX = 5,
     TITLES_BYTES_MAX = 64 << 20, /* of all models; the ceilings on models and names are lower */
-    CELL_BYTES = 48,
 };
 
 struct row {
@@ -55,100 +59,6 @@ struct report {
 static struct str title_of(const struct report *report, const struct row *row)
 {
     return (struct str){report->titles.data + row->title_at, row->title_len};
-}
-
-/* --- figures for people ------------------------------------------------------------------------ */
-
-/* Three digits where there are so many: 1.23, 12.3, 123, 1234; and 0. */
-static int digits_after_point(double figure)
-{
-    return figure == 0 ? 0 : figure < 9.995 ? 2 : figure < 99.95 ? 1 : 0;
-}
-
-struct unit {
-    double size;
-    double below; /* a larger figure takes the next unit */
-    const char *name;
-};
-
-/* Of milliseconds. */
-static const struct unit time_units[] = {{1e-6, 999.5, "ns"},
-                                         {1e-3, 999.5, "µs"},
-                                         {1, 999.5, "ms"},
-                                         {1e3, 99999.5, "s"},
-                                         {86400e3, INFINITY, "d"}};
-
-/* Of MiB. */
-static const struct unit memory_units[] = {
-    {1, 1023.5, "MB"}, {1024, 1023.5, "GB"}, {1048576, INFINITY, "TB"}};
-
-/* The smallest unit in which the figure is short. */
-static void format_unit(char out[CELL_BYTES], double figure, const struct unit *units)
-{
-    const struct unit *unit = units;
-    while (figure / unit->size >= unit->below) {
-        unit++;
-    }
-    double scaled = figure / unit->size;
-    (void)snprintf(out, CELL_BYTES, "%.*f %s", digits_after_point(scaled), scaled, unit->name);
-}
-
-static void put_time(struct buf *out, double ms)
-{
-    char text[CELL_BYTES];
-    format_unit(text, ms, time_units);
-    buf_puts(out, ms == 0 ? "0 ms" : text);
-}
-
-static void put_memory(struct buf *out, double mb)
-{
-    char text[CELL_BYTES];
-    format_unit(text, mb, memory_units);
-    buf_puts(out, text);
-}
-
-static void put_percent(struct buf *out, double percent)
-{
-    buf_printf(out, "%.*f %%", digits_after_point(percent), percent);
-}
-
-/* 1,234,567 */
-static void put_count(struct buf *out, uint64_t count)
-{
-    if (count >= 1000) {
-        put_count(out, count / 1000);
-        buf_printf(out, ",%03u", (unsigned)(count % 1000));
-    } else {
-        buf_u64(out, count);
-    }
-}
-
-static void put_plural(struct buf *out, uint64_t count, const char *one, const char *many)
-{
-    put_count(out, count);
-    buf_char(out, ' ');
-    buf_puts(out, count == 1 ? one : many);
-}
-
-static void put_right(struct buf *out, const char *text, size_t columns)
-{
-    size_t width = width_count(str_of(text));
-    width_pad(width < columns ? columns - width : 0, out);
-    buf_puts(out, text);
-}
-
-static void put_left(struct buf *out, const char *text, size_t columns)
-{
-    size_t width = width_count(str_of(text));
-    buf_puts(out, text);
-    width_pad(width < columns ? columns - width : 0, out);
-}
-
-static void put_rule(struct buf *out, size_t columns)
-{
-    for (; columns > 0; columns--) {
-        buf_puts(out, "─");
-    }
 }
 
 /* --- what is reported -------------------------------------------------------------------------- */
@@ -219,7 +129,7 @@ static void put_header(const struct report *report)
     buf_puts(out, text);
     if (report->count > 0) {
         buf_puts(out, " · ");
-        put_plural(out, report->count, "model", "models");
+        figure_put_plural(out, report->count, "model", "models");
     }
     buf_puts(out, " · constitutional hash ");
     log_escape(out, report->options->constitutional_hash);
@@ -237,7 +147,7 @@ static void put_block_title(const struct report *report, const struct row *row)
     buf_puts(out, "\n── ");
     buf_str(out, title);
     buf_char(out, ' ');
-    put_rule(out, used + 2 < PAGE_COLUMNS ? PAGE_COLUMNS - used : 2);
+    figure_put_rule(out, used + 2 < PAGE_COLUMNS ? PAGE_COLUMNS - used : 2);
     buf_char(out, ' ');
     buf_puts(out, word);
     buf_puts(out, " ──\n");
@@ -248,7 +158,7 @@ static void put_samples(const struct report *report, const struct profile *profi
     struct buf *out = report->out;
     double window_seconds = (double)report->snapshot->window_ns / (double)NS_PER_SECOND;
     buf_puts(out, "  samples  ");
-    put_count(out, profile->count);
+    figure_put_count(out, profile->count);
     buf_puts(out,
              profile->span == PROFILE_ALL ? " in all, none of them in the last " : " in the last ");
     buf_double(out, window_seconds);
@@ -256,7 +166,7 @@ static void put_samples(const struct report *report, const struct profile *profi
     if (profile->errors == 0) {
         buf_puts(out, "no errors\n");
     } else {
-        put_plural(out, profile->errors, "error\n", "errors\n");
+        figure_put_plural(out, profile->errors, "error\n", "errors\n");
     }
 }
 
@@ -266,19 +176,19 @@ static void put_latency(struct buf *out, const struct profile *profile)
     _Static_assert(sizeof names / sizeof names[0] == QUANTILE_COUNT, "one each");
     buf_puts(out, "  latency  ");
     for (unsigned q = 0; q < QUANTILE_COUNT; q++) {
-        char text[CELL_BYTES];
-        format_unit(text, profile->quantile_ms[q], time_units);
+        char text[FIGURE_BYTES];
+        figure_time(text, profile->quantile_ms[q]);
         buf_puts(out, names[q]);
-        put_right(out, text, 7);
+        figure_put_right(out, text, 7);
     }
     buf_puts(out, "\n           mean ");
-    put_time(out, profile->mean_ms);
+    figure_put_time(out, profile->mean_ms);
     buf_puts(out, ", deviation ");
-    put_time(out, profile->deviation_ms);
+    figure_put_time(out, profile->deviation_ms);
     buf_puts(out, ", from ");
-    put_time(out, profile->min_ms);
+    figure_put_time(out, profile->min_ms);
     buf_puts(out, " to ");
-    put_time(out, profile->max_ms);
+    figure_put_time(out, profile->max_ms);
     buf_char(out, '\n');
 }
 
@@ -300,10 +210,11 @@ static void put_uses(struct buf *out, const struct profile *profile)
         buf_puts(out, cpu);
         buf_puts(out, "not measured\n");
     } else {
-        put_use(out, cpu, profile->cpu_mean, profile->cpu_peak, put_percent);
+        put_use(out, cpu, profile->cpu_mean, profile->cpu_peak, figure_put_percent);
     }
     if (!isnan(profile->memory_mean_mb)) {
-        put_use(out, "  memory   ", profile->memory_mean_mb, profile->memory_peak_mb, put_memory);
+        put_use(out, "  memory   ", profile->memory_mean_mb, profile->memory_peak_mb,
+                figure_put_memory);
     }
 }
 
@@ -319,10 +230,10 @@ static void put_states(struct buf *out, const struct profile *profile)
     buf_puts(out, "  time     ");
     for (unsigned i = 0; i < STATE_COUNT; i++) {
         buf_puts(out, names[i]);
-        put_time(out, profile->state_ms[i] / (double)profile->evidence_count);
+        figure_put_time(out, profile->state_ms[i] / (double)profile->evidence_count);
     }
     buf_puts(out, ", on average over ");
-    put_plural(out, profile->evidence_count, "inference", "inferences");
+    figure_put_plural(out, profile->evidence_count, "inference", "inferences");
     buf_puts(out, " with evidence\n");
 }
 
@@ -362,11 +273,11 @@ static void put_cells(struct buf *out, const char *type, const char *p99, const 
                       const char *gpu)
 {
     buf_puts(out, "  ");
-    put_left(out, type, TYPE_COLUMNS);
+    figure_put_left(out, type, TYPE_COLUMNS);
     buf_puts(out, "  ");
-    put_right(out, p99, P99_COLUMNS);
+    figure_put_right(out, p99, P99_COLUMNS);
     buf_puts(out, "  ");
-    put_right(out, cpu, CPU_COLUMNS);
+    figure_put_right(out, cpu, CPU_COLUMNS);
     buf_puts(out, "  ");
     buf_puts(out, gpu);
     buf_char(out, '\n');
@@ -376,9 +287,9 @@ static void put_table_row(const struct report *report, const struct row *row, si
 {
     const struct profile *profile = &row->profile;
     const char *gpu = gpu_decision_names[profile->verdict.gpu];
-    char p99[CELL_BYTES];
-    char cpu[CELL_BYTES] = "-";
-    format_unit(p99, profile->quantile_ms[QUANTILE_99], time_units);
+    char p99[FIGURE_BYTES];
+    char cpu[FIGURE_BYTES] = "-";
+    figure_time(p99, profile->quantile_ms[QUANTILE_99]);
     if (!isnan(profile->cpu_mean)) {
         (void)snprintf(cpu, sizeof cpu, "%.1f", profile->cpu_mean);
     }
@@ -393,10 +304,11 @@ static void put_table(const struct report *report)
     struct buf *out = report->out;
     size_t columns = title_columns(report);
     buf_puts(out, "\nGPU DECISION\n  ");
-    put_left(out, "MODEL", columns);
+    figure_put_left(out, "MODEL", columns);
     put_cells(out, "TYPE", "P99", "CPU %", "GPU?");
     buf_puts(out, "  ");
-    put_rule(out, columns + 2 + TYPE_COLUMNS + 2 + P99_COLUMNS + 2 + CPU_COLUMNS + 2 + GPU_COLUMNS);
+    figure_put_rule(out, columns + 2 + TYPE_COLUMNS + 2 + P99_COLUMNS + 2 + CPU_COLUMNS + 2 +
+                             GPU_COLUMNS);
     buf_char(out, '\n');
     for (uint32_t i = 0; i < report->count; i++) {
         put_table_row(report, &report->rows[i], columns);
@@ -430,7 +342,7 @@ static void put_candidates(const struct report *report)
     }
     if (count > REASONS_MAX) {
         buf_puts(out, "  - and ");
-        put_plural(out, count - REASONS_MAX, "more model\n", "more models\n");
+        figure_put_plural(out, count - REASONS_MAX, "more model\n", "more models\n");
     }
 }
 
@@ -440,7 +352,7 @@ static void put_group(const struct report *report, enum gpu_decision decision, c
     uint32_t count = count_decision(report, decision);
     if (count > 0) {
         buf_puts(report->out, "  - ");
-        put_plural(report->out, count, one, many);
+        figure_put_plural(report->out, count, one, many);
     }
 }
 
@@ -470,6 +382,7 @@ void report_render(const struct snapshot *snapshot, const struct report_options 
     put_header(&report);
     if (report.count == 0) {
         buf_puts(out, "\nNo profiling data collected.\n");
+        report_put_budgets(snapshot, scratch, out);
         goto out;
     }
     for (uint32_t i = 0; i < report.count; i++) {
@@ -477,6 +390,7 @@ void report_render(const struct snapshot *snapshot, const struct report_options 
     }
     put_table(&report);
     put_overall(&report);
+    report_put_budgets(snapshot, scratch, out);
 out:
     mem_free(report.rows);
     buf_fini(&report.titles);

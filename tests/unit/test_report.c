@@ -122,6 +122,46 @@ static void test_report_looks_as_in_the_file(void **state)
     core_close(&core);
 }
 
+static void spend(struct core *core, const char *layer, double ms)
+{
+    struct budget budget = {.layer = str_of(layer), .elapsed_ms = ms};
+    struct budget_verdict verdict;
+    assert_int_equal(budgets_record(core->budgets, &budget, &verdict), 0);
+}
+
+static void test_report_tells_of_time_budgets(void **state)
+{
+    (void)state;
+    struct core core;
+    struct buf text;
+    struct str family;
+    open_core(&core);
+    assert_int_equal(budgets_declare(core.budgets, &family), 0);
+    spend(&core, "layer1_validation", 4);
+    spend(&core, "layer1_validation", 5.5);
+    spend(&core, "total", 38);
+    spend(&core, "nobody's\n", 1e7);
+    must_report(&core, &text);
+    static const char wanted[] =
+        "\nTIME BUDGETS\n"
+        "  LAYER                             BUDGET      P50      P99     OVER    SHARE\n"
+        "  ────────────────────────────────────────────────────────────────────────────\n"
+        "  total                            50.0 ms  38.0 ms  38.0 ms    0.0 %        -\n"
+        "  layer1_validation                5.00 ms  4.00 ms  5.50 ms   50.0 %   25.0 %\n"
+        "  nobody's\\n                             -  10000 s  10000 s        -  > 999 %\n";
+    must_hold(&text, wanted);
+    buf_fini(&text);
+    add_ms(&core, "m", 1);
+    must_report(&core, &text);
+    assert_true(strstr(text.data, "OVERALL") < strstr(text.data, "TIME BUDGETS"));
+    buf_fini(&text);
+    core_move(&core, 7 * CORE_SLOT_S); /* nothing is left in the window */
+    must_report(&core, &text);
+    assert_null(strstr(text.data, "TIME BUDGETS"));
+    buf_fini(&text);
+    core_close(&core);
+}
+
 static void test_report_says_so_when_there_is_nothing(void **state)
 {
     (void)state;
@@ -313,6 +353,9 @@ static void test_report_fails_cleanly_without_memory(void **state)
     struct core core;
     open_core(&core);
     fill(&core);
+    struct str family;
+    assert_int_equal(budgets_declare(core.budgets, &family), 0);
+    spend(&core, "layer1_validation", 4);
     struct snapshot *snapshot = must_take(&core);
     size_t live = mem_count_live();
     bool failed = true;
@@ -356,6 +399,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_report_looks_as_in_the_file),
+        cmocka_unit_test(test_report_tells_of_time_budgets),
         cmocka_unit_test(test_report_says_so_when_there_is_nothing),
         cmocka_unit_test(test_report_keeps_the_cpu_unless_a_model_wants_a_gpu),
         cmocka_unit_test(test_report_names_a_few_of_many_reasons),
