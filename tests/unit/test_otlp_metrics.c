@@ -213,6 +213,36 @@ static void test_otlp_metrics_golden_families_come_back_from_the_collector(void 
     core_close(&core);
 }
 
+/* As the daemon's own: no service in their names, and configured layers from the start. */
+static void test_otlp_metrics_tell_of_time_budgets(void **state)
+{
+    (void)state;
+    struct core core;
+    struct str family;
+    struct registry_options options = core_options();
+    struct budget budget = {.layer = STR_LITERAL("layer1_validation"), .elapsed_ms = 6};
+    struct budget_verdict verdict;
+    core_open(&core, &options);
+    uint64_t start = core.wall_ns;
+    assert_int_equal(budgets_declare(core.budgets, &family), 0);
+    assert_int_equal(budgets_record(core.budgets, &budget, &verdict), 0);
+    struct otlp_metrics *metrics = otlp_must_make(OTLP_CUMULATIVE, false, 0);
+    struct otlp_got *got = otlp_must_export(metrics, &core, OTLP_FATE_COMMIT);
+    static const char *const names[] = {"acgs2_budget_elapsed", "acgs2_budget_exceeded",
+                                        "acgs2_budget_soft_limit_exceeded"};
+    for (size_t i = 0; i < 3; i++) {
+        otlp_must_be(got, names[i], "layer=layer1_validation", 1, start);
+        otlp_must_be(got, names[i], "layer=total", 0, start);
+    }
+    struct otlp_point elapsed =
+        otlp_must_have(got, "acgs2_budget_elapsed", "layer=layer1_validation");
+    assert_string_equal(elapsed.metric->unit, "s");
+    assert_true(elapsed.classic->sum == 0.006);
+    otlp_free(got);
+    otlp_metrics_free(metrics);
+    core_close(&core);
+}
+
 static void test_otlp_metrics_free_families_bear_the_service(void **state)
 {
     (void)state;
@@ -1328,6 +1358,7 @@ int main(void)
         cmocka_unit_test(test_otlp_metrics_say_what_metrics_says),
         cmocka_unit_test(test_otlp_metrics_deltas_add_up_to_metrics),
         cmocka_unit_test(test_otlp_metrics_golden_families_come_back_from_the_collector),
+        cmocka_unit_test(test_otlp_metrics_tell_of_time_budgets),
         cmocka_unit_test(test_otlp_metrics_free_families_bear_the_service),
         cmocka_unit_test(test_otlp_metrics_nobody_overrides_the_hash),
         cmocka_unit_test(test_otlp_metrics_overflow_has_its_attribute),
