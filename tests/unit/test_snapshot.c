@@ -316,6 +316,10 @@ static void write_some(struct random *random)
         sample.cpu_percent_during = 50;
         sample.queue_ms = 1;
         core.intake.accepted += registry_record(core.registry, &sample) == 0;
+        struct budget budget = {.layer = str_of(i % 4 == 0 ? "total" : name),
+                                .elapsed_ms = sample.execution_time_ms};
+        struct budget_verdict verdict;
+        wrong += budgets_record(core.budgets, &budget, &verdict) != 0;
     }
     core_move(&core, (int64_t)random_below(random, CORE_SLOT_S));
     if (random_below(random, 40) == 0) {
@@ -330,7 +334,9 @@ static void test_snapshot_readers_run_beside_the_writer(void **state)
     struct random random = random_start("threads");
     struct registry_options options = core_options();
     options.max_samples = 100;
+    struct str family;
     core_open(&core, &options);
+    assert_int_equal(budgets_declare(core.budgets, &family), 0);
     pthread_t readers[READERS];
     for (size_t i = 0; i < READERS; i++) {
         assert_int_equal(pthread_create(&readers[i], NULL, read_snapshots, NULL), 0);
