@@ -204,9 +204,22 @@ int budgets_declare(struct budgets *budgets, struct str *ret_name)
 
 /* --- records ----------------------------------------------------------------------------------- */
 
+/* The layer that last had a name as long is tried before a search: layers are few. */
+static uint32_t look_up(struct budgets *budgets, struct str name)
+{
+    uint8_t *guess = &budgets->guesses[name.len % BUDGETS_GUESSES];
+    struct str guessed = budgets->layers[*guess]->limit->layer;
+    if (guessed.len == name.len && str_same(guessed.ptr, name.ptr, name.len)) {
+        return *guess;
+    }
+    uint32_t number = names_find(&budgets->numbers, name);
+    *guess = number == NAMES_NONE ? *guess : (uint8_t)number;
+    return number;
+}
+
 static int find_layer(struct budgets *budgets, struct str name, uint32_t *ret_number)
 {
-    uint32_t number = names_find(&budgets->numbers, name);
+    uint32_t number = look_up(budgets, name);
     if (number != NAMES_NONE) {
         *ret_number = number;
         return 0;
@@ -290,11 +303,19 @@ static void count_excess(struct budgets *budgets, struct budget_layer *layer,
     tell(budgets, BUDGET_SOFT_EXCEEDED, limit, layer->soft_exceeded, &layer->soft_told);
 }
 
+/* A place for one more at a position. Returns 0 or ERR_NOMEM. */
+static int reserve(struct budgets *budgets, struct tally *tally, int position)
+{
+    return tally_find_counter(tally, position) != NULL
+               ? 0
+               : hist_add_weighted(&tally->latency, &budgets->registry->limbo, position, 0);
+}
+
 /* The tally has a place for it, so this fails only where a counter of 2^32 carries without memory. */
-static void count_time(struct budgets *budgets, struct tally *tally, double ms)
+static void count_time(struct budgets *budgets, struct tally *tally, double ms, int position)
 {
     struct brief brief = {.execution_time_ms = ms};
-    if (!tally_add_quickly(tally, &brief, tally_position(ms))) {
+    if (!tally_add_quickly(tally, &brief, position)) {
         struct sample sample = record_sample(&brief);
         (void)tally_add(tally, &sample, &budgets->registry->limbo);
     }
@@ -308,8 +329,8 @@ int budgets_record(struct budgets *budgets, const struct budget *budget,
     int err = find_layer(budgets, budget->layer, &number);
     struct budget_layer *layer = err != 0 ? NULL : own_layer(budgets, number);
     struct budget_slot *slot = layer == NULL ? NULL : own_slot(budgets, layer);
-    if (slot == NULL || hist_add_weighted(&slot->tally->latency, &budgets->registry->limbo,
-                                          tally_position(ms), 0) != 0) {
+    int position = tally_position(ms);
+    if (slot == NULL || reserve(budgets, slot->tally, position) != 0) {
         return err != 0 ? err : ERR_NOMEM;
     }
     err = apply(budgets, address(budgets, BUDGET_ELAPSED, layer->limit), ms * 1e-3);
@@ -319,7 +340,7 @@ int budgets_record(struct budgets *budgets, const struct budget *budget,
     layer->count++;
     layer->last_ms = ms;
     budgets->overflowed += !str_equal(layer->limit->layer, budget->layer);
-    count_time(budgets, slot->tally, ms);
+    count_time(budgets, slot->tally, ms, position);
     count_excess(budgets, layer, slot, ms);
     *ret_verdict = (struct budget_verdict){.exceeded = ms > layer->limit->budget_ms,
                                            .budget_ms = layer->limit->budget_ms};

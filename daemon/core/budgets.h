@@ -22,7 +22,10 @@ enum {
     /* The total, those, and the one that stands for all past the ceiling. */
     BUDGETS_LAYERS_MAX = 1 + BUDGETS_CONFIGURED_MAX + BUDGETS_FREE_MAX + 1,
     BUDGETS_NAME_SPACE_MAX = 64, /* bytes */
+    BUDGETS_GUESSES = 16,
 };
+
+_Static_assert((int)BUDGETS_LAYERS_MAX <= UINT8_MAX, "a number is a byte");
 
 #define BUDGETS_TOTAL        "total" /* the layer that is the whole request */
 #define BUDGETS_OVERFLOW     "(overflow)"
@@ -79,6 +82,7 @@ struct budgets {
     struct metrics *metrics;
     struct names numbers; /* of layers */
     struct budget_layer *layers[BUDGETS_LAYERS_MAX];
+    uint8_t guesses[BUDGETS_GUESSES]; /* numbers of layers, by the length of their names */
     uint32_t count;
     uint32_t configured; /* the total with them */
     uint64_t overflowed; /* records that went to the overflow layer */

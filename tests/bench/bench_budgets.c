@@ -95,7 +95,7 @@ int main(void)
         snprintf(key, sizeof key, "%s_allocations", names[kind]);
         bench_limit(&bench, key, allocations[kind], 0.001);
     }
-    bench_limit(&bench, "budget_to_sample", median(ratios[0], BENCH_ROUNDS), 5);
-    bench_limit(&bench, "budget_line_to_sample_line", median(ratios[1], BENCH_ROUNDS), 4);
+    bench_limit(&bench, "budget_to_sample", median(ratios[0], BENCH_ROUNDS), 4);
+    bench_limit(&bench, "budget_line_to_sample_line", median(ratios[1], BENCH_ROUNDS), 3.5);
     return bench_end(&bench);
 }
