@@ -18,7 +18,7 @@ static size_t skip_varint(const uint8_t *bytes, size_t at, uint64_t *ret_number)
     }
 }
 
-/* Fields 8 to 11, 13 and 14 of a batch that is known to be sound. */
+/* Fields 8 to 11 and 13 to 15 of a batch that is known to be sound. */
 static size_t count_records(const uint8_t *bytes, size_t len)
 {
     size_t records = 0;
@@ -26,7 +26,7 @@ static size_t count_records(const uint8_t *bytes, size_t len)
         uint64_t tag = 0;
         uint64_t value = 0;
         at = skip_varint(bytes, at, &tag);
-        records += (tag >> 3 >= 8 && tag >> 3 <= 11) || tag >> 3 == 13 || tag >> 3 == 14;
+        records += (tag >> 3 >= 8 && tag >> 3 <= 11) || (tag >> 3 >= 13 && tag >> 3 <= 15);
         if ((tag & 7) == 0 || (tag & 7) == 2) {
             at = skip_varint(bytes, at, &value);
         }
