@@ -195,8 +195,8 @@ ASAN_MAKE  := $(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-str
 asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(ASAN_MAKE) all unit
 
-TSAN_UNITS := test_dwell_client test_dwell_span test_snapshot test_handover test_families test_export_queue \
-              test_exporter test_otlp_metrics test_metric_exporter
+TSAN_UNITS := test_dwell_client test_dwell_span test_dwell_budget test_snapshot test_handover test_families \
+              test_export_queue test_exporter test_otlp_metrics test_metric_exporter
 
 tsan: ## what has several threads, under ThreadSanitizer
 	$(Q)$(SUBMAKE) BUILD=build/tsan CFLAGS='$(TSAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit \

@@ -16,6 +16,8 @@
  *  the clocks, makes ids and enters the span in the levels of the lane; dwell_span_end puts times
  *  and ids into the lane and what was encoded behind them, by one memcpy. From there on it is a
  *  record as any other.
+ *  A layer of a struct dwell_budget is one word that dwell_budget_start and dwell_budget_stop change;
+ *  the stop that ends its last operation writes a record into the lane.
  *
  * What can fail, and where it ends
  *  - No daemon, or it went away: the batch is kept, and sent from its start on the next connection
@@ -59,11 +61,11 @@
  * Threads. `pumping` is held by whoever touches the socket and the batch: the sending thread
  * throughout, or without one whoever gets it. `lock` guards models, the sending thread's state and
  * the waiting of flushes. Lock order: all.lock, then handle->lock. Levels are the lane's thread's,
- * but for their tokens ("Current spans").
+ * but for their tokens ("Current spans"). A layer's word is anybody's ("Time budgets").
  *
  * In this order: types; encoding; lanes, where threads record; evidence, samples, metrics; contexts
- * and spans; propagation; batches, connection and pumping, which are the sending side; flushing;
- * fork; open and close.
+ * and spans; time budgets; propagation; batches, connection and pumping, which are the sending side;
+ * flushing; fork; open and close.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -76,6 +78,7 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <locale.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -150,6 +153,7 @@ enum {
     STATUS_FIXED_BYTES = 12,    /* a status without its message: at most 10 */
     TEXT_PAIR_FIXED_BYTES = 40, /* an attribute of an exception without its value: at most 34 */
     SAMPLE_IDS_BYTES = 32,      /* trace and span of a sample: 28 */
+    BUDGET_FIXED_BYTES = 16,    /* a record of a budget without its texts: at most 14 */
     TRACEPARENT_BYTES = 55,
     HEADER_NAME_BYTES = 16, /* the longest that is looked for: "X-B3-TraceId" */
 };
@@ -160,9 +164,11 @@ enum {
 #define LENGTH_PLAIN        (UINT32_MAX - 1)
 #define LENGTH_PLAIN_FAILED (UINT32_MAX - 2)
 
-/* In the place of a model's reference: the record is no sample but a metric, or a span. */
+/* In the place of a model's reference: the record is no sample but a metric, a span or a budget. */
 #define REF_METRIC UINT32_MAX
 #define REF_SPAN   (UINT32_MAX - 1)
+#define REF_BUDGET (UINT32_MAX - 2)
+#define REF_OTHERS REF_BUDGET /* from here on it is none of a model */
 
 /* Field numbers of proto/dwell.proto. */
 enum {
@@ -176,6 +182,7 @@ enum {
     BATCH_GOODBYE = 11,
     BATCH_SPAN = 13,
     BATCH_METRIC = 14,
+    BATCH_BUDGET = 15,
 
     SAMPLE_MODEL_NAME = 1,
     SAMPLE_MODEL_REF = 2,
@@ -262,6 +269,11 @@ enum {
     STATUS_MESSAGE = 2,
     STATUS_CODE = 3,
 
+    BUDGET_LAYER = 1,
+    BUDGET_ELAPSED = 2,
+    BUDGET_OPERATION = 3,
+    BUDGET_REQUEST_ID = 4,
+
     HELLO_SERVICE_NAME = 1,
     HELLO_SERVICE_VERSION = 2,
     HELLO_PID = 3,
@@ -345,6 +357,30 @@ enum { INLINE_BYTES = DWELL_SPAN_BYTES - sizeof(struct spanning) };
 
 _Static_assert(_Alignof(struct spanning) <= _Alignof(struct dwell_span), "aligned as it");
 _Static_assert(INLINE_BYTES >= 1800, "what dwell.h promises");
+
+/* A layer of a budget, or its total. */
+struct budget_layer {
+    _Atomic uint64_t word;        /* how many operations run, and the time: "Time budgets" */
+    _Atomic uint64_t recorded_ns; /* of its time */
+    uint64_t budget_ns;           /* of the total 0: there is no budget */
+    uint64_t soft_limit_ns;
+    bool strict;
+    uint8_t name_bytes;
+    char name[DWELL_BUDGET_NAME_MAX];
+};
+
+/* What struct dwell_budget holds. */
+struct __attribute__((may_alias)) budgeting {
+    struct dwell *dwell; /* NULL: nothing is recorded */
+    uint32_t layer_count;
+    uint32_t request_id_bytes;
+    struct budget_layer total;
+    struct budget_layer layers[DWELL_BUDGET_LAYERS_MAX];
+    char request_id[DWELL_BUDGET_REQUEST_ID_MAX];
+};
+
+_Static_assert(sizeof(struct budgeting) <= sizeof(struct dwell_budget), "fits the caller's struct");
+_Static_assert(_Alignof(struct budgeting) <= _Alignof(struct dwell_budget), "aligned as it");
 
 /* A span that is or was current on a thread. */
 struct level {
@@ -2390,6 +2426,375 @@ bool dwell_span_current(dwell_t *dwell, struct dwell_context *ret_context)
     return level != NULL;
 }
 
+/* ---- Time budgets ----
+ *
+ *   word of a layer     63      52 51                                0
+ *                      +----------+-----------------------------------+
+ *                      |    0     | ns it has taken                   |   nothing runs
+ *                      +----------+-----------------------------------+
+ *                      |    n     | clock when that time was 0, as if |   n operations run
+ *                      |          | it had run ever since, mod 2^52   |
+ *                      +----------+-----------------------------------+
+ *
+ * The time taken while operations run is the clock less the low part. Only the first start and the
+ * last stop need the clock. It is read between the load of a word and its exchange, which
+ * fails if another thread came in between, so that no time is counted from before somebody's stop.
+ */
+
+#define WORD_ONE       (UINT64_C(1) << 52)
+#define WORD_TIME      (WORD_ONE - 1)
+#define WORD_TIME_MAX  (WORD_TIME / 2) /* 26 days; a greater difference is a negative one */
+#define WORD_COUNT_MAX (UINT64_MAX >> 52)
+
+#define BUDGET_MS_MIN  0.001
+#define BUDGET_MS_MAX  1e9
+#define TOTAL_MS       50.0
+#define SOFT_LIMIT_PCT 0.8
+
+static const struct dwell_budget_layer known_layers[] = {
+    [DWELL_LAYER1_VALIDATION] = {.name = "layer1_validation", .budget_ms = 5},
+    [DWELL_LAYER2_DELIBERATION] = {.name = "layer2_deliberation", .budget_ms = 20},
+    [DWELL_LAYER3_POLICY] = {.name = "layer3_policy", .budget_ms = 10},
+    [DWELL_LAYER4_AUDIT] = {.name = "layer4_audit",
+                            .budget_ms = 15,
+                            .enforcement = DWELL_ENFORCEMENT_LENIENT},
+};
+
+enum { KNOWN_LAYERS = sizeof known_layers / sizeof known_layers[0] };
+
+static const char total_name[] = "total";
+
+/* What a layer is unless more is said of it. */
+static struct dwell_budget_layer layer_known(const char *name)
+{
+    for (unsigned i = 0; i < KNOWN_LAYERS; i++) {
+        if (strcmp(known_layers[i].name, name) == 0) {
+            return known_layers[i];
+        }
+    }
+    return (struct dwell_budget_layer){.name = name};
+}
+
+/* False: `from` makes no sense. */
+static bool layer_init(struct budget_layer *layer, const struct dwell_budget_layer *from,
+                       double total_ms)
+{
+    size_t name_bytes = from->name != NULL ? strnlen(from->name, sizeof layer->name + 1) : 0;
+    if (name_bytes == 0 || name_bytes > sizeof layer->name ||
+        (from->budget_ms != 0 && from->budget_share != 0)) {
+        return false;
+    }
+    struct dwell_budget_layer known = layer_known(from->name);
+    double ms = from->budget_ms != 0 ? from->budget_ms : known.budget_ms;
+    if (from->budget_share != 0) {
+        ms = from->budget_share > 0 && from->budget_share <= 1 ? from->budget_share * total_ms : 0;
+    }
+    double soft = from->soft_limit_pct != 0 ? from->soft_limit_pct : SOFT_LIMIT_PCT;
+    bool in_range = ms >= BUDGET_MS_MIN && ms <= BUDGET_MS_MAX && soft > 0 && soft <= 1;
+    if (!in_range || from->enforcement < DWELL_ENFORCEMENT_DEFAULT ||
+        from->enforcement > DWELL_ENFORCEMENT_LENIENT) {
+        return false; /* also for NaN */
+    }
+    enum dwell_enforcement enforcement =
+        from->enforcement != DWELL_ENFORCEMENT_DEFAULT ? from->enforcement : known.enforcement;
+    atomic_store_explicit(&layer->word, 0, memory_order_relaxed);
+    atomic_store_explicit(&layer->recorded_ns, 0, memory_order_relaxed);
+    layer->budget_ns = (uint64_t)(ms * 1e6 + 0.5);
+    layer->soft_limit_ns = (uint64_t)(ms * soft * 1e6 + 0.5);
+    layer->strict = enforcement != DWELL_ENFORCEMENT_LENIENT;
+    layer->name_bytes = (uint8_t)name_bytes;
+    memcpy(layer->name, from->name, name_bytes);
+    return true;
+}
+
+static bool layer_is_named(const struct budget_layer *layer, const struct budget_layer *other)
+{
+    return layer->name_bytes == other->name_bytes &&
+           memcmp(layer->name, other->name, layer->name_bytes) == 0;
+}
+
+/* Adds a layer whose name is new. */
+static bool layer_add(struct budgeting *budget, const struct dwell_budget_layer *from,
+                      double total_ms)
+{
+    struct budget_layer *layer = &budget->layers[budget->layer_count];
+    if (!layer_init(layer, from, total_ms) || layer_is_named(layer, &budget->total)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < budget->layer_count; i++) {
+        if (layer_is_named(layer, &budget->layers[i])) {
+            return false;
+        }
+    }
+    budget->layer_count++;
+    return true;
+}
+
+static bool budget_fill(struct budgeting *budget, const struct dwell_budget_options *options)
+{
+    const struct dwell_budget_layer total = {
+        .name = total_name,
+        .budget_ms = options->total_ms != 0 ? options->total_ms : TOTAL_MS,
+        .soft_limit_pct = options->total_soft_limit_pct,
+        .enforcement = options->total_enforcement,
+    };
+    const struct dwell_budget_layer *layers =
+        options->layers != NULL ? options->layers : known_layers;
+    size_t count = options->layers != NULL ? options->layer_count : KNOWN_LAYERS;
+    size_t id_bytes = options->request_id != NULL
+                          ? strnlen(options->request_id, sizeof budget->request_id + 1)
+                          : 0;
+    if (count > DWELL_BUDGET_LAYERS_MAX || id_bytes > sizeof budget->request_id ||
+        !layer_init(&budget->total, &total, 0)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!layer_add(budget, &layers[i], total.budget_ms)) {
+            return false;
+        }
+    }
+    memcpy(budget->request_id, id_bytes > 0 ? options->request_id : "", id_bytes);
+    budget->request_id_bytes = (uint32_t)id_bytes;
+    return true;
+}
+
+bool dwell_budget_init(dwell_t *dwell, struct dwell_budget *budget,
+                       const struct dwell_budget_options *options)
+{
+    struct budgeting *own = (struct budgeting *)budget;
+    struct dwell_budget_options said = {0};
+    if (own == NULL) {
+        return false;
+    }
+    if (options != NULL) {
+        memcpy(&said, options, options->size < sizeof said ? options->size : sizeof said);
+    }
+    own->dwell = dwell;
+    own->layer_count = 0;
+    bool good = budget_fill(own, &said);
+    if (!good) {
+        own->layer_count = 0;
+        own->total.budget_ns = 0;
+    }
+    return good;
+}
+
+static bool layer_is_there(const struct budgeting *budget, unsigned layer)
+{
+    if (budget == NULL) {
+        return false;
+    }
+    return layer == DWELL_LAYER_TOTAL ? budget->total.budget_ns > 0 : layer < budget->layer_count;
+}
+
+/* NULL: there is no such layer. */
+static struct budget_layer *layer_at(struct budgeting *budget, unsigned layer)
+{
+    if (!layer_is_there(budget, layer)) {
+        return NULL;
+    }
+    return layer == DWELL_LAYER_TOTAL ? &budget->total : &budget->layers[layer];
+}
+
+static inline bool word_runs(uint64_t word)
+{
+    return word > WORD_TIME;
+}
+
+static inline uint64_t word_elapsed_ns(uint64_t word, uint64_t now)
+{
+    uint64_t elapsed_ns = word_runs(word) ? (now - word) & WORD_TIME : word;
+    return elapsed_ns <= WORD_TIME_MAX ? elapsed_ns : 0;
+}
+
+/* A layer and the total at one moment. The words are older than the clock: see above. */
+struct sight {
+    const struct budget_layer *layer;
+    const struct budget_layer *total;
+    uint64_t word;
+    uint64_t total_word;
+    uint64_t now_ns;
+};
+
+/* The layer is there. */
+static inline struct sight layer_look(const struct budgeting *budget, unsigned layer)
+{
+    struct sight sight = {.total = &budget->total};
+    sight.layer = layer == DWELL_LAYER_TOTAL ? &budget->total : &budget->layers[layer];
+    sight.word = atomic_load_explicit(&sight.layer->word, memory_order_acquire);
+    sight.total_word = atomic_load_explicit(&budget->total.word, memory_order_acquire);
+    sight.now_ns = now_ns();
+    return sight;
+}
+
+static enum dwell_verdict layer_judge(const struct budget_layer *layer, uint64_t elapsed_ns)
+{
+    if (elapsed_ns > layer->budget_ns) {
+        return layer->strict ? DWELL_EXCEEDED_STRICT : DWELL_EXCEEDED;
+    }
+    return elapsed_ns > layer->soft_limit_ns ? DWELL_SOFT_LIMIT : DWELL_WITHIN;
+}
+
+static enum dwell_verdict sight_judge(const struct sight *sight, double *ret_elapsed_ms)
+{
+    uint64_t elapsed_ns = word_elapsed_ns(sight->word, sight->now_ns);
+    enum dwell_verdict verdict = layer_judge(sight->layer, elapsed_ns);
+    enum dwell_verdict whole =
+        layer_judge(sight->total, word_elapsed_ns(sight->total_word, sight->now_ns));
+    if (ret_elapsed_ms != NULL) {
+        *ret_elapsed_ms = (double)elapsed_ns / 1e6;
+    }
+    return whole >= DWELL_EXCEEDED && whole > verdict ? whole : verdict;
+}
+
+void dwell_budget_start(struct dwell_budget *budget, unsigned layer)
+{
+    struct budgeting *own = (struct budgeting *)budget;
+    struct budget_layer *found = layer_at(own, layer);
+    if (found == NULL) {
+        return;
+    }
+    uint64_t word = atomic_load_explicit(&found->word, memory_order_acquire);
+    uint64_t next;
+    do {
+        if (word >> 52 == WORD_COUNT_MAX) {
+            return;
+        }
+        next = word_runs(word) ? word + WORD_ONE : WORD_ONE | ((now_ns() - word) & WORD_TIME);
+    } while (!atomic_compare_exchange_weak_explicit(&found->word, &word, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+}
+
+/* The time up to `elapsed_ns` that is in no record yet is in this one. */
+static void layer_record(struct budgeting *budget, struct budget_layer *layer, uint64_t elapsed_ns,
+                         const char *operation)
+{
+    uint64_t before_ns = atomic_load_explicit(&layer->recorded_ns, memory_order_relaxed);
+    do {
+        if (before_ns > elapsed_ns) {
+            return; /* another thread has ended a later operation, and recorded this one with it */
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&layer->recorded_ns, &before_ns, elapsed_ns,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    struct entry entry;
+    uint64_t need = BUDGET_FIXED_BYTES + (uint64_t)layer->name_bytes + budget->request_id_bytes +
+                    text_bytes_max(operation);
+    uint8_t *out = entry_begin(budget->dwell, &entry, need);
+    if (out == NULL) {
+        return;
+    }
+    out = put_bytes(out, BUDGET_LAYER, layer->name, layer->name_bytes);
+    out = put_double(out, BUDGET_ELAPSED, (double)(elapsed_ns - before_ns) / 1e6);
+    if (operation != NULL) {
+        out = put_text(out, BUDGET_OPERATION, operation);
+    }
+    if (budget->request_id_bytes > 0) {
+        out = put_bytes(out, BUDGET_REQUEST_ID, budget->request_id, budget->request_id_bytes);
+    }
+    entry_end(budget->dwell, &entry, out, REF_BUDGET);
+}
+
+static enum dwell_verdict verdict_none(double *ret_elapsed_ms)
+{
+    if (ret_elapsed_ms != NULL) {
+        *ret_elapsed_ms = 0;
+    }
+    return DWELL_WITHIN;
+}
+
+enum dwell_verdict dwell_budget_stop(struct dwell_budget *budget, unsigned layer,
+                                     const char *operation, double *ret_elapsed_ms)
+{
+    struct budgeting *own = (struct budgeting *)budget;
+    struct budget_layer *found = layer_at(own, layer);
+    if (found == NULL) {
+        return verdict_none(ret_elapsed_ms);
+    }
+    struct sight sight;
+    uint64_t word;
+    uint64_t next;
+    do {
+        sight = layer_look(own, layer);
+        word = sight.word;
+        if (!word_runs(word)) {
+            return sight_judge(&sight, ret_elapsed_ms);
+        }
+        next = word - WORD_ONE;
+        if (!word_runs(next)) {
+            next = word_elapsed_ns(word, sight.now_ns);
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&found->word, &word, next, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    if (!word_runs(next) && own->dwell != NULL) {
+        layer_record(own, found, next, operation);
+    }
+    return sight_judge(&sight, ret_elapsed_ms);
+}
+
+enum dwell_verdict dwell_budget_check(const struct dwell_budget *budget, unsigned layer,
+                                      double *ret_elapsed_ms)
+{
+    const struct budgeting *own = (const struct budgeting *)budget;
+    if (!layer_is_there(own, layer)) {
+        return verdict_none(ret_elapsed_ms);
+    }
+    struct sight sight = layer_look(own, layer);
+    return sight_judge(&sight, ret_elapsed_ms);
+}
+
+/* When the time of the layer is over, or of the total if that was started and is over sooner. */
+static uint64_t sight_deadline(const struct sight *sight)
+{
+    uint64_t deadline_ns =
+        sight->now_ns + sight->layer->budget_ns - word_elapsed_ns(sight->word, sight->now_ns);
+    if (sight->total_word == 0) {
+        return deadline_ns;
+    }
+    return at_most(deadline_ns, sight->now_ns + sight->total->budget_ns -
+                                    word_elapsed_ns(sight->total_word, sight->now_ns));
+}
+
+double dwell_budget_remaining(const struct dwell_budget *budget, unsigned layer)
+{
+    const struct budgeting *own = (const struct budgeting *)budget;
+    if (!layer_is_there(own, layer)) {
+        return HUGE_VAL;
+    }
+    struct sight sight = layer_look(own, layer);
+    return (double)less_or_zero(sight_deadline(&sight), sight.now_ns) / 1e6;
+}
+
+uint64_t dwell_budget_deadline(const struct dwell_budget *budget, unsigned layer)
+{
+    const struct budgeting *own = (const struct budgeting *)budget;
+    if (!layer_is_there(own, layer)) {
+        return UINT64_MAX;
+    }
+    struct sight sight = layer_look(own, layer);
+    return sight_deadline(&sight);
+}
+
+static void layer_reset(struct budget_layer *layer)
+{
+    atomic_store_explicit(&layer->word, 0, memory_order_release);
+    atomic_store_explicit(&layer->recorded_ns, 0, memory_order_relaxed);
+}
+
+void dwell_budget_reset(struct dwell_budget *budget, unsigned layer)
+{
+    struct budgeting *own = (struct budgeting *)budget;
+    struct budget_layer *found = layer_at(own, layer);
+    if (found != NULL) {
+        layer_reset(found);
+    }
+    for (uint32_t i = 0; own != NULL && layer == DWELL_LAYER_ALL && i < own->layer_count; i++) {
+        layer_reset(&own->layers[i]);
+    }
+    if (own != NULL && layer == DWELL_LAYER_ALL) {
+        layer_reset(&own->total);
+    }
+}
+
 /* ---- Propagation ---- */
 
 enum { HEX_TRACE_ID = 2 * TRACE_ID_BYTES, HEX_SPAN_ID = 2 * SPAN_ID_BYTES };
@@ -2831,11 +3236,26 @@ static inline bool lane_step(const struct dwell *dwell, const struct lane *lane,
     return true;
 }
 
+/* What a record is in the batch. */
+static inline unsigned batch_field(uint32_t ref)
+{
+    switch (ref) {
+    case REF_METRIC:
+        return BATCH_METRIC;
+    case REF_SPAN:
+        return BATCH_SPAN;
+    case REF_BUDGET:
+        return BATCH_BUDGET;
+    default:
+        return BATCH_SAMPLE;
+    }
+}
+
 /* Adds a record, and its model to the string table if it is the batch's first. False: no room. */
 static inline bool batch_add(struct dwell *dwell, const struct found *found)
 {
     struct outgoing *out = &dwell->out;
-    bool is_sample = found->ref < REF_SPAN;
+    bool is_sample = found->ref < REF_OTHERS;
     struct batch_ref *known = found->ref != 0 && is_sample ? &dwell->refs[found->ref - 1] : NULL;
     const struct dwell_model *model =
         known != NULL && known->batch != out->batch ? &dwell->models[found->ref - 1] : NULL;
@@ -2851,8 +3271,7 @@ static inline bool batch_add(struct dwell *dwell, const struct found *found)
         out->strings_bytes = (size_t)(end - out->strings);
         *known = (struct batch_ref){.batch = out->batch, .ref = ++out->string_count};
     }
-    unsigned field = is_sample ? BATCH_SAMPLE : found->ref == REF_SPAN ? BATCH_SPAN : BATCH_METRIC;
-    uint8_t *at = put_tag(out->records + out->records_bytes, field, WIRE_BYTES);
+    uint8_t *at = put_tag(out->records + out->records_bytes, batch_field(found->ref), WIRE_BYTES);
     if (known != NULL) {
         at = put_varint(at, 1 + varint_bytes(known->ref) + found->bytes);
         at = put_number(at, SAMPLE_MODEL_REF, known->ref);

@@ -19,13 +19,15 @@
  *     dwell_close(dwell);
  *
  * Threads. All but dwell_open and dwell_close may be called by any number of threads at once; one
- * struct dwell_track or dwell_span belongs to one thread at a time, and may be handed on. dwell_close
- * may not run beside another call on the same handle, its models or its spans, and ends all three.
+ * struct dwell_track or dwell_span belongs to one thread at a time, and may be handed on; of a struct
+ * dwell_budget layers are started and stopped by any number of threads at once. dwell_close may not
+ * run beside another call on the same handle, its models, spans or budgets, and ends all four.
  * None of them may be called from a signal handler.
  *
- * Recording (dwell_track_*, dwell_sample, dwell_metric and dwell_span_*) does not block, allocate,
- * print, raise signals or change errno, and takes no lock: each thread writes into a place of its
- * own. What cannot be kept is dropped, counted, and the count is sent with the next batch.
+ * Recording (dwell_track_*, dwell_sample, dwell_metric, dwell_span_* and dwell_budget_*) does not
+ * block, allocate, print, raise signals or change errno, and takes no lock: each thread writes into a
+ * place of its own. What cannot be kept is dropped, counted, and the count is sent with the next
+ * batch.
  * dwell_model, dwell_flush, dwell_close and dwell_stats may wait for one another for some
  * microseconds. The first record of a thread takes some 30 µs longer, because it opens files and
  * tries out what a reading costs.
@@ -43,8 +45,9 @@
  * dwell_close of either side does not concern the other. (After a raw clone() or _Fork(), which run
  * no fork handlers, the child must not use the handle.)
  *
- * A NULL handle, a NULL model, a NULL sample and a NULL span make every call a no-op. With
- * DWELL_DISABLED=1 in the environment dwell_open returns NULL.
+ * A NULL handle, a NULL model, a NULL sample, a NULL span and a NULL budget make every call a no-op;
+ * only budgets are kept to without a handle, too. With DWELL_DISABLED=1 in the environment dwell_open
+ * returns NULL.
  *
  * Structs that begin with `size` hold sizeof of themselves there, so that they can grow. Members
  * that are 0 or NULL take the default. Text is UTF-8, ends with a zero byte, and is copied before
@@ -413,12 +416,89 @@ struct dwell_headers {
     size_t count;
 };
 
+/* ---- Time budgets ---- */
+
+enum {
+    DWELL_BUDGET_LAYERS_MAX = 16,
+    DWELL_BUDGET_NAME_MAX = 62,        /* bytes of a layer's name */
+    DWELL_BUDGET_REQUEST_ID_MAX = 128, /* bytes */
+    DWELL_BUDGET_BYTES = 2048
+};
+
+/* What takes part of a request's time, by its place in dwell_budget_options.layers; without those
+ * the first four are there, with what is said beside them. */
+enum dwell_layer {
+    DWELL_LAYER1_VALIDATION,   /* layer1_validation, 5 ms */
+    DWELL_LAYER2_DELIBERATION, /* layer2_deliberation, 20 ms */
+    DWELL_LAYER3_POLICY,       /* layer3_policy, 10 ms */
+    DWELL_LAYER4_AUDIT,        /* layer4_audit, 15 ms, not strict */
+    DWELL_LAYER_TOTAL = 1000,  /* the whole request, "total": 50 ms */
+    DWELL_LAYER_ALL            /* of dwell_budget_reset: all layers and the total */
+};
+
+enum dwell_enforcement {
+    DWELL_ENFORCEMENT_DEFAULT, /* strict, but for layer4_audit */
+    DWELL_ENFORCEMENT_STRICT,  /* a request that is over it has failed */
+    DWELL_ENFORCEMENT_LENIENT  /* it is only said, and the request goes on */
+};
+
+/* How the time that was used compares with a budget; the later, the worse. Time is over a limit when
+ * it is more than that, not when it is all of it. */
+enum dwell_verdict {
+    DWELL_WITHIN,
+    DWELL_SOFT_LIMIT,
+    DWELL_EXCEEDED,
+    DWELL_EXCEEDED_STRICT /* and that is strict: give the request up */
+};
+
+struct dwell_budget_layer {
+    const char *name; /* 1 to 62 bytes, not "total"; no two the same */
+
+    /* One of the two: 0.001 to 1e9 ms, or above 0, at most 1, of the total. Both 0: as the layer of
+     * that name above. */
+    double budget_ms;
+    double budget_share;
+    double soft_limit_pct; /* of its budget, above 0, at most 1; default 0.8 */
+    enum dwell_enforcement enforcement;
+};
+
+struct dwell_budget_options {
+    size_t size;     /* sizeof(struct dwell_budget_options) */
+    double total_ms; /* 0.001 to 1e9; default 50 */
+    double total_soft_limit_pct;
+    enum dwell_enforcement total_enforcement;
+    const struct dwell_budget_layer *layers; /* NULL: the four above */
+    size_t layer_count;                      /* at most 16 */
+    const char *request_id;                  /* sent with each record; at most 128 bytes, or NULL */
+};
+
+/*
+ * What a request may take and has taken: in the caller's memory, made by dwell_budget_init, and then
+ * for one request after the other by dwell_budget_reset. All of its bytes zero is a budget without
+ * limits, of which nothing comes. Nothing needs to be given back.
+ *
+ * Time. A layer has taken the time during which at least one of its operations ran: repeated ones add
+ * up, of nested and concurrent ones no time counts twice. Another layer that runs meanwhile has its
+ * own time. Up to 4095 operations of a layer run at once: one more does not count as running. A
+ * layer takes at most 26 days until it is reset.
+ *
+ * Total. Once it was started, and until it is reset, the total is enforced: no layer has more
+ * time left than it, and when it is exceeded, every layer's verdict is at least that of the total.
+ *
+ * Threads. Any number may call dwell_budget_start, _stop, _check, _remaining and _deadline at once; an
+ * operation may end on another thread than it began. dwell_budget_init and dwell_budget_reset may not
+ * run beside another call on the same budget, nor may it be copied then.
+ */
+struct dwell_budget {
+    uint64_t opaque[DWELL_BUDGET_BYTES / sizeof(uint64_t)];
+};
+
 /* Since dwell_open, or since the fork in a child. */
 struct dwell_stats {
     size_t size; /* sizeof(struct dwell_stats), set by the caller */
 
     uint64_t recorded; /* calls of dwell_track_end*, dwell_sample, dwell_metric and dwell_span_end
-                          with a handle, and starts of spans in halves */
+                          with a handle, starts of spans in halves, and records of budgets */
     uint64_t sent;     /* of these: handed to the kernel on a connection to the daemon */
     uint64_t dropped;  /* of these: given up */
     uint64_t
@@ -561,6 +641,46 @@ DWELL_API bool dwell_extract(unsigned formats, dwell_get_fn get, void *arg,
 
 /* A dwell_get_fn that looks into a struct dwell_headers, small and capital letters being the same. */
 DWELL_API const char *dwell_header_find(void *headers, const char *name);
+
+/*
+ * Makes a budget; `options` NULL: every default. With a NULL handle it is kept to as any other, and
+ * records nothing. False when options are out of range or a text is too long: it then is a budget
+ * without limits, as if all of its bytes were zero.
+ */
+DWELL_API bool dwell_budget_init(dwell_t *dwell, struct dwell_budget *budget,
+                                 const struct dwell_budget_options *options);
+
+/* An operation of a layer (or DWELL_LAYER_TOTAL) begins. A layer that there is not: a no-op. */
+DWELL_API void dwell_budget_start(struct dwell_budget *budget, unsigned layer);
+
+/*
+ * One ends: returns what is to be said of the layer now, and sets *ret_elapsed_ms, unless NULL, to
+ * the time it has taken since it was reset. Records, once the last operation that runs has ended,
+ * what the layer has taken since its last record, with the name of that operation (NULL: not said).
+ * If none runs, it is dwell_budget_check. Costs some 20 ns beside the clock.
+ */
+DWELL_API enum dwell_verdict dwell_budget_stop(struct dwell_budget *budget, unsigned layer,
+                                               const char *operation, double *ret_elapsed_ms);
+
+/* The same of a layer as it is now, also while it runs. Records nothing. Without such a layer it is
+ * within, after 0 ms. */
+DWELL_API enum dwell_verdict dwell_budget_check(const struct dwell_budget *budget, unsigned layer,
+                                                double *ret_elapsed_ms);
+
+/* The ms that an operation of the layer has left, 0 or more; infinite without such a layer. */
+DWELL_API double dwell_budget_remaining(const struct dwell_budget *budget, unsigned layer);
+
+/*
+ * When that time is over, in ns of CLOCK_MONOTONIC, for a call that takes an absolute time; may have
+ * passed. If the layer does not run, as if it began now. UINT64_MAX without such a layer.
+ */
+DWELL_API uint64_t dwell_budget_deadline(const struct dwell_budget *budget, unsigned layer);
+
+/*
+ * Forgets the time of a layer, DWELL_LAYER_TOTAL or DWELL_LAYER_ALL, and operations that run. What
+ * was recorded is not taken back.
+ */
+DWELL_API void dwell_budget_reset(struct dwell_budget *budget, unsigned layer);
 
 /*
  * Sends what was recorded before the call and waits, at most timeout_ms (0 or less: not at all),

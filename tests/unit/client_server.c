@@ -107,9 +107,15 @@ static void check_span(const Dwell__Span *span)
     }
 }
 
+static void check_budget(const Dwell__Budget *budget)
+{
+    MUST(budget->layer != NULL && budget->layer[0] != '\0' && strlen(budget->layer) <= 256);
+    MUST(budget->has_elapsed_ms && budget->elapsed_ms >= 0);
+}
+
 static uint64_t count_records(const Dwell__Batch *batch)
 {
-    return batch->n_sample + batch->n_metric + batch->n_span;
+    return batch->n_sample + batch->n_metric + batch->n_span + batch->n_budget;
 }
 
 /* The rule of WIRE.md: lost = gap - dropped, and here nothing may be repeated. */
@@ -133,6 +139,9 @@ static void account(struct server *server, const Dwell__Batch *batch)
     }
     for (size_t i = 0; i < batch->n_span; i++) {
         check_span(batch->span[i]);
+    }
+    for (size_t i = 0; i < batch->n_budget; i++) {
+        check_budget(batch->budget[i]);
     }
     if (batch->n_hello > 0) {
         MUST(batch->hello[0]->has_pid);
@@ -454,6 +463,20 @@ const Dwell__Span *server_span(struct server *server, uint64_t n)
         const Dwell__Batch *batch = server->batches[i];
         found = n < batch->n_span ? batch->span[n] : NULL;
         n -= batch->n_span;
+    }
+    pthread_mutex_unlock(&server->lock);
+    assert_non_null(found);
+    return found;
+}
+
+const Dwell__Budget *server_budget(struct server *server, uint64_t n)
+{
+    const Dwell__Budget *found = NULL;
+    pthread_mutex_lock(&server->lock);
+    for (unsigned i = 0; i < server->batch_count && found == NULL; i++) {
+        const Dwell__Batch *batch = server->batches[i];
+        found = n < batch->n_budget ? batch->budget[n] : NULL;
+        n -= batch->n_budget;
     }
     pthread_mutex_unlock(&server->lock);
     assert_non_null(found);

@@ -85,6 +85,9 @@ const Dwell__Metric *server_metric(struct server *server, uint64_t n);
 /* The n-th span, or half of one. Borrowed. */
 const Dwell__Span *server_span(struct server *server, uint64_t n);
 
+/* The n-th record of a budget. Borrowed. */
+const Dwell__Budget *server_budget(struct server *server, uint64_t n);
+
 /* The account of the n-th client_id. */
 struct server_client server_client(struct server *server, unsigned n);
 
