@@ -1,7 +1,8 @@
 /*
  * What a tracked inference costs its caller: begin and end with evidence `none` against two clock
- * readings back to back, in turns; what a span with four attributes costs, a root and a child; and
- * for information the other levels and whole samples.
+ * readings back to back, in turns; what a span with four attributes costs, a root and a child; start
+ * and stop of a layer of a time budget, with a record of it; and for information the other levels,
+ * whole samples, and a budget without a handle.
  * The daemon is played by a thread that throws away what it reads. A round stays below what a lane
  * holds, and the next one begins when everything was sent: nothing is dropped, nobody is woken.
  */
@@ -12,10 +13,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { CALLS = 2000, SPANS = 250, ROUNDS = 21, WARM_UP_ROUNDS = 8 };
+enum { CALLS = 2000, SPANS = 250, BUDGETS = 1000, ROUNDS = 21, WARM_UP_ROUNDS = 8 };
 
 #define NONE_RATIO_LIMIT 1.5
 #define SPAN_NS_LIMIT    400
+#define BUDGET_NS_LIMIT  300
 #define TEMPLATE         "/tmp/dwell-bench-XXXXXX"
 
 static void *throw_away(void *arg)
@@ -164,6 +166,28 @@ static double child_ns(const struct subject *subject)
     return span_ns(subject, &parent);
 }
 
+/* A layer starts and stops, some 50 bytes each; within the total of the request, which both look at.
+ * `dwell` NULL: without a record. */
+static double budget_ns(dwell_t *dwell)
+{
+    struct dwell_budget budget;
+    double elapsed_ms;
+    dwell_budget_init(dwell, &budget, NULL);
+    dwell_budget_start(&budget, DWELL_LAYER_TOTAL);
+    uint64_t begun_ns = now_ns();
+    for (int i = 0; i < BUDGETS; i++) {
+        dwell_budget_start(&budget, DWELL_LAYER3_POLICY);
+        bench_keep(&budget);
+        dwell_budget_stop(&budget, DWELL_LAYER3_POLICY, "evaluate", &elapsed_ms);
+        bench_keep(elapsed_ms);
+    }
+    double ns = (double)(now_ns() - begun_ns) / BUDGETS;
+    if (dwell != NULL) {
+        wait_until_sent(dwell);
+    }
+    return ns;
+}
+
 /* The first inference of a model takes evidence. */
 static double evidence_ns(const struct subject *subject)
 {
@@ -195,6 +219,9 @@ int main(void)
     double root[ROUNDS];
     double child[ROUNDS];
     double span_ratio[ROUNDS];
+    double budget[ROUNDS];
+    double budget_ratio[ROUNDS];
+    double budget_alone[ROUNDS];
     struct subject subjects[] = {
         {.evidence = DWELL_EVIDENCE_NONE, .directory = TEMPLATE},
         {.evidence = DWELL_EVIDENCE_CPU, .directory = TEMPLATE},
@@ -216,6 +243,9 @@ int main(void)
         root[i] = span_ns(&subjects[0], NULL);
         child[i] = child_ns(&subjects[0]);
         span_ratio[i] = root[i] / clocks[i];
+        budget[i] = budget_ns(subjects[0].dwell);
+        budget_ratio[i] = budget[i] / clocks[i];
+        budget_alone[i] = budget_ns(NULL);
     }
     double cpu_each[BENCH_ROUNDS];
     double full_each[BENCH_ROUNDS];
@@ -237,6 +267,9 @@ int main(void)
     bench_limit(&bench, "span_ns", median(root, ROUNDS), SPAN_NS_LIMIT);
     bench_number(&bench, "span_ratio", median(span_ratio, ROUNDS));
     bench_number(&bench, "child_span_ns", median(child, ROUNDS));
+    bench_limit(&bench, "budget_ns", median(budget, ROUNDS), BUDGET_NS_LIMIT);
+    bench_number(&bench, "budget_ratio", median(budget_ratio, ROUNDS));
+    bench_number(&bench, "budget_alone_ns", median(budget_alone, ROUNDS));
     bench_number(&bench, "cpu_at_1_percent_ns", median(cpu, ROUNDS));
     bench_number(&bench, "cpu_taken_ns", median(cpu_each, BENCH_ROUNDS));
     bench_number(&bench, "full_taken_ns", median(full_each, BENCH_ROUNDS));
