@@ -480,7 +480,7 @@ struct dwell_budget_options {
  * Time. A layer has taken the time during which at least one of its operations ran: repeated ones add
  * up, of nested and concurrent ones no time counts twice. Another layer that runs meanwhile has its
  * own time. Up to 4095 operations of a layer run at once: one more does not count as running. A
- * layer takes at most 26 days until it is reset.
+ * layer takes at most 26 days (2^51 ns) until it is reset; past that it is as if it had taken none.
  *
  * Total. Once it was started, and until it is reset, the total is enforced: no layer has more
  * time left than it, and when it is exceeded, every layer's verdict is at least that of the total.

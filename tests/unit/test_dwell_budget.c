@@ -192,6 +192,25 @@ static void test_dwell_budget_outlives_the_low_part_of_the_clock(void **state)
     own_clock_end();
 }
 
+static void test_dwell_budget_takes_time_up_to_the_limit(void **state)
+{
+    (void)state;
+    static const uint64_t longest_ns = (UINT64_C(1) << 51) - 1; /* 26 days */
+    struct dwell_budget budget;
+    double elapsed_ms;
+    budget_make(&budget);
+    dwell_budget_start(&budget, DWELL_LAYER1_VALIDATION);
+    own_clock_set(BEGIN_NS + longest_ns);
+    assert_int_equal(dwell_budget_check(&budget, DWELL_LAYER1_VALIDATION, &elapsed_ms),
+                     DWELL_EXCEEDED_STRICT);
+    assert_true(elapsed_ms == (double)longest_ns / 1e6);
+    own_clock_set(BEGIN_NS + longest_ns + 1);
+    assert_int_equal(dwell_budget_check(&budget, DWELL_LAYER1_VALIDATION, &elapsed_ms),
+                     DWELL_WITHIN);
+    assert_true(elapsed_ms == 0);
+    own_clock_end();
+}
+
 static void test_dwell_budget_counts_as_many_operations_as_it_says(void **state)
 {
     (void)state;
@@ -813,6 +832,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dwell_budget_adds_up_what_a_layer_takes),
         cmocka_unit_test(test_dwell_budget_outlives_the_low_part_of_the_clock),
+        cmocka_unit_test(test_dwell_budget_takes_time_up_to_the_limit),
         cmocka_unit_test(test_dwell_budget_counts_as_many_operations_as_it_says),
         cmocka_unit_test(test_dwell_budget_tells_what_is_left),
         cmocka_unit_test(test_dwell_budget_enforces_the_total_once_started),
