@@ -4,6 +4,7 @@
  *     track NAME COUNT FAILED   inferences that take next to no time
  *     spin NAME COUNT MS        inferences that compute for so long
  *     full                      one sample with everything in it
+ *     budget COUNT MS           operations of layer1_validation that take so long, and the total
  *     fork NAME COUNT           the same as track, in a child that closes its handle
  *     flush MS, stats, close
  *
@@ -74,6 +75,25 @@ static void send_metrics(dwell_t *dwell, long count)
     metric.unit = "ms";
     metric.trace_id = trace_id;
     dwell_metric(dwell, &metric);
+}
+
+static void keep_budget(dwell_t *dwell, long count, double ms)
+{
+    struct dwell_budget budget;
+    struct dwell_budget_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.request_id = "r-17";
+    (void)dwell_budget_init(dwell, &budget, &options);
+    dwell_budget_start(&budget, DWELL_LAYER_TOTAL);
+    for (long i = 0; i < count; i++) {
+        dwell_budget_start(&budget, DWELL_LAYER1_VALIDATION);
+        double until = now_ms() + ms;
+        while (now_ms() < until) {
+        }
+        (void)dwell_budget_stop(&budget, DWELL_LAYER1_VALIDATION, "check", NULL);
+    }
+    (void)dwell_budget_stop(&budget, DWELL_LAYER_TOTAL, NULL, NULL);
 }
 
 static void send_full(dwell_t *dwell)
@@ -152,6 +172,9 @@ static bool obey(dwell_t **dwell, char *const words[WORDS_MAX])
         puts("done");
     } else if (strcmp(words[0], "full") == 0) {
         send_full(*dwell);
+        puts("done");
+    } else if (strcmp(words[0], "budget") == 0) {
+        keep_budget(*dwell, numbers[1], (double)numbers[2]);
         puts("done");
     } else if (strcmp(words[0], "metrics") == 0) {
         send_metrics(*dwell, numbers[1]);

@@ -159,6 +159,24 @@ class TestClient(DaemonCase):
         self.assertEqual(daemon.metrics().get("driver_calls_total", path="/v1"), 2000)
         self.assertEqual(daemon.metrics()["dwelld_processes"], 0)
 
+    def test_client_c_sends_what_layers_took(self):
+        daemon = self.start()
+        if daemon.get("/api/v1/budgets").status == 404:
+            self.skipTest("this daemon takes no budgets")
+        driver = self.drive(daemon.directory)
+        driver.do("budget 3 6")
+        self.assertEqual(driver.do("flush 5000"), OK)
+        budgets = daemon.get("/api/v1/budgets").json
+        layer = budgets["layers"]["layer1_validation"]
+        self.assertEqual((layer["count"], layer["exceeded_count"], layer["soft_limit_exceeded_count"]), (3, 3, 3))
+        self.assertGreater(layer["elapsed_ms"], 6)
+        self.assertGreaterEqual(budgets["total_elapsed_ms"], 18)
+        self.assertTrue(0.5 < layer["share_of_total"] <= 1, layer)
+        self.must_have(driver, recorded=4, sent=4, dropped=0)
+        ledger = self.ledger(daemon)
+        self.assertEqual((ledger["accepted"], ledger["rejected"], ledger["lost"]), (4, 0, 0))
+        self.assertEqual(daemon.metrics()["dwelld_unknown_keys_total"], 0)
+
     def test_client_c_takes_evidence_of_computing(self):
         daemon = self.start()
         driver = self.drive(daemon.directory)
