@@ -250,10 +250,11 @@ const struct conf_option conf_options[] = {
                  "told otherwise."},
     {"otlp.spool_directory", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"",
      AT(otlp.spool_directory),
-     .sentence = "Where traces that cannot be sent are kept as files, over restarts, too. Made with mode "
-                 "0700 when it is missing. Empty: nowhere."},
+     .sentence = "Where traces and metrics that cannot be sent are kept as files, over restarts, too. "
+                 "Made with mode 0700 when it is missing. Empty: nowhere."},
     {"otlp.spool_max_bytes", CONF_WHOLE, RANGE(65536, 1099511627776.0), "268435456", "bytes",
-     AT(otlp.spool_max_bytes), .sentence = "All of these files; the oldest are given up for new ones."},
+     AT(otlp.spool_max_bytes),
+     .sentence = "All of these files, of each signal; the oldest are given up for new ones."},
     {"otlp.spool_max_files", CONF_WHOLE, RANGE(1, 100000), "10000", AT(otlp.spool_max_files),
      .sentence = "Their number; likewise."},
     {"otlp.spool_after_ms", CONF_WHOLE, RANGE(0, DAY_MS), "5000", "ms", AT(otlp.spool_after_ms),

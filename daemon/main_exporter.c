@@ -366,6 +366,10 @@ int main_metric_exporter_start(const struct conf *conf, const struct main_metric
         .export_timeout_ms = conf->otlp.metric_timeout_ms,
         .timeout_ms = way.target.timeout_ms,
         .max_queue_bytes = conf->otlp.max_metric_bytes,
+        .spool_after_ms = conf->otlp.spool_after_ms,
+        .spool_path = conf->otlp.spool_directory,
+        .spool_max_bytes = conf->otlp.spool_max_bytes,
+        .spool_max_files = conf->otlp.spool_max_files,
     };
     err = resource.err != 0 ? resource.err
                             : metric_exporter_start(&options, daemon->handover, ret_exporter);

@@ -842,9 +842,9 @@ static void test_export_worker_gives_up_at_a_time(void **state)
     uint64_t until = world.now_ns + seconds(4);
     export_worker_set_until(&world.worker, until);
     assert_true(!export_worker_is_idle(&world.worker));
-    assert_false(export_worker_is_failing(&world.worker));
+    assert_false(export_worker_is_held_up(&world.worker));
     uint64_t due = settle();
-    assert_true(export_worker_is_failing(&world.worker));
+    assert_true(export_worker_is_held_up(&world.worker));
     assert_true(due < until);
     assert_int_equal(fake_transport.calls[0].deadline_ns, until); /* not its usual 10 s */
     world.now_ns = until - 1;

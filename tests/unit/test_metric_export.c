@@ -1,8 +1,10 @@
 /* The export of metrics turned by hand, with a clock that is moved and a transport that is a list. */
 #include "core_helpers.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,7 +14,7 @@
 #include "mem_fault.h"
 #include "otlp_reader.h"
 
-enum { INTERVAL_S = 60, TIMEOUT_S = 30, CALL_S = 10, LOG_BYTES = 1 << 16 };
+enum { INTERVAL_S = 60, TIMEOUT_S = 30, CALL_S = 10, AFTER_S = 5, LOG_BYTES = 1 << 16 };
 
 static const char jobs_name[] = "acgs2.acgs2-agent-bus.jobs";
 
@@ -23,6 +25,9 @@ static struct world {
     uint64_t random;
     unsigned snapshots;
     unsigned stop_at; /* number of a reading of the clock at which a stop comes; 0: none */
+    uint64_t take_ns; /* what a snapshot takes */
+    char parent[256]; /* of the spool; empty: there is none */
+    bool disk_fails;
 } world;
 
 static int log_fd = -1;
@@ -56,7 +61,36 @@ struct how {
     enum otlp_temporality temporality;
     uint64_t interval_s, timeout_s, max_bytes;
     size_t max_request;
+    bool spools;
+    uint64_t after_s, spool_bytes;
 };
+
+static ssize_t try_write(int fd, const void *bytes, size_t len)
+{
+    errno = ENOSPC;
+    return world.disk_fails ? -1 : write(fd, bytes, len);
+}
+
+static int no_sync(int fd)
+{
+    (void)fd; /* nobody cuts the power */
+    return 0;
+}
+
+static void open_spool(const struct how *how)
+{
+    static const struct spool_calls calls = {try_write, no_sync, renameat};
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/spool", world.parent);
+    metric_export_open_spool(
+        &world.export,
+        &(struct spool_options){.path = path,
+                                .signal = SPOOL_METRICS,
+                                .max_bytes = how->spool_bytes == 0 ? 64 << 20 : how->spool_bytes,
+                                .max_files = 1000,
+                                .calls = &calls});
+    assert_non_null(world.export.worker.spool);
+}
 
 static int try_init(const struct how *how)
 {
@@ -72,7 +106,8 @@ static int try_init(const struct how *how)
         .interval_ns = seconds(how->interval_s == 0 ? INTERVAL_S : how->interval_s),
         .timeout_ns = seconds(how->timeout_s == 0 ? TIMEOUT_S : how->timeout_s),
         .call_ns = seconds(CALL_S),
-        .max_bytes = how->max_bytes == 0 ? 16 << 20 : how->max_bytes};
+        .max_bytes = how->max_bytes == 0 ? 16 << 20 : how->max_bytes,
+        .spool_after_ns = seconds(how->after_s == 0 ? AFTER_S : how->after_s)};
     int err = metric_export_init(&world.export, &options);
     buf_fini(&world.resource);
     return err;
@@ -85,6 +120,13 @@ static void open_world(const struct how *how)
     core_open(&world.core, &options);
     fake_transport_reset(&world.core.mono_ns);
     assert_int_equal(try_init(how), 0);
+    if (how->spools) {
+        const char *temporary = getenv("TMPDIR");
+        (void)snprintf(world.parent, sizeof world.parent, "%s/metrics-XXXXXX",
+                       temporary == NULL ? "/tmp" : temporary);
+        assert_non_null(mkdtemp(world.parent));
+        open_spool(how);
+    }
     assert_int_equal(ftruncate(log_fd, 0), 0);
     assert_int_equal(lseek(log_fd, 0, SEEK_SET), 0);
 }
@@ -94,6 +136,26 @@ static void close_world(void)
     metric_export_fini(&world.export);
     fake_transport_reset(NULL);
     core_close(&world.core);
+    if (world.parent[0] != '\0') {
+        char command[300];
+        (void)snprintf(command, sizeof command, "rm -rf '%s'", world.parent);
+        assert_int_equal(system(command), 0);
+    }
+}
+
+/* The next process: with other metrics. */
+static void restart(const struct how *how)
+{
+    struct registry_options options = core_options();
+    uint64_t mono_ns = world.core.mono_ns;
+    uint64_t wall_ns = world.core.wall_ns;
+    metric_export_fini(&world.export);
+    core_close(&world.core);
+    core_open(&world.core, &options);
+    world.core.mono_ns = mono_ns;
+    world.core.wall_ns = wall_ns;
+    assert_int_equal(try_init(how), 0);
+    open_spool(how);
 }
 
 static const char *log_text(void)
@@ -120,7 +182,8 @@ static struct export_view view(void)
     for (unsigned i = 0; i < EXPORT_DROP_COUNT; i++) {
         dropped += view.dropped[i];
     }
-    assert_int_equal(view.accepted, view.exported + view.waiting + view.in_flight + dropped);
+    assert_int_equal(view.accepted,
+                     view.exported + view.waiting + view.in_flight + view.spooled + dropped);
     assert_true(view.waiting + view.in_flight <= view.capacity);
     assert_true(view.bytes <= view.capacity_bytes);
     assert_true((view.waiting + view.in_flight > 0) == (view.bytes > 0));
@@ -133,6 +196,7 @@ static void take(void)
     world.snapshots++;
     metric_export_take(&world.export, snapshot, &otlp_process);
     core_drop(&world.core, snapshot);
+    world.core.mono_ns += world.take_ns;
 }
 
 /* Turns, and gives a snapshot when it is wanted, until there is a wait. Returns until when, or 0 for the
@@ -535,6 +599,242 @@ static void test_metric_export_makes_room_for_a_long_resource(void **state)
     }
 }
 
+/* --- the spool --------------------------------------------------------------------------------- */
+
+/* The jobs that the calls from the first on tell, as "1,2": each once, in the order of their times. */
+static void must_tell_jobs(unsigned from, const char *wanted)
+{
+    char text[256] = "";
+    size_t len = 0;
+    uint64_t last = 0;
+    for (unsigned call = from; call < fake_transport.call_count; call++) {
+        Otlp__ExportMetricsServiceRequest *request = otlp__export_metrics_service_request__unpack(
+            NULL, fake_transport.calls[call].len, (const uint8_t *)fake_transport.calls[call].body);
+        assert_non_null(request);
+        const Otlp__ScopeMetrics *all = request->resource_metrics[0]->scope_metrics[0];
+        for (size_t i = 0; i < all->n_metrics; i++) {
+            if (strcmp(all->metrics[i]->name, jobs_name) == 0) {
+                const Otlp__NumberDataPoint *point = all->metrics[i]->sum->data_points[0];
+                assert_true(point->time_unix_nano > last);
+                assert_true(point->start_time_unix_nano <= point->time_unix_nano);
+                last = point->time_unix_nano;
+                len += (size_t)snprintf(text + len, sizeof text - len, "%s%.0f",
+                                        len == 0 ? "" : ",", point->as_double);
+            }
+        }
+        otlp__export_metrics_service_request__free_unpacked(request, NULL);
+    }
+    assert_string_equal(text, wanted);
+}
+
+/* The receiver goes; intervals pass, each with one job more than the one before. */
+static void miss_intervals(unsigned count)
+{
+    fake_transport_then(TRANSPORT_UNAVAILABLE);
+    for (unsigned i = 1; i <= count; i++) {
+        count_jobs(i);
+        pass_interval();
+        settle_until(world.export.next_ns - 1);
+    }
+}
+
+/* It is back, for one more interval. Returns the number of the first call that it takes. */
+static unsigned come_back(void)
+{
+    fake_transport.row_count = 0;
+    unsigned before = fake_transport.call_count;
+    settle_until(now_ns() + seconds(30));
+    return before;
+}
+
+static void must_lose_nothing(void)
+{
+    assert_int_equal(view().exported, view().accepted);
+    assert_int_equal(view().spooled + view().spool_files, 0);
+}
+
+static void test_metric_export_fills_the_gap_later(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {[OTLP_CUMULATIVE] = "1,3,6,10,15,15,21",
+                                         [OTLP_DELTA] = "1,2,3,4,5,6",
+                                         [OTLP_LOWMEMORY] = "1,2,3,4,5,6"};
+    for (unsigned i = 0; i < OTLP_TEMPORALITY_COUNT; i++) {
+        open_world(&(struct how){.temporality = (enum otlp_temporality)i, .spools = true});
+        miss_intervals(5);
+        assert_true(view().spool_files >= 5);
+        assert_int_equal(view().spooled, view().accepted);
+        unsigned back = come_back();
+        must_lose_nothing();
+        count_jobs(6);
+        pass_interval();
+        must_tell_jobs(back, wanted[i]);
+        must_log("data points go to the spool");
+        must_log("the spool is empty");
+        close_world();
+    }
+}
+
+static void test_metric_export_fills_the_gap_after_a_restart(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {[OTLP_CUMULATIVE] = "1,3,6,1,1,3",
+                                         [OTLP_DELTA] = "1,2,3,1,2",
+                                         [OTLP_LOWMEMORY] = "1,2,3,1,2"};
+    for (unsigned i = 0; i < OTLP_TEMPORALITY_COUNT; i++) {
+        struct how how = {.temporality = (enum otlp_temporality)i, .spools = true};
+        open_world(&how);
+        miss_intervals(3);
+        restart(&how);
+        assert_int_equal(view().recovered, view().accepted);
+        miss_intervals(1);
+        unsigned back = come_back();
+        count_jobs(2);
+        pass_interval();
+        must_lose_nothing();
+        must_tell_jobs(back, wanted[i]);
+        close_world();
+    }
+}
+
+/* What waits when the next snapshot comes is kept, too, however short intervals are. */
+static void test_metric_export_spools_what_gives_way(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.temporality = OTLP_DELTA, .after_s = 100000, .spools = true});
+    miss_intervals(2);
+    assert_int_equal(view().dropped[EXPORT_DROP_REPLACED], 0);
+    unsigned back = come_back();
+    must_lose_nothing();
+    must_tell_jobs(back, "1,2");
+    close_world();
+}
+
+static void test_metric_export_spools_what_has_no_time_left(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.after_s = 100000, .max_request = OTLP_REQUEST_MIN, .spools = true});
+    add_models(300);
+    count_jobs(1);
+    fake_transport_then_row(&(struct fake_row){.takes_ns = seconds(CALL_S)});
+    fake_transport_then_row(&(struct fake_row){.reply = {.status = TRANSPORT_DEADLINE_EXCEEDED},
+                                               .takes_ns = seconds(TIMEOUT_S)});
+    fake_transport_then(TRANSPORT_OK);
+    pass_interval();
+    settle_until(world.export.next_ns - 1);
+    assert_int_equal(view().dropped[EXPORT_DROP_TIMEOUT], 0);
+    must_lose_nothing();
+    close_world();
+}
+
+/* Every snapshot takes longer than an interval; files are sent all the same. */
+static void test_metric_export_sends_files_between_short_intervals(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.temporality = OTLP_DELTA, .interval_s = 1, .spools = true});
+    miss_intervals(20);
+    world.take_ns = seconds(2);
+    fake_transport.row_count = 0;
+    unsigned before = fake_transport.call_count;
+    for (unsigned turns = 0; fake_transport.call_count < before + 10; turns++) {
+        uint64_t wake_ns;
+        assert_true(turns < 1000);
+        if (metric_export_turn(&world.export, &wake_ns) == METRIC_TURN_SNAPSHOT) {
+            take();
+        } else if (wake_ns > now_ns()) {
+            world.core.mono_ns = wake_ns;
+        }
+        (void)view();
+    }
+    close_world();
+}
+
+/* As without a spool: what waits gives way, and its deltas come again. */
+static void test_metric_export_goes_on_when_the_disk_fails(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.temporality = OTLP_DELTA, .timeout_s = 600, .spools = true});
+    world.disk_fails = true;
+    miss_intervals(3);
+    assert_true(view().dropped[EXPORT_DROP_REPLACED] > 0);
+    assert_true(view().spool_failures > 0);
+    assert_int_equal(view().spooled, 0);
+    unsigned back = come_back();
+    must_tell_jobs(back, "6");
+    close_world();
+}
+
+/* What is given up for want of room is gone, and counted: its deltas do not come again. */
+static void test_metric_export_gives_up_the_oldest_files(void **state)
+{
+    (void)state;
+    struct how how = {.temporality = OTLP_DELTA, .spools = true};
+    open_world(&how);
+    miss_intervals(1);
+    how.spool_bytes = view().spool_bytes * 5 / 2;
+    close_world();
+    open_world(&how);
+    miss_intervals(4);
+    uint64_t lost = view().dropped[EXPORT_DROP_SPOOL_FULL];
+    assert_true(lost > 0);
+    unsigned back = come_back();
+    must_tell_jobs(back, "3,4");
+    assert_int_equal(view().exported + lost, view().accepted);
+    close_world();
+}
+
+/* A request that no spool holds waits in memory for its end, and its deltas come again. */
+static void test_metric_export_keeps_deltas_that_no_spool_holds(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.temporality = OTLP_DELTA, .spool_bytes = 100, .spools = true});
+    miss_intervals(3);
+    assert_int_equal(view().dropped[EXPORT_DROP_SPOOL_FULL], view().accepted);
+    unsigned back = come_back();
+    pass_interval();
+    must_tell_jobs(back, "6");
+    close_world();
+}
+
+static void test_metric_export_spools_the_end(void **state)
+{
+    (void)state;
+    static const struct {
+        bool is_away;
+        uint64_t left_s; /* until the end */
+        const char *wanted;
+    } rows[] = {{true, 10, "1,7"}, {true, 0, "1,7"}, {false, 0, "7"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct how how = {.temporality = OTLP_DELTA, .spools = true};
+        open_world(&how);
+        if (rows[i].is_away) {
+            miss_intervals(1);
+        }
+        count_jobs(7);
+        export_queue_stop(&world.export.queue, now_ns() + seconds(rows[i].left_s));
+        uint64_t before = now_ns();
+        assert_int_equal(settle(), 0); /* at once */
+        assert_int_equal(now_ns(), before);
+        assert_int_equal(view().spooled, view().accepted);
+        restart(&how);
+        unsigned back = come_back();
+        must_lose_nothing();
+        must_tell_jobs(back, rows[i].wanted);
+        close_world();
+    }
+}
+
+/* Then the loop may not run, and would give no snapshot. */
+static void test_metric_export_takes_none_when_it_must_end_at_once(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.spools = true});
+    export_queue_stop(&world.export.queue, 0);
+    assert_int_equal(settle(), 0);
+    assert_int_equal(world.snapshots, 0);
+    close_world();
+}
+
 /* --- the end ----------------------------------------------------------------------------------- */
 
 static void test_metric_export_tells_of_the_end(void **state)
@@ -686,6 +986,16 @@ int main(void)
         TEST(test_metric_export_makes_shorter_requests_for_who_wants_them),
         TEST(test_metric_export_waits_for_who_is_busy),
         TEST(test_metric_export_makes_room_for_a_long_resource),
+        TEST(test_metric_export_fills_the_gap_later),
+        TEST(test_metric_export_fills_the_gap_after_a_restart),
+        TEST(test_metric_export_spools_what_gives_way),
+        TEST(test_metric_export_spools_what_has_no_time_left),
+        TEST(test_metric_export_sends_files_between_short_intervals),
+        TEST(test_metric_export_goes_on_when_the_disk_fails),
+        TEST(test_metric_export_gives_up_the_oldest_files),
+        TEST(test_metric_export_keeps_deltas_that_no_spool_holds),
+        TEST(test_metric_export_spools_the_end),
+        TEST(test_metric_export_takes_none_when_it_must_end_at_once),
         TEST(test_metric_export_tells_of_the_end),
         TEST(test_metric_export_tells_of_an_end_at_any_moment),
         TEST(test_metric_export_says_what_could_not_be_sent_at_the_end),

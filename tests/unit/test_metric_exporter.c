@@ -1,6 +1,9 @@
 /* The export of metrics with its thread, beside a loop that writes all the time, and every way to end. */
 #include "core_helpers.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/err.h"
 #include "fake_transport.h"
 #include "io/export/metric_exporter.h"
@@ -19,6 +22,7 @@ static struct world {
     struct metric_exporter *exporter;
     uint64_t written;
     bool writes;
+    const char *spool_path;
     bool (*holds)(void); /* then the loop stops */
 } world;
 
@@ -110,7 +114,10 @@ static int start(const struct transport *transport, uint64_t interval_ms,
                                               .interval_ms = interval_ms,
                                               .export_timeout_ms = 30000,
                                               .timeout_ms = 10000,
-                                              .max_queue_bytes = 16 << 20};
+                                              .max_queue_bytes = 16 << 20,
+                                              .spool_path = world.spool_path,
+                                              .spool_max_bytes = 16 << 20,
+                                              .spool_max_files = 100};
     int err = metric_exporter_start(&options, &world.handover, &world.exporter);
     buf_fini(&resource);
     return err;
@@ -127,7 +134,8 @@ static struct export_view view(void)
         dropped += view.exports[0].dropped[i];
     }
     assert_int_equal(view.exports[0].accepted, view.exports[0].exported + view.exports[0].waiting +
-                                                   view.exports[0].in_flight + dropped);
+                                                   view.exports[0].in_flight +
+                                                   view.exports[0].spooled + dropped);
     return view.exports[0];
 }
 
@@ -238,6 +246,39 @@ static void test_metric_exporter_holds_no_snapshot_while_it_sends(void **state)
     metric_exporter_close(world.exporter);
 }
 
+/* One life without a receiver, and one with: the thread opens the spool by itself. */
+static void test_metric_exporter_has_a_spool(void **state)
+{
+    (void)state;
+    char parent[] = "/tmp/metric-exporter-XXXXXX";
+    char path[64];
+    char command[64];
+    assert_non_null(mkdtemp(parent));
+    (void)snprintf(path, sizeof path, "%s/spool", parent);
+    world.spool_path = path;
+    fake_transport_then(TRANSPORT_UNAVAILABLE);
+    assert_int_equal(start(&fake_transport_functions, NEVER_MS, OTLP_DELTA), 0);
+    write_some();
+    finish();
+    uint64_t spooled = view().spooled;
+    assert_true(spooled > 0);
+    assert_int_equal(view().accepted, spooled);
+    metric_exporter_close(world.exporter);
+
+    world.self = (struct self){0};
+    double written = (double)world.written;
+    fake_transport_reset(NULL);
+    assert_int_equal(start(&fake_transport_functions, NEVER_MS, OTLP_LOWMEMORY), 0);
+    run_until(has_one_call); /* nobody had to ask for it */
+    assert_true(jobs_told() == written);
+    finish();
+    assert_int_equal(view().recovered, spooled);
+    assert_int_equal(view().exported, view().accepted);
+    metric_exporter_close(world.exporter);
+    (void)snprintf(command, sizeof command, "rm -r %s", parent);
+    assert_int_equal(system(command), 0);
+}
+
 static void test_metric_exporter_without_a_transport_exports_nothing(void **state)
 {
     (void)state;
@@ -302,6 +343,7 @@ int main(void)
         TEST(test_metric_exporter_tells_all_deltas),
         TEST(test_metric_exporter_asks_once_more_at_the_end),
         TEST(test_metric_exporter_holds_no_snapshot_while_it_sends),
+        TEST(test_metric_exporter_has_a_spool),
         TEST(test_metric_exporter_without_a_transport_exports_nothing),
         TEST(test_metric_exporter_with_a_bad_target_exports_nothing),
         TEST(test_metric_exporter_may_be_none),

@@ -407,7 +407,9 @@ static void send_load(struct export_worker *worker, const struct load *load,
     uint64_t began = now_ns(worker);
     uint64_t deadline =
         later(began, load->most_ns < options->timeout_ns ? load->most_ns : options->timeout_ns);
-    deadline = worker->until_ns < deadline ? worker->until_ns : deadline;
+    if (!load->is_file && worker->until_ns < deadline) { /* files have no such time */
+        deadline = worker->until_ns;
+    }
     if (state->is_stopping && state->stop_ns < deadline) {
         deadline = state->stop_ns;
     }
@@ -506,9 +508,18 @@ void export_worker_set_until(struct export_worker *worker, uint64_t until_ns)
     worker->until_ns = until_ns;
 }
 
-bool export_worker_is_failing(const struct export_worker *worker)
+void export_worker_spool(struct export_worker *worker)
 {
-    return worker->batch != NULL && worker->attempt > 0;
+    if (worker->spool != NULL) {
+        struct export_state state;
+        export_queue_state(worker->queue, &state);
+        spool_rest(worker, !state.is_stopping);
+    }
+}
+
+bool export_worker_is_held_up(const struct export_worker *worker)
+{
+    return (worker->batch != NULL && worker->attempt > 0) || export_file_has_more(&worker->file);
 }
 
 bool export_worker_is_idle(const struct export_worker *worker)

@@ -87,15 +87,18 @@ void export_worker_open_spool(struct export_worker *worker, const struct spool_o
  * the spool. */
 void export_worker_fini(struct export_worker *worker);
 
-/* At this time (monotonic) all that is at hand and waits is given up (timeout), and calls end. Until it
- * is set there is no such time. */
+/* At this time (monotonic) all that is at hand and waits is given up (timeout), and its calls end; with
+ * a spool it goes there. Until it is set there is no such time. */
 void export_worker_set_until(struct export_worker *worker, uint64_t until_ns);
 
 /* Gives up all that is at hand and waits. Returns its weight. */
 uint64_t export_worker_drop(struct export_worker *worker, enum export_drop reason);
 
-/* True when what is at hand was tried, and will be again. */
-bool export_worker_is_failing(const struct export_worker *worker);
+/* With a spool: all that is at hand and waits goes there, until it fails. */
+void export_worker_spool(struct export_worker *worker);
+
+/* True when what is at hand was tried, and will be again, or when files come before what waits. */
+bool export_worker_is_held_up(const struct export_worker *worker);
 
 /* True when nothing is at hand and nothing waits. */
 bool export_worker_is_idle(const struct export_worker *worker);

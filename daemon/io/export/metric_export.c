@@ -8,7 +8,9 @@
  * What can fail, and where it ends
  *   no snapshot, no memory               a line in the log; the next interval
  *   the queue is full                    the rest is dropped (queue_full), and told by the next one
- *   the receiver is gone or refuses      export_worker; the piece is given up: end_piece
+ *   the receiver is gone or refuses      export_worker; the piece is given up: end_piece; with a spool
+ *                                        one for which it is gone becomes a file, and is told then, too
+ *   the spool fails                      as without one: what waits gives way to the next snapshot
  *   it finds a piece too large           the next snapshot's are half as long, OTLP_REQUEST_MIN at least
  *   a series that no request can hold    dropped (too_large)
  */
@@ -121,13 +123,14 @@ static void init_worker(struct metric_export *export)
                                            .random_ctx = options->random_ctx,
                                            .batch_items = 1, /* each is a request */
                                            .timeout_ns = options->call_ns,
+                                           .spool_after_ns = options->spool_after_ns,
                                            .max_request_bytes = EXPORT_REQUEST_MAX};
     export_worker_init(&export->worker, &export->queue, &worker);
 }
 
 int metric_export_init(struct metric_export *export, const struct metric_export_options *options)
 {
-    *export = (struct metric_export){.options = *options};
+    *export = (struct metric_export){.options = *options, .had_turn = true};
     struct otlp_metrics_options render = *options->render;
     render.max_request = metric_export_max_request(&render);
     export->max_request = render.max_request;
@@ -153,6 +156,11 @@ int metric_export_init(struct metric_export *export, const struct metric_export_
         return ERR_NOMEM;
     }
     return 0;
+}
+
+void metric_export_open_spool(struct metric_export *export, const struct spool_options *options)
+{
+    export_worker_open_spool(&export->worker, options);
 }
 
 void metric_export_fini(struct metric_export *export)
@@ -210,6 +218,7 @@ static void shrink(struct metric_export *export)
 
 static void make_way(struct metric_export *export)
 {
+    export_worker_spool(&export->worker);
     uint64_t replaced = export_worker_drop(&export->worker, EXPORT_DROP_REPLACED);
     if (replaced > 0) {
         log_limited(&export->complaints, "export to %s: %llu data points give way to newer ones",
@@ -244,14 +253,17 @@ void metric_export_miss(struct metric_export *export, int err)
 
 /* --- turns ------------------------------------------------------------------------------------- */
 
+/* The last snapshot is taken late, too, when a spool can keep it; but not when all must end at once, as
+ * then the loop may not run. */
 static bool is_due(const struct metric_export *export, const struct export_state *state,
                    uint64_t now)
 {
     if (state->is_stopping) {
-        return !export->has_last && now < state->stop_ns;
+        bool has_spool = export->worker.spool != NULL && state->stop_ns > 0;
+        return !export->has_last && (now < state->stop_ns || has_spool);
     }
-    return now >= export->next_ns &&
-           (export_worker_is_idle(&export->worker) || export_worker_is_failing(&export->worker));
+    return now >= export->next_ns && export->had_turn && /* else short intervals leave no call */
+           (export_worker_is_idle(&export->worker) || export_worker_is_held_up(&export->worker));
 }
 
 /* Intervals that were missed are not made up for. */
@@ -271,10 +283,12 @@ enum metric_turn metric_export_turn(struct metric_export *export, uint64_t *ret_
     *ret_wake_ns = now;
     if (is_due(export, &state, now)) {
         plan_next(export, now);
+        export->had_turn = false;
         export->has_last = state.is_stopping;
         return METRIC_TURN_SNAPSHOT;
     }
     bool goes_on = export_worker_turn(&export->worker, ret_wake_ns);
+    export->had_turn = true;
     if (!goes_on && state.is_stopping) { /* a stop that came meanwhile has its snapshot first */
         return METRIC_TURN_END;
     }

@@ -1,6 +1,7 @@
 /*
  * Happy path of an export
- *   1. run               turns the machine, which wants a snapshot; or waits until it will
+ *   1. run               opens the spool, if there is to be one; turns the machine, which wants a
+ *                        snapshot; or waits until it will
  *   2. take_snapshot     a job goes to the loop; the eventfd says that it is done
  *   3. metric_export     renders; the snapshot goes back before anything is sent, so that a slow
  *                        receiver holds memory of its own, and no snapshot that a scrape may need
@@ -8,6 +9,7 @@
  *
  * What can fail, and where it ends
  *   no module, a bad target   a line in the log; there is no thread
+ *   no spool                  a line in the log; what cannot be sent gives way to the next snapshot
  *   no snapshot               a line in the log; the next interval
  *   whatever else             metric_export
  *
@@ -31,7 +33,8 @@ struct metric_exporter {
     struct handover_reader reader; /* without a handover: not started */
     struct export_thread thread;
     struct metric_export export;
-    struct job job; /* the thread's */
+    struct spool_options spool; /* its path is NULL or empty: none */
+    struct job job;             /* the thread's */
 };
 
 /* --- the thread -------------------------------------------------------------------------------- */
@@ -63,6 +66,9 @@ static void *run(void *ctx)
 {
     struct metric_exporter *exporter = ctx;
     enum metric_turn turn;
+    if (exporter->spool.path != NULL && exporter->spool.path[0] != '\0') {
+        metric_export_open_spool(&exporter->export, &exporter->spool);
+    }
     do {
         uint64_t wake_ns;
         turn = metric_export_turn(&exporter->export, &wake_ns);
@@ -92,7 +98,8 @@ static int init_export(struct metric_exporter *exporter,
                                         .interval_ns = options->interval_ms * NS_PER_MS,
                                         .timeout_ns = options->export_timeout_ms * NS_PER_MS,
                                         .call_ns = options->timeout_ms * NS_PER_MS,
-                                        .max_bytes = options->max_queue_bytes};
+                                        .max_bytes = options->max_queue_bytes,
+                                        .spool_after_ns = options->spool_after_ms * NS_PER_MS};
     return metric_export_init(&exporter->export, &how);
 }
 
@@ -113,6 +120,10 @@ int metric_exporter_start(const struct metric_exporter_options *options, struct 
     }
     exporter->clock = options->clock;
     exporter->self = options->self;
+    exporter->spool = (struct spool_options){.path = options->spool_path,
+                                             .signal = SPOOL_METRICS,
+                                             .max_bytes = options->spool_max_bytes,
+                                             .max_files = options->spool_max_files};
     exporter->thread = (struct export_thread){.transport = options->transport,
                                               .queue = &exporter->export.queue,
                                               .clock = options->clock,

@@ -25,6 +25,10 @@ struct metric_exporter_options {
     uint64_t export_timeout_ms; /* of an export with all its calls */
     uint64_t timeout_ms;        /* of a call */
     uint64_t max_queue_bytes;
+    uint64_t spool_after_ms; /* how long a request is tried before it goes to the spool */
+    const char *spool_path;  /* NULL or empty: none; borrowed for the exporter's life */
+    uint64_t spool_max_bytes;
+    uint64_t spool_max_files; /* at most SPOOL_FILES_MAX */
 };
 
 struct metric_exporter;
