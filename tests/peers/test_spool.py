@@ -12,6 +12,8 @@ HEADER_BYTES = 48  # of a file (daemon/io/export/spool_file.h)
 
 
 class SpoolCase(OtlpCase):
+    signal = "traces"
+
     def setUp(self):
         super().setUp()
         self.collector = self.start_collector()
@@ -30,8 +32,8 @@ class SpoolCase(OtlpCase):
         self.send(daemon, *records)
 
     def account(self, daemon):
-        """Of traces, after a look at the sum."""
-        account = daemon.status()["export"]["traces"]
+        """Of the signal, after a look at the sum."""
+        account = daemon.status()["export"][self.signal]
         self.assertEqual(account["accepted"], sum(account["dropped"].values()) + sum(
             account[name] for name in ("exported", "waiting", "in_flight", "spooled")), account)
         return account
@@ -41,8 +43,8 @@ class SpoolCase(OtlpCase):
               f"{wanted} in {self.account(daemon)}")
         return self.account(daemon)
 
-    def files(self, ending=".traces"):
-        return sorted(self.spool.glob("*" + ending))
+    def files(self, ending=""):
+        return sorted(self.spool.glob(f"*.{self.signal}{ending}"))
 
     def arrived(self):
         return [span["name"] for span in self.collector.spans()]
@@ -217,3 +219,134 @@ class TestSpool(SpoolCase):
         self.assertEqual(self.spool.stat().st_mode & 0o7777, 0o700)
         for path in pathlib.Path(self.spool).iterdir():
             self.assertEqual(path.stat().st_mode & 0o7777, 0o600, path)
+
+
+class TestMetricSpool(SpoolCase):
+    """The same for data points: a counter is added to while the Collector is away, each time a snapshot later."""
+    signal = "metrics"
+    steps = (1, 2, 3, 4, 5)
+    # What the Collector is told of these, without repetitions.
+    told = {"cumulative": [1, 3, 6, 10, 15], "delta": [1, 2, 3, 4, 5], "lowmemory": [1, 2, 3, 4, 5]}
+
+    def start_counting(self, temporality, **options):
+        return self.start_spooling(metrics=True, traces=False, temporality=temporality, **options)
+
+    def add(self, daemon, value):
+        self.send(daemon, {"type": "counter", "name": "jobs", "value": value})
+
+    def miss(self, daemon):
+        """All steps, each in a file before the next one is made."""
+        for value in self.steps:
+            self.add(daemon, value)
+            # The first new one may be of a snapshot that was taken before.
+            before = self.account(daemon)["spool_files"]
+            until(lambda: self.account(daemon)["spool_files"] >= before + 2, "a snapshot with it is on the disk")
+        return self.account(daemon)
+
+    def points(self):
+        return [point for metric in self.collector.metrics("acgs2.acgs2-agent-bus.jobs") for point in metric["points"]]
+
+    def must_be_told(self, temporality, *later):
+        """The steps and what is told later: nothing is missing, and nothing comes twice or too late."""
+        wanted = [*self.told[temporality], *later]
+
+        def values():
+            got = [point["value"] for point in self.points()]
+            # Cumulative ones are told by each snapshot; deltas only when there is something to tell.
+            return got if temporality != "cumulative" else [
+                value for number, value in enumerate(got) if number == 0 or value != got[number - 1]]
+
+        until(lambda: len(values()) >= len(wanted), f"{wanted} have come")
+        self.assertEqual(values(), wanted)
+        times = [point["time_unix_nano"] for point in self.points()]
+        self.assertEqual(times, sorted(set(times)))
+        starts = [point["start_time_unix_nano"] for point in self.points()]
+        self.assertEqual(starts, sorted(starts))
+        if temporality != "cumulative":
+            for start, before in zip(starts[1:], times):
+                self.assertGreaterEqual(start, before)
+
+    def for_each_temporality(self, test):
+        for temporality in self.told:
+            with self.subTest(temporality=temporality):
+                self.spool = self.directory() / "spool"
+                self.collector = self.start_collector()
+                self.collector.kill()
+                test(temporality)
+                self.collector.stop()
+
+    def test_spool_of_metrics_over_an_outage_in_one_life(self):
+        def test(temporality):
+            daemon = self.start_counting(temporality)
+            self.miss(daemon)
+            self.assertEqual(self.points(), [])
+            self.collector.restart()
+            self.add(daemon, 7)
+            self.must_be_told(temporality, 22 if temporality == "cumulative" else 7)
+            until(lambda: self.account(daemon)["spool_files"] == 0, "the spool is empty")
+            self.assertEqual(sum(self.account(daemon)["dropped"].values()), 0)
+            daemon.wait_log("data points go to the spool")
+            daemon.stop()
+
+        self.for_each_temporality(test)
+
+    def test_spool_of_metrics_over_a_restart(self):
+        def test(temporality):
+            daemon = self.start_counting(temporality)
+            self.miss(daemon)
+            daemon.stop()
+            self.assertGreaterEqual(len(self.files()), 2 * len(self.steps))
+            counts = sum(int.from_bytes(path.read_bytes()[16:24], "little") for path in self.files())
+            self.collector.restart()
+            daemon = self.start_counting(temporality)
+            until(lambda: self.account(daemon)["recovered"] == counts, "the files are found")
+            self.must_be_told(temporality)
+            self.add(daemon, 7)
+            self.must_be_told(temporality, 7)
+            self.assertEqual(sum(self.account(daemon)["dropped"].values()), 0)
+            self.assertEqual(self.files(), [])
+            daemon.stop()
+
+        self.for_each_temporality(test)
+
+    def test_spool_of_metrics_has_the_last_snapshot(self):
+        def test(temporality):
+            daemon = self.start_counting(temporality, metric_interval_ms=86400000)
+            self.add(daemon, 7)
+            daemon.stop()
+            self.assertEqual(len(self.files()), 1)
+            self.collector.restart()
+            daemon = self.start_counting(temporality, metric_interval_ms=86400000)
+            until(lambda: self.account(daemon)["exported"] > 0, "the file is sent")
+            until(self.points, "the point has come")
+            self.assertEqual([point["value"] for point in self.points()], [7])
+            daemon.stop()
+
+        self.for_each_temporality(test)
+
+    def test_spool_of_metrics_of_a_daemon_that_was_killed(self):
+        def test(temporality):
+            daemon = self.start_counting(temporality)
+            spooled = self.miss(daemon)["spooled"]
+            daemon.kill()
+            self.collector.restart()
+            daemon = self.start_counting(temporality)
+            until(lambda: self.account(daemon)["recovered"] >= spooled, "the files are found")
+            self.must_be_told(temporality)
+            self.assertEqual(self.account(daemon)["spool_damaged_files"], 0)
+            daemon.stop()
+
+        self.for_each_temporality(test)
+
+    def test_spool_of_both_signals_in_one_directory(self):
+        self.collector.kill()
+        daemon = self.start_spooling(metrics=True)
+        self.give(daemon, 100)
+        self.miss(daemon)
+        daemon.stop()
+        self.assertNotEqual(self.files(), [])
+        self.assertNotEqual(list(self.spool.glob("*.traces")), [])
+        self.collector.restart()
+        self.start_spooling(metrics=True)
+        self.must_all_arrive()
+        self.must_be_told("cumulative")
