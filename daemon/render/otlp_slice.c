@@ -1,12 +1,28 @@
+/*
+ * A message on the way down holds some fields that lead further and others that are copied. Each is
+ * walked twice, for its new length and for its bytes, once for every level above it: five at most.
+ */
 #include "render/otlp_slice.h"
 
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "render/otlp_trace.h"
+#include "base/message.h"
 
-/* As in otlp_trace.h. */
-enum { RESOURCE_SPANS = 1, RESOURCE = 1, SCOPE_SPANS = 2, SCOPE = 1, SPANS = 2 };
+enum { LEVELS_MAX = 5, FIELDS_MAX = 32 };
+
+#define FIELD(number) (UINT32_C(1) << (number))
+
+/* The fields of each level that lead to what is counted, which the last one holds (proto/otlp.proto). */
+static const uint32_t levels_of[][LEVELS_MAX + 1] = {
+    /* resource_spans, scope_spans, spans */
+    [OTLP_SLICE_SPANS] = {FIELD(1), FIELD(2), FIELD(2), 0},
+    /* resource_metrics, scope_metrics, metrics; gauge, sum, histogram, exponential_histogram;
+     * data_points */
+    [OTLP_SLICE_POINTS] = {FIELD(1), FIELD(2), FIELD(2), FIELD(5) | FIELD(7) | FIELD(9) | FIELD(10),
+                           FIELD(1), 0},
+};
+_Static_assert(sizeof levels_of / sizeof levels_of[0] == OTLP_SLICE_COUNT, "one each");
 
 enum { TYPE_VARINT, TYPE_FIXED64, TYPE_BYTES, TYPE_FIXED32 = 5 };
 
@@ -21,10 +37,16 @@ struct field {
     struct str bytes;
 };
 
-/* Which spans: counted over the whole request. */
+/* Which spans or points: counted over the whole request. */
 struct range {
     uint64_t first, end;
     uint64_t seen;
+};
+
+/* What a message becomes. */
+struct cut {
+    size_t len;
+    uint64_t count; /* of spans or points in it */
 };
 
 static struct reader reader_of(struct str bytes)
@@ -84,92 +106,85 @@ static int read_field(struct reader *reader, struct field *ret_field)
     return 0;
 }
 
-/* The first field of this number; empty when there is none. Returns 0 or ERR_SYNTAX. */
-static int find_field(struct str message, uint64_t number, struct str *ret_whole)
+static size_t varint_size(uint64_t number)
 {
-    struct reader reader = reader_of(message);
-    struct field field;
-    *ret_whole = (struct str){NULL, 0};
-    while (reader.at < reader.end) {
-        int err = read_field(&reader, &field);
-        if (err != 0) {
-            return err;
-        }
-        if (field.number == number && ret_whole->len == 0) {
-            *ret_whole = field.whole;
-        }
+    size_t size = 1;
+    while (number >= 0x80) {
+        number >>= 7;
+        size++;
     }
-    return 0;
+    return size;
 }
 
-/* Spans of one scope in the range: measured when `out` is NULL, else written. */
-static int walk_spans(struct str scope_spans, struct range *range, struct otlp_spans *group,
-                      struct buf *out)
+static bool leads_on(const struct field *field, uint32_t level)
 {
-    struct reader reader = reader_of(scope_spans);
-    struct field field;
-    while (reader.at < reader.end) {
-        int err = read_field(&reader, &field);
-        if (err != 0) {
-            return err;
-        }
-        if (field.number != SPANS) {
-            continue;
-        }
-        bool is_wanted = range->seen >= range->first && range->seen < range->end;
-        range->seen++;
-        if (is_wanted && out == NULL) {
-            group->spans_bytes += otlp_trace_span_size(field.bytes.len);
-        } else if (is_wanted) {
-            otlp_trace_span(field.bytes, out);
-        }
-    }
-    return 0;
+    return field->number > 0 && field->number < FIELDS_MAX && (level & FIELD(field->number)) != 0;
 }
 
-static int slice_scope(struct str resource, struct str scope_spans, struct range *range,
-                       struct buf *out)
+static void copy(struct str bytes, struct cut *cut, struct buf *out)
+{
+    cut->len += bytes.len;
+    if (out != NULL) {
+        buf_append(out, bytes.ptr, bytes.len);
+    }
+}
+
+static int walk(struct str message, const uint32_t *levels, struct range *range,
+                struct cut *ret_cut, struct buf *out);
+
+/* A field that leads on. Returns 0 or ERR_SYNTAX. */
+static int walk_inner(const struct field *field, const uint32_t *levels, struct range *range,
+                      struct cut *cut, struct buf *out)
 {
     struct range again = *range;
-    struct otlp_spans group = {.resource = resource};
-    int err = find_field(scope_spans, SCOPE, &group.scope);
-    if (err == 0) {
-        err = walk_spans(scope_spans, range, &group, NULL);
+    struct cut inner;
+    int err = walk(field->bytes, levels + 1, range, &inner, NULL);
+    if (err != 0 || inner.count == 0) {
+        return err;
     }
-    if (err == 0 && group.spans_bytes > 0) {
-        otlp_trace_begin(&group, out);
-        err = walk_spans(scope_spans, &again, &group, out);
-    }
-    return err;
-}
-
-static int slice_resource(struct str resource_spans, struct range *range, struct buf *out)
-{
-    struct reader reader = reader_of(resource_spans);
-    struct field field;
-    struct str resource;
-    int err = find_field(resource_spans, RESOURCE, &resource);
-    while (err == 0 && reader.at < reader.end) {
-        err = read_field(&reader, &field);
-        if (err == 0 && field.number == SCOPE_SPANS) {
-            err = slice_scope(resource, field.bytes, range, out);
-        }
+    uint64_t tag = field->number << 3 | TYPE_BYTES;
+    cut->len += varint_size(tag) + varint_size(inner.len) + inner.len;
+    cut->count += inner.count;
+    if (out != NULL) {
+        message_varint(out, tag);
+        message_varint(out, inner.len);
+        err = walk(field->bytes, levels + 1, &again, &inner, out);
     }
     return err;
 }
 
-int otlp_slice(struct str request, uint64_t skip, uint64_t count, struct buf *out)
+/* What is in the range of a message: measured when `out` is NULL, else written, too. As
+ * deep as there are levels. Returns 0 or ERR_SYNTAX. */
+static int walk(struct str message, const uint32_t *levels, struct range *range,
+                struct cut *ret_cut, struct buf *out)
 {
-    struct reader reader = reader_of(request);
-    struct range range = {.first = skip,
-                          .end = count > UINT64_MAX - skip ? UINT64_MAX : skip + count};
-    struct field field;
+    struct reader reader = reader_of(message);
+    struct cut cut = {0};
     int err = 0;
     while (err == 0 && reader.at < reader.end) {
+        struct field field;
         err = read_field(&reader, &field);
-        if (err == 0 && field.number == RESOURCE_SPANS) {
-            err = slice_resource(field.bytes, &range, out);
+        if (err != 0 || !leads_on(&field, levels[0])) {
+            copy(err == 0 ? field.whole : (struct str){NULL, 0}, &cut, out);
+        } else if (levels[1] != 0) {
+            err = walk_inner(&field, levels, range, &cut, out);
+        } else {
+            bool is_wanted = range->seen >= range->first && range->seen < range->end;
+            range->seen++;
+            cut.count += is_wanted;
+            copy(is_wanted ? field.whole : (struct str){NULL, 0}, &cut, out);
         }
     }
+    *ret_cut = cut;
+    return err;
+}
+
+int otlp_slice(enum otlp_slice_kind kind, struct str request, uint64_t skip, uint64_t count,
+               struct buf *out)
+{
+    struct range range = {.first = skip,
+                          .end = count > UINT64_MAX - skip ? UINT64_MAX : skip + count};
+    struct cut cut;
+    int err = walk(request, levels_of[kind], &range, &cut, out);
     return err != 0 ? err : out->err;
 }

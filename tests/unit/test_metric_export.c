@@ -796,6 +796,66 @@ static void test_metric_export_keeps_deltas_that_no_spool_holds(void **state)
     close_world();
 }
 
+/* In the requests of these calls. */
+static uint64_t count_points(unsigned from, unsigned to)
+{
+    uint64_t points = 0;
+    for (unsigned call = from; call < to; call++) {
+        Otlp__ExportMetricsServiceRequest *request = otlp__export_metrics_service_request__unpack(
+            NULL, fake_transport.calls[call].len, (const uint8_t *)fake_transport.calls[call].body);
+        assert_non_null(request);
+        const Otlp__ScopeMetrics *all = request->resource_metrics[0]->scope_metrics[0];
+        for (size_t i = 0; i < all->n_metrics; i++) {
+            const Otlp__Metric *metric = all->metrics[i];
+            switch (metric->data_case) {
+            case OTLP__METRIC__DATA_SUM:
+                points += metric->sum->n_data_points;
+                break;
+            case OTLP__METRIC__DATA_GAUGE:
+                points += metric->gauge->n_data_points;
+                break;
+            case OTLP__METRIC__DATA_HISTOGRAM:
+                points += metric->histogram->n_data_points;
+                break;
+            case OTLP__METRIC__DATA_EXPONENTIAL_HISTOGRAM:
+                points += metric->exponential_histogram->n_data_points;
+                break;
+            default:
+                fail();
+            }
+        }
+        otlp__export_metrics_service_request__free_unpacked(request, NULL);
+    }
+    return points;
+}
+
+/* A file is told already, so a receiver that finds it too large gets it in halves. */
+static void test_metric_export_divides_a_file_that_is_too_large(void **state)
+{
+    (void)state;
+    open_world(&(struct how){.temporality = OTLP_DELTA, .spools = true});
+    add_models(30);
+    miss_intervals(1);
+    uint64_t spooled = view().spooled;
+    fake_transport.row_count = 0;
+    unsigned before = fake_transport.call_count;
+    for (unsigned i = 0; i <= before; i++) { /* rows count from the first call */
+        fake_transport_then(TRANSPORT_RESOURCE_EXHAUSTED);
+    }
+    fake_transport_then(TRANSPORT_OK);
+    settle_until(now_ns() + 1);
+    settle_until(world.export.next_ns - 1);
+    assert_int_equal(view().exported, view().accepted);
+    assert_true(view().accepted > spooled); /* with a snapshot since */
+    assert_int_equal(view().splits, 1);
+    assert_true(fake_transport.calls[before + 1].len < fake_transport.calls[before].len);
+    must_tell_jobs(before + 1, "1");
+    assert_int_equal(count_points(before, before + 1), spooled);
+    unsigned parts = 2 + spooled % 2; /* both halves, and what is left of an odd number */
+    assert_int_equal(count_points(before + 1, before + 1 + parts), spooled);
+    close_world();
+}
+
 static void test_metric_export_spools_the_end(void **state)
 {
     (void)state;
@@ -994,6 +1054,7 @@ int main(void)
         TEST(test_metric_export_goes_on_when_the_disk_fails),
         TEST(test_metric_export_gives_up_the_oldest_files),
         TEST(test_metric_export_keeps_deltas_that_no_spool_holds),
+        TEST(test_metric_export_divides_a_file_that_is_too_large),
         TEST(test_metric_export_spools_the_end),
         TEST(test_metric_export_takes_none_when_it_must_end_at_once),
         TEST(test_metric_export_tells_of_the_end),

@@ -4,7 +4,7 @@
  * no network.
  *
  *     spans     an item is a span, weighs 1; a request holds many of them, grouped by service
- *     metrics   an item is a whole request, weighs its data points
+ *     metrics   an item is a whole request, weighs its data points; only in a file it is divided
  */
 #ifndef DWELL_EXPORT_EXPORT_ITEM_H
 #define DWELL_EXPORT_EXPORT_ITEM_H
@@ -56,8 +56,8 @@ struct export_signal {
     int (*write)(void *ctx, const struct export_item *first, uint64_t count, struct buf *out,
                  struct str *ret_request);
 
-    /* Exporting thread. Of a request that `write` has made, `count` items after the first `skip` as
-     * one of their own, appended to `out`; NULL: a request is not divided. Items weigh 1 each then.
+    /* Exporting thread. Of a request that `write` has made and that is in a file, so much weight after
+     * the first `skip` as one of its own, appended to `out`; NULL: a request is not divided.
      * Returns 0, ERR_SYNTAX, ERR_LIMIT or ERR_NOMEM. */
     int (*slice)(void *ctx, struct str request, uint64_t skip, uint64_t count, struct buf *out);
 

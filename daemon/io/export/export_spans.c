@@ -65,7 +65,7 @@ static int write_spans(void *ctx, const struct export_item *first, uint64_t coun
 static int slice(void *ctx, struct str request, uint64_t skip, uint64_t count, struct buf *out)
 {
     (void)ctx;
-    return otlp_slice(request, skip, count, out);
+    return otlp_slice(OTLP_SLICE_SPANS, request, skip, count, out);
 }
 
 static void end(void *ctx, struct export_item *item, const struct export_end *end)

@@ -11,13 +11,15 @@
  *   the receiver is gone or refuses      export_worker; the piece is given up: end_piece; with a spool
  *                                        one for which it is gone becomes a file, and is told then, too
  *   the spool fails                      as without one: what waits gives way to the next snapshot
- *   it finds a piece too large           the next snapshot's are half as long, OTLP_REQUEST_MIN at least
+ *   it finds a piece too large           the next snapshot's are half as long, OTLP_REQUEST_MIN at least;
+ *                                        of a file half of its points are sent, as it is told already
  *   a series that no request can hold    dropped (too_large)
  */
 #include "io/export/metric_export.h"
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "render/otlp_slice.h"
 
 enum {
     LOG_LINES = 3,
@@ -54,6 +56,13 @@ static int write_piece(void *ctx, const struct export_item *first, uint64_t coun
     return 0;
 }
 
+static int slice_piece(void *ctx, struct str request, uint64_t skip, uint64_t count,
+                       struct buf *out)
+{
+    (void)ctx;
+    return otlp_slice(OTLP_SLICE_POINTS, request, skip, count, out);
+}
+
 static void end_piece(void *ctx, struct export_item *item, const struct export_end *end)
 {
     struct metric_export *export = ctx;
@@ -74,6 +83,7 @@ static const struct export_signal metrics_signal = {
     .method = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     .choose = choose_piece,
     .write = write_piece,
+    .slice = slice_piece,
     .end = end_piece,
 };
 
