@@ -19,6 +19,7 @@
 #include "base/message.h"
 #include "fake_transport.h"
 #include "io/export/export_spans.h"
+#include "io/export/export_spooling.h"
 #include "io/export/export_worker.h"
 #include "mem_fault.h"
 #include "render/otlp_resource.h"
@@ -157,7 +158,7 @@ static void start(void)
                                   .calls = &calls};
     assert_int_equal(export_queue_init(&world.queue, &queue), 0);
     export_worker_init(&world.worker, &world.queue, &worker);
-    export_worker_open_spool(&world.worker, &spool);
+    export_spooling_open(&world.worker, &spool);
     world.has_worker = true;
 }
 

@@ -29,16 +29,12 @@
 #include "io/export/export_worker.h"
 
 #include "base/err.h"
+#include "io/export/export_part.h"
+#include "io/export/export_spooling.h"
 
 enum {
     LOG_LINES = 3,
     LOG_PERIOD_S = 60,
-    SPOOL_RETRY_S =
-        5, /* short against the time in which a queue fills, long against a failed write */
-    PATIENCE_LEAST_S = 1, /* a receiver that is there answers within it */
-    PROBLEM_MAX_BYTES = 2 * SPOOL_PATH_MAX,
-    REQUEST_KEEP_BYTES =
-        256 << 10, /* memory of a request that is kept for the next: 512 usual spans */
 };
 
 void export_worker_init(struct export_worker *worker, struct export_queue *queue,
@@ -61,19 +57,10 @@ static const struct export_signal *signal_of(const struct export_worker *worker)
     return worker->queue->options.signal;
 }
 
-static void end_items(struct export_worker *worker, struct export_item *item,
-                      const struct export_end *end)
-{
-    while (item != NULL) {
-        struct export_item *next = item->next;
-        signal_of(worker)->end(worker->queue->options.signal_ctx, item, end);
-        item = next;
-    }
-}
-
 void export_worker_fini(struct export_worker *worker)
 {
-    end_items(worker, worker->batch, &(struct export_end){.reason = EXPORT_DROP_SHUTDOWN});
+    export_part_end_all(worker, worker->batch,
+                        &(struct export_end){.reason = EXPORT_DROP_SHUTDOWN});
     worker->batch = NULL;
     buf_fini(&worker->written);
     export_file_fini(&worker->file);
@@ -89,188 +76,6 @@ static uint64_t now_ns(const struct export_worker *worker)
 static uint64_t later(uint64_t ns, uint64_t by_ns)
 {
     return by_ns > UINT64_MAX - ns ? UINT64_MAX : ns + by_ns;
-}
-
-/* --- a part becomes a request ------------------------------------------------------------------ */
-
-static uint64_t weigh(const struct export_item *item, uint64_t count)
-{
-    uint64_t weight = 0;
-    for (uint64_t i = 0; i < count; i++, item = item->next) {
-        weight += item->weight;
-    }
-    return weight;
-}
-
-/* Returns 0, ERR_LIMIT for an item that does not fit alone, or ERR_NOMEM. */
-static int write_part(struct export_worker *worker)
-{
-    const struct export_signal *signal = signal_of(worker);
-    void *ctx = worker->queue->options.signal_ctx;
-    buf_clear(&worker->written);
-    worker->part_count = signal->choose(ctx, worker->batch, worker->part_most);
-    worker->part_weight = weigh(worker->batch, worker->part_count);
-    return signal->write(ctx, worker->batch, worker->part_count, &worker->written,
-                         &worker->request);
-}
-
-static void clear_request(struct export_worker *worker)
-{
-    worker->request = (struct str){NULL, 0};
-    buf_clear(&worker->written);
-}
-
-/* --- the end of a part ------------------------------------------------------------------------- */
-
-/* What the spool has become, for the account. There must be one. */
-static const struct spool_account *spool_now(struct export_worker *worker)
-{
-    const struct spool_account *account = spool_get_account(worker->spool);
-    uint64_t losses = account->given_up + account->damaged + account->vanished;
-    worker->lost += losses - worker->spool_losses;
-    worker->spool_losses = losses;
-    return account;
-}
-
-static void tell_account(struct export_worker *worker)
-{
-    export_queue_settle(worker->queue, &(struct export_settlement){.spool = spool_now(worker)});
-}
-
-/* The first items of the batch leave it; the settlement has all but their memory. */
-static void leave(struct export_worker *worker, struct export_settlement *settlement,
-                  const struct export_end *end)
-{
-    struct export_item *done = worker->batch;
-    struct export_item *last = NULL;
-    for (uint64_t i = 0; i < settlement->items; i++) {
-        last = i == 0 ? done : last->next;
-        settlement->bytes += export_item_size(last);
-    }
-    clear_request(worker);
-    if (last != NULL) {
-        worker->batch = last->next;
-        last->next = NULL;
-        end_items(worker, done, end);
-    }
-    worker->batch_count -= settlement->items;
-    worker->lost += settlement->dropped;
-    if (worker->written.cap > REQUEST_KEEP_BYTES) {
-        buf_fini(&worker->written);
-    }
-    if (worker->batch == NULL) {
-        worker->part_most = UINT64_MAX;
-        worker->began_ns = 0;
-    }
-    export_queue_settle(worker->queue, settlement);
-}
-
-/* The first `count` items of the batch, of this weight, are exported but for those dropped. */
-static void settle(struct export_worker *worker, uint64_t count, uint64_t weight, uint64_t dropped,
-                   const struct export_end *end)
-{
-    worker->attempt = 0;
-    worker->retry_ns = 0;
-    leave(worker,
-          &(struct export_settlement){.items = count,
-                                      .exported = weight - dropped,
-                                      .dropped = dropped,
-                                      .reason = end->reason},
-          end);
-}
-
-/* The same for what is in the oldest file. */
-static void settle_file(struct export_worker *worker, uint64_t weight, uint64_t dropped,
-                        enum export_drop reason)
-{
-    worker->attempt = 0;
-    worker->retry_ns = 0;
-    worker->lost += dropped;
-    export_file_settle(&worker->file, weight);
-    export_queue_settle(worker->queue, &(struct export_settlement){.exported = weight - dropped,
-                                                                   .dropped = dropped,
-                                                                   .reason = reason,
-                                                                   .was_spooled = true,
-                                                                   .spool = spool_now(worker)});
-    if (!export_file_has_more(&worker->file)) {
-        log_limited(&worker->spooling, "export to %s: the spool is empty", worker->options.address);
-    }
-}
-
-static void drop_part(struct export_worker *worker, enum export_drop reason)
-{
-    settle(worker, worker->part_count, worker->part_weight, worker->part_weight,
-           &(struct export_end){.reason = reason});
-}
-
-/* --- a part becomes a file --------------------------------------------------------------------- */
-
-/* The part leaves the batch, but nothing was learned about the receiver. */
-static void leave_unsent(struct export_worker *worker, uint64_t spooled, enum export_drop reason)
-{
-    leave(worker,
-          &(struct export_settlement){.items = worker->part_count,
-                                      .spooled = spooled,
-                                      .dropped = worker->part_weight - spooled,
-                                      .reason = reason,
-                                      .spool = spool_now(worker)},
-          &(struct export_end){.is_delivered = spooled > 0, .reason = reason});
-}
-
-/* Returns false when the spool fails, and the part stays. */
-static bool spool_part(struct export_worker *worker, bool durable)
-{
-    int err = worker->request.len > 0 ? 0 : write_part(worker);
-    uint64_t count = worker->part_count;
-    if (err != 0) {
-        leave_unsent(worker, 0,
-                     err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
-    } else {
-        bool is_first = !export_file_has_more(&worker->file);
-        err = spool_put(worker->spool, worker->request, worker->part_weight, durable);
-        if (err != 0 && err != ERR_LIMIT) {
-            worker->spool_retry_ns = later(now_ns(worker), SPOOL_RETRY_S * NS_PER_SECOND);
-            tell_account(worker);
-            return false;
-        }
-        if (err == 0 && is_first) {
-            log_limited(&worker->spooling, "export to %s: %s go to the spool",
-                        worker->options.address, signal_of(worker)->noun);
-        }
-        leave_unsent(worker, err == 0 ? worker->part_weight : 0, EXPORT_DROP_SPOOL_FULL);
-    }
-    worker->to_spool -= count < worker->to_spool ? count : worker->to_spool;
-    return true;
-}
-
-/* All that is at hand and waits, until the spool fails. */
-static void spool_rest(struct export_worker *worker, bool durable)
-{
-    do {
-        while (worker->batch != NULL) {
-            if (!spool_part(worker, durable)) {
-                return;
-            }
-        }
-        worker->batch = export_queue_take(worker->queue, UINT64_MAX, &worker->batch_count);
-    } while (worker->batch != NULL);
-}
-
-void export_worker_open_spool(struct export_worker *worker, const struct spool_options *options)
-{
-    struct buf problem;
-    buf_init(&problem, PROBLEM_MAX_BYTES);
-    int err = spool_open(options, &problem, &worker->spool);
-    if (err != 0) {
-        worker->spool = NULL;
-        log_error("export to %s: there is no spool: %.*s", worker->options.address,
-                  (int)problem.len, problem.len == 0 ? err_sentence(err) : problem.data);
-    } else {
-        worker->file.spool = worker->spool;
-        tell_account(worker);
-        worker->lost = 0; /* what was damaged before is no loss of an outage that will be told */
-    }
-    buf_fini(&problem);
 }
 
 /* --- what the log is told ---------------------------------------------------------------------- */
@@ -336,10 +141,11 @@ static void keep(struct export_worker *worker, const struct load *load,
 {
     uint64_t rejected = reply->rejected < load->weight ? reply->rejected : load->weight;
     if (load->is_file) {
-        settle_file(worker, load->weight, rejected, EXPORT_DROP_REJECTED);
+        export_spooling_settle(worker, load->weight, rejected, EXPORT_DROP_REJECTED);
     } else {
-        settle(worker, worker->part_count, load->weight, rejected,
-               &(struct export_end){.is_delivered = true, .reason = EXPORT_DROP_REJECTED});
+        export_part_settle(
+            worker, worker->part_count, load->weight, rejected,
+            &(struct export_end){.is_delivered = true, .reason = EXPORT_DROP_REJECTED});
     }
 }
 
@@ -350,7 +156,7 @@ static void split(struct export_worker *worker, const struct load *load)
         export_file_split(&worker->file, load->weight);
     } else {
         worker->part_most = worker->part_count / 2;
-        clear_request(worker);
+        export_part_clear(worker);
     }
 }
 
@@ -371,9 +177,9 @@ static void act(struct export_worker *worker, const struct load *load,
         break;
     case RETRY_DROP:
         if (load->is_file) {
-            settle_file(worker, load->weight, load->weight, decision->reason);
+            export_spooling_settle(worker, load->weight, load->weight, decision->reason);
         } else {
-            drop_part(worker, decision->reason);
+            export_part_drop(worker, decision->reason);
         }
         break;
     }
@@ -444,30 +250,14 @@ static void send_load(struct export_worker *worker, const struct load *load,
 
 /* --- turns ------------------------------------------------------------------------------------- */
 
-/* Takes a batch when there is one to take; else says when there may be. */
-static bool take_batch(struct export_worker *worker, const struct export_state *state, uint64_t now,
-                       uint64_t *ret_wake_ns)
-{
-    uint64_t due = state->items == 0 ? UINT64_MAX
-                   : state->is_stopping || state->items >= worker->options.batch_items
-                       ? now
-                       : later(state->since_ns, worker->options.delay_ns);
-    if (due > now) {
-        *ret_wake_ns = due;
-        return false;
-    }
-    worker->batch =
-        export_queue_take(worker->queue, worker->options.batch_items, &worker->batch_count);
-    return worker->batch != NULL;
-}
-
 uint64_t export_worker_drop(struct export_worker *worker, enum export_drop reason)
 {
     uint64_t lost = 0;
     do {
-        uint64_t weight = weigh(worker->batch, worker->batch_count);
+        uint64_t weight = export_part_weigh(worker->batch, worker->batch_count);
         lost += weight;
-        settle(worker, worker->batch_count, weight, weight, &(struct export_end){.reason = reason});
+        export_part_settle(worker, worker->batch_count, weight, weight,
+                           &(struct export_end){.reason = reason});
         worker->batch = export_queue_take(worker->queue, UINT64_MAX, &worker->batch_count);
     } while (worker->batch != NULL);
     return lost;
@@ -478,7 +268,7 @@ static void drop_rest(struct export_worker *worker)
 {
     enum export_drop reason = EXPORT_DROP_SHUTDOWN;
     if (worker->spool != NULL) {
-        spool_rest(worker, false);
+        export_spooling_rest(worker, false);
         reason = EXPORT_DROP_SPOOL_FAILED;
     }
     uint64_t lost = export_worker_drop(worker, reason);
@@ -493,7 +283,7 @@ static void drop_rest(struct export_worker *worker)
 static void expire(struct export_worker *worker)
 {
     if (worker->spool != NULL) {
-        spool_rest(worker, true);
+        export_spooling_rest(worker, true);
     }
     uint64_t given_up = export_worker_drop(worker, EXPORT_DROP_TIMEOUT);
     worker->until_ns = UINT64_MAX;
@@ -513,7 +303,7 @@ void export_worker_spool(struct export_worker *worker)
     if (worker->spool != NULL) {
         struct export_state state;
         export_queue_state(worker->queue, &state);
-        spool_rest(worker, !state.is_stopping);
+        export_spooling_rest(worker, !state.is_stopping);
     }
 }
 
@@ -534,40 +324,13 @@ static uint64_t earlier(uint64_t ns, uint64_t other_ns)
     return ns < other_ns ? ns : other_ns;
 }
 
-/* When the part at hand goes to the spool. */
-static uint64_t spool_due_ns(const struct export_worker *worker)
-{
-    if (worker->spool == NULL || worker->attempt == 0) {
-        return UINT64_MAX;
-    }
-    uint64_t due = later(worker->began_ns, worker->options.spool_after_ns);
-    return due > worker->spool_retry_ns ? due : worker->spool_retry_ns;
-}
-
-/* While a call waits for a receiver that does not answer at all, nothing is written to the spool: it may
- * take the time in which half of the room fills, by what came since the call before. */
-static uint64_t patience_ns(const struct export_worker *worker, const struct export_state *state,
-                            uint64_t now)
-{
-    uint64_t came = state->accepted - worker->call_accepted;
-    if (worker->attempt == 0 || worker->call_ns == 0 || came == 0) {
-        return UINT64_MAX;
-    }
-    double least = (double)PATIENCE_LEAST_S * NS_PER_SECOND;
-    double in_ns = (double)(now - worker->call_ns);
-    in_ns = in_ns < least ? least : in_ns; /* a burst is no rate */
-    double ns = in_ns / (double)came * ((double)state->room / 2);
-    double most = (double)worker->options.timeout_ns;
-    return (uint64_t)(ns < least ? least : ns < most ? ns : most);
-}
-
 static void send_file(struct export_worker *worker, const struct export_state *state, uint64_t now)
 {
-    struct load load = {.is_file = true, .most_ns = patience_ns(worker, state, now)};
-    struct export_state after;
+    struct load load = {.is_file = true,
+                        .most_ns = export_spooling_patience_ns(worker, state, now)};
     int err = export_file_part(&worker->file, &load.request, &load.weight);
     if (err == ERR_LIMIT) {
-        settle_file(worker, load.weight, load.weight, EXPORT_DROP_TOO_LARGE);
+        export_spooling_settle(worker, load.weight, load.weight, EXPORT_DROP_TOO_LARGE);
         return;
     }
     if (err != 0) {
@@ -576,17 +339,12 @@ static void send_file(struct export_worker *worker, const struct export_state *s
             worker->attempt++;
             worker->retry_ns = later(now, SPOOL_RETRY_S * NS_PER_SECOND);
         }
-        tell_account(worker);
+        export_spooling_tell(worker);
         return;
     }
     load.items = export_file_items(&worker->file, load.weight);
     send_load(worker, &load, state);
-    export_queue_state(worker->queue, &after);
-    worker->call_ns = now_ns(worker);
-    worker->call_accepted = after.accepted;
-    worker->to_spool = worker->attempt > 0 ? worker->batch_count + after.items
-                       : after.is_crowded  ? after.items / 2
-                                           : 0;
+    export_spooling_plan(worker);
 }
 
 /* Before each call after a failed one all that was waiting then is written, so that a receiver that
@@ -600,8 +358,9 @@ static bool turn_with_files(struct export_worker *worker, const struct export_st
     bool writes_first = worker->to_spool > 0 || (is_away && (!is_due || state->is_stopping));
     uint64_t batch_ns = UINT64_MAX;
     if (writes_first && now >= worker->spool_retry_ns) {
-        if (worker->batch != NULL || take_batch(worker, state, now, &batch_ns)) {
-            (void)spool_part(worker, !state->is_stopping); /* else it stays, and the turn goes on */
+        if (worker->batch != NULL || export_part_take(worker, state, now, &batch_ns)) {
+            /* One that fails stays, and the turn goes on. */
+            (void)export_spooling_part(worker, !state->is_stopping);
             return true;
         }
         worker->to_spool = 0; /* the rest is not due */
@@ -645,12 +404,12 @@ bool export_worker_turn(struct export_worker *worker, uint64_t *ret_wake_ns)
     if (export_file_has_more(&worker->file)) {
         return turn_with_files(worker, &state, now, ret_wake_ns);
     }
-    if (worker->batch == NULL && !take_batch(worker, &state, now, ret_wake_ns)) {
+    if (worker->batch == NULL && !export_part_take(worker, &state, now, ret_wake_ns)) {
         return !state.is_stopping;
     }
-    uint64_t spool_ns = spool_due_ns(worker);
+    uint64_t spool_ns = export_spooling_due_ns(worker);
     if (now >= spool_ns) {
-        (void)spool_part(worker, !state.is_stopping); /* else it stays, and is due later */
+        (void)export_spooling_part(worker, !state.is_stopping); /* else it is due later */
         return true;
     }
     if (now < worker->retry_ns) {
@@ -661,9 +420,10 @@ bool export_worker_turn(struct export_worker *worker, uint64_t *ret_wake_ns)
         return true;
     }
     worker->began_ns = worker->began_ns == 0 ? now : worker->began_ns;
-    int err = worker->request.len > 0 ? 0 : write_part(worker);
+    int err = worker->request.len > 0 ? 0 : export_part_write(worker);
     if (err != 0) {
-        drop_part(worker, err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
+        export_part_drop(worker,
+                         err == ERR_LIMIT ? EXPORT_DROP_TOO_LARGE : EXPORT_DROP_OUT_OF_MEMORY);
         return true;
     }
     struct load load = {.request = worker->request,

@@ -2,7 +2,8 @@
  * The exporting of a signal, as a machine that is turned: takes a batch from the queue, has it written
  * as OTLP, sends it, and does with it what export_retry decides. It never waits by itself, so that
  * tests turn it with a clock of their own; io/exporter gives it a thread. It does not know what the
- * items are: the queue's signal does (io/export_item.h).
+ * items are: the queue's signal does (io/export_item.h). Parts are made by export_part, and become
+ * files by export_spooling.
  *
  *     NO BATCH --a batch is due--> PARTS LEFT --the last part is settled--> NO BATCH
  *                                   |  ^  part = as many items as fit a request
@@ -77,11 +78,6 @@ struct export_worker {
 
 void export_worker_init(struct export_worker *worker, struct export_queue *queue,
                         const struct export_worker_options *options);
-
-/* From now on what cannot be sent goes to a spool, and what is in there already is sent. One that
- * cannot be used is told in the log, and the worker goes on without. Exporting thread, before the
- * first turn, as it reads the disk. */
-void export_worker_open_spool(struct export_worker *worker, const struct spool_options *options);
 
 /* Ends what it holds as dropped (shutdown); the queue's account must not be looked at after. Closes
  * the spool. */

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/export/export_spans.h"
+#include "io/export/export_spooling.h"
 #include "io/export/export_thread.h"
 #include "io/export/export_worker.h"
 #include "base/message.h"
@@ -195,11 +196,11 @@ static void open_spool(struct exporter *exporter)
 {
     const struct exporter_options *options = &exporter->options;
     if (options->spool_path != NULL && options->spool_path[0] != '\0') {
-        export_worker_open_spool(&exporter->worker,
-                                 &(struct spool_options){.path = options->spool_path,
-                                                         .signal = SPOOL_TRACES,
-                                                         .max_bytes = options->spool_max_bytes,
-                                                         .max_files = options->spool_max_files});
+        export_spooling_open(&exporter->worker,
+                             &(struct spool_options){.path = options->spool_path,
+                                                     .signal = SPOOL_TRACES,
+                                                     .max_bytes = options->spool_max_bytes,
+                                                     .max_files = options->spool_max_files});
     }
 }
 

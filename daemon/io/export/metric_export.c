@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "io/export/export_spooling.h"
 #include "render/otlp_slice.h"
 
 enum {
@@ -170,7 +171,7 @@ int metric_export_init(struct metric_export *export, const struct metric_export_
 
 void metric_export_open_spool(struct metric_export *export, const struct spool_options *options)
 {
-    export_worker_open_spool(&export->worker, options);
+    export_spooling_open(&export->worker, options);
 }
 
 void metric_export_fini(struct metric_export *export)

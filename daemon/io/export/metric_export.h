@@ -73,7 +73,7 @@ size_t metric_export_max_request(const struct otlp_metrics_options *render);
 /* Returns 0, ERR_NOMEM or ERR_SYSTEM. */
 int metric_export_init(struct metric_export *export, const struct metric_export_options *options);
 
-/* From now on what cannot be sent goes to a spool (export_worker_open_spool). Exporting thread, before
+/* From now on what cannot be sent goes to a spool (export_spooling_open). Exporting thread, before
  * the first turn. */
 void metric_export_open_spool(struct metric_export *export, const struct spool_options *options);
 
