@@ -391,6 +391,16 @@ static void feed(struct ndjson *ndjson, struct recorder *recorder, struct str by
     free(copy);
 }
 
+/* A ceiling that jansson has not: keys of objects that are skipped, as one whose own key was damaged is. */
+static bool is_past_unknown_keys(const struct recorder *ours, struct str line)
+{
+    size_t keys = 0;
+    for (size_t i = 0; i < line.len; i++) {
+        keys += line.ptr[i] == ':';
+    }
+    return strstr(ours->text, "reject limit_reached") != NULL && keys > LINE_UNKNOWN_MAX;
+}
+
 /* Returns whether the line was accepted. */
 static bool must_agree(struct ndjson *ndjson, struct recorder *ours, struct recorder *theirs,
                        struct str line)
@@ -399,7 +409,7 @@ static bool must_agree(struct ndjson *ndjson, struct recorder *ours, struct reco
     feed(ndjson, ours, line);
     feed(ndjson, ours, STR_LITERAL("\n"));
     assert_int_equal(ours->accepted + ours->controls + ours->rejected <= 1, 1);
-    if (!is_compared(line)) {
+    if (!is_compared(line) || is_past_unknown_keys(ours, line)) {
         return false;
     }
     json_error_t error;
