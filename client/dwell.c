@@ -2428,26 +2428,31 @@ bool dwell_span_current(dwell_t *dwell, struct dwell_context *ret_context)
 
 /* ---- Time budgets ----
  *
- *   word of a layer     63      52 51                                0
- *                      +----------+-----------------------------------+
- *                      |    0     | ns it has taken                   |   nothing runs
- *                      +----------+-----------------------------------+
- *                      |    n     | clock when that time was 0, as if |   n operations run
- *                      |          | it had run ever since, mod 2^52   |
- *                      +----------+-----------------------------------+
+ *   word of a layer     63      52 51     44 43                              0
+ *                      +----------+---------+---------------------------------+
+ *                      |  starts  |    0    | ns it has taken                 |   nothing runs
+ *                      +----------+---------+---------------------------------+
+ *                      |  starts  |    n    | clock when that time was 0, as  |   n operations run
+ *                      | mod 2^12 |         | if it had run ever since,       |
+ *                      |          |         | mod 2^44                        |
+ *                      +----------+---------+---------------------------------+
  *
  * The time taken while operations run is the clock less the low part. Only the first start and the
- * last stop need the clock. It is read between the load of a word and its exchange, which
- * fails if another thread came in between, so that no time is counted from before somebody's stop.
+ * last stop need the clock. It is read between the load of a word and its exchange, which fails if
+ * another thread has started something in between: no time is counted from before somebody's stop,
+ * and none is lost that was up to it. (It would have to be a multiple of 4096 starts, within the few
+ * ns of one stop, to be overlooked.)
  */
 
-#define WORD_ONE       (UINT64_C(1) << 52)
-#define WORD_TIME      (WORD_ONE - 1)
-#define WORD_TIME_MAX  (WORD_TIME / 2) /* 26 days; a greater difference is a negative one */
-#define WORD_COUNT_MAX (UINT64_MAX >> 52)
+#define WORD_TIME     ((UINT64_C(1) << 44) - 1)
+#define WORD_ONE      (UINT64_C(1) << 44)
+#define WORD_COUNT    (UINT64_C(255) << 44)
+#define WORD_START    (UINT64_C(1) << 52)
+#define WORD_STARTS   (~(WORD_START - 1))
+#define WORD_TIME_MAX (WORD_TIME - (WORD_TIME >> 4)) /* 4.5 h; what seems more is negative */
 
 #define BUDGET_MS_MIN  0.001
-#define BUDGET_MS_MAX  1e9
+#define BUDGET_MS_MAX  14400000.0 /* 4 h */
 #define TOTAL_MS       50.0
 #define SOFT_LIMIT_PCT 0.8
 
@@ -2598,12 +2603,12 @@ static struct budget_layer *layer_at(struct budgeting *budget, unsigned layer)
 
 static inline bool word_runs(uint64_t word)
 {
-    return word > WORD_TIME;
+    return (word & WORD_COUNT) != 0;
 }
 
 static inline uint64_t word_elapsed_ns(uint64_t word, uint64_t now)
 {
-    uint64_t elapsed_ns = word_runs(word) ? (now - word) & WORD_TIME : word;
+    uint64_t elapsed_ns = (word_runs(word) ? now - word : word) & WORD_TIME;
     return elapsed_ns <= WORD_TIME_MAX ? elapsed_ns : 0;
 }
 
@@ -2657,10 +2662,13 @@ void dwell_budget_start(struct dwell_budget *budget, unsigned layer)
     uint64_t word = atomic_load_explicit(&found->word, memory_order_acquire);
     uint64_t next;
     do {
-        if (word >> 52 == WORD_COUNT_MAX) {
+        if ((word & WORD_COUNT) == WORD_COUNT) {
             return;
         }
-        next = word_runs(word) ? word + WORD_ONE : WORD_ONE | ((now_ns() - word) & WORD_TIME);
+        next = word + WORD_ONE + WORD_START;
+        if (!word_runs(word)) {
+            next = (next & ~WORD_TIME) | ((now_ns() - word) & WORD_TIME);
+        }
     } while (!atomic_compare_exchange_weak_explicit(&found->word, &word, next, memory_order_acq_rel,
                                                     memory_order_acquire));
 }
@@ -2721,12 +2729,12 @@ enum dwell_verdict dwell_budget_stop(struct dwell_budget *budget, unsigned layer
         }
         next = word - WORD_ONE;
         if (!word_runs(next)) {
-            next = word_elapsed_ns(word, sight.now_ns);
+            next = (word & WORD_STARTS) | word_elapsed_ns(word, sight.now_ns);
         }
     } while (!atomic_compare_exchange_weak_explicit(&found->word, &word, next, memory_order_acq_rel,
                                                     memory_order_relaxed));
     if (!word_runs(next) && own->dwell != NULL) {
-        layer_record(own, found, next, operation);
+        layer_record(own, found, next & WORD_TIME, operation);
     }
     return sight_judge(&sight, ret_elapsed_ms);
 }

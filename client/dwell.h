@@ -454,8 +454,8 @@ enum dwell_verdict {
 struct dwell_budget_layer {
     const char *name; /* 1 to 62 bytes, not "total"; no two the same */
 
-    /* One of the two: 0.001 to 1e9 ms, or above 0, at most 1, of the total. Both 0: as the layer of
-     * that name above. */
+    /* One of the two: 0.001 to 14400000 ms (4 hours), or above 0, at most 1, of the total. Both 0: as
+     * the layer of that name above. */
     double budget_ms;
     double budget_share;
     double soft_limit_pct; /* of its budget, above 0, at most 1; default 0.8 */
@@ -464,7 +464,7 @@ struct dwell_budget_layer {
 
 struct dwell_budget_options {
     size_t size;     /* sizeof(struct dwell_budget_options) */
-    double total_ms; /* 0.001 to 1e9; default 50 */
+    double total_ms; /* 0.001 to 14400000; default 50 */
     double total_soft_limit_pct;
     enum dwell_enforcement total_enforcement;
     const struct dwell_budget_layer *layers; /* NULL: the four above */
@@ -479,8 +479,9 @@ struct dwell_budget_options {
  *
  * Time. A layer has taken the time during which at least one of its operations ran: repeated ones add
  * up, of nested and concurrent ones no time counts twice. Another layer that runs meanwhile has its
- * own time. Up to 4095 operations of a layer run at once: one more does not count as running. A
- * layer takes at most 26 days (2^51 ns) until it is reset; past that it is as if it had taken none.
+ * own time. Up to 255 operations of a layer run at once: one more does not count as running. A
+ * layer takes at most 4.5 hours (2^44 - 2^40 ns) until it is reset; past that it is as if it had
+ * taken none.
  *
  * Total. Once it was started, and until it is reset, the total is enforced: no layer has more
  * time left than it, and when it is exceeded, every layer's verdict is at least that of the total.

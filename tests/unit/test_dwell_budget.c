@@ -36,10 +36,12 @@ enum {
     NAME_MAX_BYTES = 62,
     REQUEST_ID_MAX = 128,
     LAYERS_MAX = 16,
-    RUNNING_MAX = 4095,
+    RUNNING_MAX = 255,
     RECORD_MAX = 16384,
     THREADS = 4,
-    TURNS = 2000,
+    ROUNDS = 20,
+    TURNS = 1000, /* whose records one lane holds of all threads: they may come one after another */
+    TURNS_WITHIN = 100000,
 };
 
 /* A daemon, a client of it and a budget. */
@@ -181,7 +183,7 @@ static void test_dwell_budget_outlives_the_low_part_of_the_clock(void **state)
     struct dwell_budget budget;
     double elapsed_ms;
     budget_make(&budget);
-    own_clock_set((UINT64_C(1) << 52) - 1000000); /* 1 ms before its 52 bits begin anew */
+    own_clock_set((UINT64_C(1) << 44) - 1000000); /* 1 ms before its 44 bits begin anew */
     dwell_budget_start(&budget, DWELL_LAYER1_VALIDATION);
     own_clock_advance(3);
     dwell_budget_stop(&budget, DWELL_LAYER1_VALIDATION, NULL, &elapsed_ms);
@@ -195,7 +197,7 @@ static void test_dwell_budget_outlives_the_low_part_of_the_clock(void **state)
 static void test_dwell_budget_takes_time_up_to_the_limit(void **state)
 {
     (void)state;
-    static const uint64_t longest_ns = (UINT64_C(1) << 51) - 1; /* 26 days */
+    static const uint64_t longest_ns = (UINT64_C(1) << 44) - (UINT64_C(1) << 40); /* 4.5 h */
     struct dwell_budget budget;
     double elapsed_ms;
     budget_make(&budget);
@@ -235,6 +237,76 @@ static void test_dwell_budget_counts_as_many_operations_as_it_says(void **state)
         must_be_ms(elapsed_ms, 2);
         dwell_budget_reset(&budget, DWELL_LAYER2_DELIBERATION);
     }
+    own_clock_end();
+}
+
+/* Another thread's operation, while this one has read the clock for its own. */
+static void come_between(void *budget)
+{
+    dwell_budget_start(budget, DWELL_LAYER2_DELIBERATION);
+    own_clock_advance(5);
+    dwell_budget_stop(budget, DWELL_LAYER2_DELIBERATION, NULL, NULL);
+}
+
+static void test_dwell_budget_counts_no_time_from_before_an_others_stop(void **state)
+{
+    (void)state;
+    struct dwell_budget budget;
+    double elapsed_ms;
+    budget_make(&budget);
+    own_clock_then = come_between;
+    own_clock_arg = &budget;
+    dwell_budget_start(&budget, DWELL_LAYER2_DELIBERATION);
+    assert_null(own_clock_then);
+    own_clock_advance(1);
+    dwell_budget_check(&budget, DWELL_LAYER2_DELIBERATION, &elapsed_ms);
+    must_be_ms(elapsed_ms, 6);
+    dwell_budget_stop(&budget, DWELL_LAYER2_DELIBERATION, NULL, &elapsed_ms);
+    must_be_ms(elapsed_ms, 6);
+    own_clock_end();
+}
+
+static void test_dwell_budget_loses_no_time_from_within_a_stop(void **state)
+{
+    (void)state;
+    struct dwell_budget budget;
+    double elapsed_ms;
+    budget_make(&budget);
+    dwell_budget_start(&budget, DWELL_LAYER2_DELIBERATION);
+    own_clock_advance(1);
+    own_clock_then = come_between;
+    own_clock_arg = &budget;
+    dwell_budget_stop(&budget, DWELL_LAYER2_DELIBERATION, NULL, &elapsed_ms);
+    assert_null(own_clock_then);
+    must_be_ms(elapsed_ms, 6);
+    dwell_budget_check(&budget, DWELL_LAYER2_DELIBERATION, &elapsed_ms);
+    must_be_ms(elapsed_ms, 6);
+    own_clock_end();
+}
+
+/* One that begins while this one ends goes on. */
+static void start_another(void *budget)
+{
+    dwell_budget_start(budget, DWELL_LAYER2_DELIBERATION);
+    own_clock_advance(5);
+}
+
+static void test_dwell_budget_ends_no_other_operation(void **state)
+{
+    (void)state;
+    struct dwell_budget budget;
+    double elapsed_ms;
+    budget_make(&budget);
+    dwell_budget_start(&budget, DWELL_LAYER2_DELIBERATION);
+    own_clock_advance(1);
+    own_clock_then = start_another;
+    own_clock_arg = &budget;
+    dwell_budget_stop(&budget, DWELL_LAYER2_DELIBERATION, NULL, &elapsed_ms);
+    assert_null(own_clock_then);
+    must_be_ms(elapsed_ms, 6);
+    own_clock_advance(1);
+    dwell_budget_stop(&budget, DWELL_LAYER2_DELIBERATION, NULL, &elapsed_ms);
+    must_be_ms(elapsed_ms, 7);
     own_clock_end();
 }
 
@@ -305,6 +377,33 @@ static void test_dwell_budget_enforces_the_total_once_started(void **state)
     own_clock_end();
 }
 
+static void test_dwell_budget_is_strict_by_the_name_of_a_layer(void **state)
+{
+    (void)state;
+    static const struct {
+        struct dwell_budget_layer layer;
+        enum dwell_verdict verdict;
+    } facts[] = {
+        {{"layer4_audit", 0, 0, 0, 0}, DWELL_EXCEEDED},
+        {{"layer4_audit", 0, 0.5, 0, 0}, DWELL_EXCEEDED},
+        {{"layer4_audit", 1, 0, 0, DWELL_ENFORCEMENT_STRICT}, DWELL_EXCEEDED_STRICT},
+        {{"layer1_validation", 0, 0, 0, 0}, DWELL_EXCEEDED_STRICT},
+        {{"layer1_validation", 1, 0, 0, DWELL_ENFORCEMENT_LENIENT}, DWELL_EXCEEDED},
+        {{"mine", 1, 0, 0, 0}, DWELL_EXCEEDED_STRICT},
+    };
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        struct dwell_budget budget;
+        struct dwell_budget_options options = {
+            .size = sizeof options, .layers = &facts[i].layer, .layer_count = 1};
+        assert_true(dwell_budget_init(NULL, &budget, &options));
+        own_clock_set(BEGIN_NS);
+        dwell_budget_start(&budget, 0);
+        own_clock_advance(49);
+        assert_int_equal(dwell_budget_stop(&budget, 0, NULL, NULL), facts[i].verdict);
+        own_clock_end();
+    }
+}
+
 static void test_dwell_budget_total_need_not_be_strict(void **state)
 {
     (void)state;
@@ -338,7 +437,7 @@ static void test_dwell_budget_shares_scale_with_the_total(void **state)
         {.name = "layer3_policy"}, /* has its budget by its name */
         {.name = "layer4_audit", .budget_share = 0.3},
     };
-    static const double totals_ms[] = {0, 50, 100, 0.01, 1e9};
+    static const double totals_ms[] = {0, 50, 100, 0.01, 14400000};
     for (size_t i = 0; i < sizeof totals_ms / sizeof totals_ms[0]; i++) {
         double total_ms = totals_ms[i] > 0 ? totals_ms[i] : 50;
         struct dwell_budget budget;
@@ -364,8 +463,8 @@ static void test_dwell_budget_takes_layers_up_to_the_limits(void **state)
     } facts[] = {
         {{"x", 0.001, 0, 0, 0}, true},
         {{"x", 0.0009999, 0, 0, 0}, false},
-        {{"x", 1e9, 0, 0, 0}, true},
-        {{"x", 1000000000.1, 0, 0, 0}, false},
+        {{"x", 14400000, 0, 0, 0}, true},
+        {{"x", 14400000.1, 0, 0, 0}, false},
         {{"x", -1, 0, 0, 0}, false},
         {{"x", NAN, 0, 0, 0}, false},
         {{"x", INFINITY, 0, 0, 0}, false},
@@ -432,8 +531,8 @@ static void test_dwell_budget_takes_options_up_to_the_limits(void **state)
         {{.request_id = id}, false},
         {{.total_ms = 0.001}, true},
         {{.total_ms = 0.0009}, false},
-        {{.total_ms = 1e9}, true},
-        {{.total_ms = 1.1e9}, false},
+        {{.total_ms = 14400000}, true},
+        {{.total_ms = 14400000.1}, false},
         {{.total_ms = -1}, false},
         {{.total_ms = NAN}, false},
         {{.total_soft_limit_pct = 1}, true},
@@ -689,6 +788,7 @@ static void test_dwell_budget_copy_goes_on_by_itself(void **state)
 struct gang {
     struct stage stage;
     pthread_barrier_t barrier;
+    int turns;
 };
 
 static void *take_turns(void *arg)
@@ -696,7 +796,7 @@ static void *take_turns(void *arg)
     struct gang *gang = arg;
     double elapsed_ms = 0;
     pthread_barrier_wait(&gang->barrier);
-    for (int i = 0; i < TURNS; i++) {
+    for (int i = 0; i < gang->turns; i++) {
         double before_ms = elapsed_ms;
         dwell_budget_start(&gang->stage.budget, DWELL_LAYER2_DELIBERATION);
         dwell_budget_remaining(&gang->stage.budget, DWELL_LAYER2_DELIBERATION);
@@ -724,42 +824,50 @@ static double gang_run(struct gang *gang)
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, take_turns, gang), 0);
     }
+    bool went_back = false;
     for (int i = 0; i < THREADS; i++) {
-        void *went_back = NULL;
-        pthread_join(threads[i], &went_back);
-        assert_null(went_back);
+        void *result = NULL;
+        pthread_join(threads[i], &result);
+        went_back = went_back || result != NULL;
     }
     double ms = now_ms() - begun_ms;
     pthread_barrier_destroy(&gang->barrier);
+    assert_false(went_back);
     return ms;
 }
 
 static void test_dwell_budget_is_one_for_several_threads(void **state)
 {
     (void)state;
-    struct gang gang;
+    struct gang gang = {.turns = TURNS};
     struct dwell_stats stats = {.size = sizeof stats};
     double elapsed_ms;
+    double later_ms;
+    double wall_ms = 0;
     double sent_ms = 0;
     stage_open(&gang.stage, NULL);
-    double wall_ms = gang_run(&gang);
+    for (int i = 0; i < ROUNDS; i++) {
+        wall_ms += gang_run(&gang);
+        assert_int_equal(dwell_flush(gang.stage.dwell, PATIENT_MS), DWELL_OK);
+    }
     dwell_budget_check(&gang.stage.budget, DWELL_LAYER2_DELIBERATION, &elapsed_ms);
     assert_true(elapsed_ms > 0 && elapsed_ms <= wall_ms);
     own_clock_set(1); /* nothing runs any more: the clock does not matter */
-    double later_ms;
     dwell_budget_check(&gang.stage.budget, DWELL_LAYER2_DELIBERATION, &later_ms);
     assert_true(later_ms == elapsed_ms);
     own_clock_end();
 
-    assert_int_equal(dwell_flush(gang.stage.dwell, PATIENT_MS), DWELL_OK);
     dwell_stats(gang.stage.dwell, &stats);
-    assert_true(stats.recorded >= 1 && stats.recorded <= (uint64_t)THREADS * TURNS);
+    assert_true(stats.recorded >= ROUNDS && stats.recorded <= (uint64_t)ROUNDS * THREADS * TURNS);
     assert_int_equal(stats.dropped, 0);
     assert_int_equal(stats.sent, gang.stage.server.records);
-    for (uint64_t i = 0; i < stats.sent; i++) {
-        sent_ms += server_budget(&gang.stage.server, i)->elapsed_ms;
+    const struct server *server = &gang.stage.server;
+    for (unsigned i = 0; i < server->batch_count; i++) {
+        for (size_t j = 0; j < server->batches[i]->n_budget; j++) {
+            sent_ms += server->batches[i]->budget[j]->elapsed_ms;
+        }
     }
-    assert_true(fabs(sent_ms - elapsed_ms) < 1e-6); /* a sum of thousands of doubles */
+    assert_true(fabs(sent_ms - elapsed_ms) < 1e-6); /* a sum of many doubles */
     stage_close(&gang.stage);
 }
 
@@ -767,7 +875,7 @@ static void test_dwell_budget_is_one_for_several_threads(void **state)
 static void test_dwell_budget_of_threads_is_not_counted_twice(void **state)
 {
     (void)state;
-    struct gang gang;
+    struct gang gang = {.turns = TURNS_WITHIN};
     double elapsed_ms;
     stage_open(&gang.stage, NULL);
     double before_ms = now_ms();
@@ -834,8 +942,12 @@ int main(void)
         cmocka_unit_test(test_dwell_budget_outlives_the_low_part_of_the_clock),
         cmocka_unit_test(test_dwell_budget_takes_time_up_to_the_limit),
         cmocka_unit_test(test_dwell_budget_counts_as_many_operations_as_it_says),
+        cmocka_unit_test(test_dwell_budget_counts_no_time_from_before_an_others_stop),
+        cmocka_unit_test(test_dwell_budget_loses_no_time_from_within_a_stop),
+        cmocka_unit_test(test_dwell_budget_ends_no_other_operation),
         cmocka_unit_test(test_dwell_budget_tells_what_is_left),
         cmocka_unit_test(test_dwell_budget_enforces_the_total_once_started),
+        cmocka_unit_test(test_dwell_budget_is_strict_by_the_name_of_a_layer),
         cmocka_unit_test(test_dwell_budget_total_need_not_be_strict),
         cmocka_unit_test(test_dwell_budget_shares_scale_with_the_total),
         cmocka_unit_test(test_dwell_budget_takes_layers_up_to_the_limits),
