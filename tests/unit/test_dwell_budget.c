@@ -39,7 +39,7 @@ enum {
     RUNNING_MAX = 255,
     RECORD_MAX = 16384,
     THREADS = 4,
-    ROUNDS = 20,
+    ROUNDS = 100,
     TURNS = 1000, /* whose records one lane holds of all threads: they may come one after another */
     TURNS_WITHIN = 100000,
 };
