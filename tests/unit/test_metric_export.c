@@ -697,6 +697,21 @@ static void test_metric_export_fills_the_gap_after_a_restart(void **state)
     }
 }
 
+/* A snapshot is no news of the receiver: it is not called more often for it. */
+static void test_metric_export_spooling_keeps_its_distance(void **state)
+{
+    (void)state;
+    enum { INTERVALS = 60 };
+    open_world(&(struct how){.interval_s = 1, .spools = true});
+    world.random = seconds(29);
+    miss_intervals(INTERVALS);
+    assert_true(view().spool_files >= INTERVALS - AFTER_S);
+    assert_in_range(fake_transport.call_count, 2, INTERVALS / 4);
+    (void)come_back();
+    must_lose_nothing();
+    close_world();
+}
+
 /* What waits when the next snapshot comes is kept, too, however short intervals are. */
 static void test_metric_export_spools_what_gives_way(void **state)
 {
@@ -1048,6 +1063,7 @@ int main(void)
         TEST(test_metric_export_makes_room_for_a_long_resource),
         TEST(test_metric_export_fills_the_gap_later),
         TEST(test_metric_export_fills_the_gap_after_a_restart),
+        TEST(test_metric_export_spooling_keeps_its_distance),
         TEST(test_metric_export_spools_what_gives_way),
         TEST(test_metric_export_spools_what_has_no_time_left),
         TEST(test_metric_export_sends_files_between_short_intervals),

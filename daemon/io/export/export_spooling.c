@@ -129,8 +129,8 @@ void export_spooling_rest(struct export_worker *worker, bool durable)
 
 uint64_t export_spooling_due_ns(const struct export_worker *worker)
 {
-    if (worker->spool == NULL || worker->attempt == 0) {
-        return UINT64_MAX;
+    if (worker->spool == NULL || worker->attempt == 0 || worker->began_ns == 0) {
+        return UINT64_MAX; /* nothing of this batch was tried */
     }
     uint64_t due = later(worker->began_ns, worker->options.spool_after_ns);
     return due > worker->spool_retry_ns ? due : worker->spool_retry_ns;

@@ -253,13 +253,16 @@ static void send_load(struct export_worker *worker, const struct load *load,
 uint64_t export_worker_drop(struct export_worker *worker, enum export_drop reason)
 {
     uint64_t lost = 0;
-    do {
+    if (worker->batch == NULL) {
+        worker->batch = export_queue_take(worker->queue, UINT64_MAX, &worker->batch_count);
+    }
+    while (worker->batch != NULL) { /* else nothing changes, the wait for the receiver neither */
         uint64_t weight = export_part_weigh(worker->batch, worker->batch_count);
         lost += weight;
         export_part_settle(worker, worker->batch_count, weight, weight,
                            &(struct export_end){.reason = reason});
         worker->batch = export_queue_take(worker->queue, UINT64_MAX, &worker->batch_count);
-    } while (worker->batch != NULL);
+    }
     return lost;
 }
 
