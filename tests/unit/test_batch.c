@@ -879,27 +879,12 @@ static void must_agree_in_short(struct speller *speller, const struct recorder *
     assert_string_equal(speller->recorder.text, ours->text);
 }
 
-/* The decoder skips budgets, which the library knows: until it takes them, they cannot be compared. */
-static bool holds_budget(struct str bytes)
-{
-    struct scanner batch = {(const uint8_t *)bytes.ptr, (const uint8_t *)bytes.ptr + bytes.len};
-    struct field field = {0};
-    bool found = false;
-    while (batch.at < batch.end && !found && scan_field(&batch, &field)) {
-        found = field.number == 15;
-    }
-    return found || field.number == 15;
-}
-
 /* Returns whether the batch was sound. */
 static bool must_agree(struct recorder *ours, struct recorder *theirs, struct speller *speller,
                        struct str bytes)
 {
     int err = decode(ours, bytes);
     must_agree_in_short(speller, ours, err, bytes);
-    if (holds_budget(bytes)) {
-        return false;
-    }
     Dwell__Batch *batch = dwell__batch__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
     bool sound = batch != NULL && is_strict(bytes);
     if (err != (sound ? 0 : ERR_FRAME)) {
