@@ -86,12 +86,6 @@ struct kept_span *kept_span_new(const struct span *span)
     return kept;
 }
 
-/* Sums of counts that hold at the end instead of beginning anew. */
-static uint32_t add_count(uint32_t a, uint32_t b)
-{
-    return a > UINT32_MAX - b ? UINT32_MAX : a + b;
-}
-
 static void merge_attributes(const struct span *first, const struct span *second, struct span *ret)
 {
     uint32_t left_out = 0;
@@ -107,8 +101,8 @@ static void merge_attributes(const struct span *first, const struct span *second
             left_out++;
         }
     }
-    ret->dropped_attributes =
-        add_count(add_count(first->dropped_attributes, second->dropped_attributes), left_out);
+    ret->dropped_attributes = span_add_count(
+        span_add_count(first->dropped_attributes, second->dropped_attributes), left_out);
 }
 
 /* Appends what there is room for; returns how many there is none for. */
@@ -133,14 +127,9 @@ static void merge_children(const struct span *first, const struct span *second, 
     uint32_t links = append_children(ret->links, &ret->link_count, SPAN_LINKS_MAX, second->links,
                                      second->link_count);
     ret->dropped_events =
-        add_count(add_count(first->dropped_events, second->dropped_events), events);
-    ret->dropped_links = add_count(add_count(first->dropped_links, second->dropped_links), links);
-}
-
-static bool is_root(const struct span *span)
-{
-    static const uint8_t zeros[RECORD_SPAN_ID_BYTES];
-    return memcmp(span->parent_id, zeros, sizeof zeros) == 0;
+        span_add_count(span_add_count(first->dropped_events, second->dropped_events), events);
+    ret->dropped_links =
+        span_add_count(span_add_count(first->dropped_links, second->dropped_links), links);
 }
 
 static struct str said_last(struct str first, struct str second)
@@ -156,7 +145,7 @@ void span_merge(const struct span *first, const struct span *second, struct span
     ret->name = said_last(first->name, second->name);
     memcpy(ret->trace_id, first->trace_id, sizeof ret->trace_id);
     memcpy(ret->span_id, first->span_id, sizeof ret->span_id);
-    memcpy(ret->parent_id, is_root(second) ? first->parent_id : second->parent_id,
+    memcpy(ret->parent_id, span_is_root(second) ? first->parent_id : second->parent_id,
            sizeof ret->parent_id);
     ret->trace_state = said_last(first->trace_state, second->trace_state);
     ret->kind = second->kind != 0 ? second->kind : first->kind;

@@ -7,6 +7,10 @@ const char *const aggregation_names[] = {"unsaid", "last", "sum", "max", "min", 
 _Static_assert(sizeof aggregation_names / sizeof aggregation_names[0] == AGGREGATION_COUNT,
                "a word each");
 
+const struct str span_status_names[] = {{"unset", 5}, {"ok", 2}, {"error", 5}};
+_Static_assert(sizeof span_status_names / sizeof span_status_names[0] == SPAN_STATUS_COUNT,
+               "a word each");
+
 void span_init(struct span *span, struct span_room *room)
 {
     *span =
@@ -69,6 +73,11 @@ int span_check(const struct span *span, const struct span_given *given, struct s
         }
     }
     return check_times(span, ret_key);
+}
+
+bool span_is_root(const struct span *span)
+{
+    return is_zero(span->parent_id, sizeof span->parent_id);
 }
 
 const struct span_attribute *span_find(const struct span *span, struct str key)

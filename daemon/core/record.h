@@ -224,6 +224,9 @@ enum span_part {
 
 enum span_status { SPAN_UNSET, SPAN_OK, SPAN_ERROR, SPAN_STATUS_COUNT };
 
+/* "unset", "ok", "error" */
+extern const struct str span_status_names[SPAN_STATUS_COUNT];
+
 /* Numbers of the fields of OTLP's Span, in which spans come in batches and in which they go on. */
 enum span_field {
     SPAN_FIELD_TRACE_ID = 1,
@@ -299,6 +302,15 @@ struct span_given {
     bool name, trace_id, span_id;
 };
 int span_check(const struct span *span, const struct span_given *given, struct str *ret_key);
+
+/* A span without a parent. */
+bool span_is_root(const struct span *span);
+
+/* The sum of two counts of what was left out; at the end of their range it stays there. */
+static inline uint32_t span_add_count(uint32_t a, uint32_t b)
+{
+    return a > UINT32_MAX - b ? UINT32_MAX : a + b;
+}
 
 /* The attribute of a key, or NULL. */
 const struct span_attribute *span_find(const struct span *span, struct str key);

@@ -17,9 +17,6 @@
 #define NS_PER_S  1e9
 #define NS_PER_MS 1e6
 
-static const struct str status_words[] = {{"unset", 5}, {"ok", 2}, {"error", 5}};
-_Static_assert(sizeof status_words / sizeof status_words[0] == SPAN_STATUS_COUNT, "a word each");
-
 /* Why a span was cut off: its message, and the attribute as Span.attributes has it. */
 #define CUT_ATTRIBUTE(field_len, value_len, text_len, text)                                        \
     "\x4a" field_len "\x0a\x0d"                                                                    \
@@ -52,8 +49,9 @@ static void observe_duration(struct spans *spans, const struct span *span)
     struct metric *duration = &spans->duration;
     duration->value = (double)(span->end_wall_ns - span->start_wall_ns) / NS_PER_S;
     duration->attributes[0].value = span->name;
-    duration->attributes[1].value = status_words[span->status];
-    duration->spelling = (struct spelling){SPELLING_SPAN, span->name, status_words[span->status]};
+    duration->attributes[1].value = span_status_names[span->status];
+    duration->spelling =
+        (struct spelling){SPELLING_SPAN, span->name, span_status_names[span->status]};
     duration->timestamp_wall_ns = span->end_wall_ns;
     memcpy(duration->trace_id, span->trace_id, sizeof duration->trace_id);
     memcpy(duration->span_id, span->span_id, sizeof duration->span_id);

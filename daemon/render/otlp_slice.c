@@ -106,16 +106,6 @@ static int read_field(struct reader *reader, struct field *ret_field)
     return 0;
 }
 
-static size_t varint_size(uint64_t number)
-{
-    size_t size = 1;
-    while (number >= 0x80) {
-        number >>= 7;
-        size++;
-    }
-    return size;
-}
-
 static bool leads_on(const struct field *field, uint32_t level)
 {
     return field->number > 0 && field->number < FIELDS_MAX && (level & FIELD(field->number)) != 0;
@@ -143,7 +133,7 @@ static int walk_inner(const struct field *field, const uint32_t *levels, struct 
         return err;
     }
     uint64_t tag = field->number << 3 | TYPE_BYTES;
-    cut->len += varint_size(tag) + varint_size(inner.len) + inner.len;
+    cut->len += message_varint_bytes(tag) + message_varint_bytes(inner.len) + inner.len;
     cut->count += inner.count;
     if (out != NULL) {
         message_varint(out, tag);

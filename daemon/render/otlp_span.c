@@ -114,7 +114,6 @@ static struct str str_of_id(const uint8_t *id, size_t len)
 /* What every span has, in one go: with the attributes it is most of most spans. */
 static void write_head(struct buf *out, const struct span *span)
 {
-    static const uint8_t root[RECORD_SPAN_ID_BYTES];
     enum { IDS = 3 };
     size_t room = IDS * message_text_bytes(RECORD_TRACE_ID_BYTES) +
                   message_text_bytes(span->trace_state.len) + message_text_bytes(span->name.len) +
@@ -129,7 +128,7 @@ static void write_head(struct buf *out, const struct span *span)
     if (span->trace_state.len > 0) {
         at = message_put_text(at, SPAN_FIELD_TRACE_STATE, span->trace_state);
     }
-    if (memcmp(span->parent_id, root, sizeof root) != 0) {
+    if (!span_is_root(span)) {
         at = message_put_text(at, SPAN_FIELD_PARENT_SPAN_ID,
                               str_of_id(span->parent_id, sizeof span->parent_id));
     }

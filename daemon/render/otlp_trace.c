@@ -4,21 +4,7 @@
 
 /* Field numbers of opentelemetry-proto: trace/v1 and its collector service. All are below 16, so a
  * tag is one byte. */
-enum { RESOURCE_SPANS = 1, SCOPE_SPANS = 2, SPANS = 2, TAG_BYTES = 1, WIRE_TYPE_BYTES = 2 };
-
-static size_t varint_size(size_t number)
-{
-    size_t size = 1;
-    for (; number > 0x7F; number >>= 7) {
-        size++;
-    }
-    return size;
-}
-
-static size_t field_size(size_t len)
-{
-    return TAG_BYTES + varint_size(len) + len;
-}
+enum { RESOURCE_SPANS = 1, SCOPE_SPANS = 2, SPANS = 2, WIRE_TYPE_BYTES = 2 };
 
 static size_t scope_spans_len(const struct otlp_spans *spans)
 {
@@ -27,17 +13,17 @@ static size_t scope_spans_len(const struct otlp_spans *spans)
 
 static size_t resource_spans_len(const struct otlp_spans *spans)
 {
-    return spans->resource.len + field_size(scope_spans_len(spans));
+    return spans->resource.len + message_text_bytes(scope_spans_len(spans));
 }
 
 size_t otlp_trace_span_size(size_t len)
 {
-    return field_size(len);
+    return message_text_bytes(len);
 }
 
 size_t otlp_trace_size(const struct otlp_spans *spans)
 {
-    return field_size(resource_spans_len(spans));
+    return message_text_bytes(resource_spans_len(spans));
 }
 
 static void begin(struct buf *out, unsigned field, size_t len)

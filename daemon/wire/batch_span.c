@@ -94,11 +94,6 @@ static const uint8_t *read_u32(const uint8_t *at, const uint8_t *end, uint32_t *
     return at;
 }
 
-static uint32_t add_count(uint32_t a, uint32_t b)
-{
-    return a > UINT32_MAX - b ? UINT32_MAX : a + b;
-}
-
 /* Attributes */
 
 /* What is strange goes no further: one that knows the field may not take what is in it. */
@@ -351,7 +346,7 @@ static const uint8_t *read_child(const struct child_shape *shape, const uint8_t 
     }
     stop = stop == NULL ? piece.end : stop;
     ret->body = (struct str){(const char *)start, (size_t)(stop - start)};
-    ret->dropped = add_count(said, left);
+    ret->dropped = span_add_count(said, left);
     return at;
 }
 
@@ -528,9 +523,9 @@ int batch_span_decode(struct batch_decoder *decoder, struct piece piece,
             return ERR_FRAME;
         }
     }
-    span.dropped_attributes = add_count(span.dropped_attributes, findings.left_attributes);
-    span.dropped_events = add_count(span.dropped_events, findings.left_events);
-    span.dropped_links = add_count(span.dropped_links, findings.left_links);
+    span.dropped_attributes = span_add_count(span.dropped_attributes, findings.left_attributes);
+    span.dropped_events = span_add_count(span.dropped_events, findings.left_events);
+    span.dropped_links = span_add_count(span.dropped_links, findings.left_links);
     struct rejection rejection = {.err = 0};
     rejection.err = judge(&span, &findings, &rejection.key);
     if (rejection.err == 0) {

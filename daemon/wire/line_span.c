@@ -14,8 +14,6 @@
  */
 #include "wire/line_span.h"
 
-#include <endian.h>
-
 #include "base/message.h"
 #include "base/num.h"
 #include "wire/line_skip.h"
@@ -272,9 +270,6 @@ struct inner {
     struct str text;  /* the last one */
 };
 
-static const struct str status_words[] = {{"unset", 5}, {"ok", 2}, {"error", 5}};
-_Static_assert(sizeof status_words / sizeof status_words[0] == SPAN_STATUS_COUNT, "a word each");
-
 static const struct str kind_words[] = {{"unspecified", 11}, {"internal", 8}, {"server", 6},
                                         {"client", 6},       {"producer", 8}, {"consumer", 8}};
 _Static_assert(sizeof kind_words / sizeof kind_words[0] == SPAN_KIND_MAX + 1, "a word each");
@@ -297,13 +292,6 @@ static int read_word(struct reader *reader, const struct str *words, size_t coun
     }
     reader_note(reader, ERR_RANGE);
     return 0;
-}
-
-static void write_nanos(struct buf *out, unsigned field, uint64_t nanos)
-{
-    nanos = htole64(nanos);
-    buf_char(out, (char)(field << 3 | 1));
-    buf_append(out, &nanos, sizeof nanos);
 }
 
 static int read_inner_attributes(struct reader *reader, unsigned field, struct inner *inner)
@@ -342,7 +330,7 @@ static int read_inner_value(struct reader *reader, const struct inner_key *key, 
         return read_inner_text(reader, key->field, inner);
     case INNER_NANOS:
         err = line_read_count(reader, &nanos);
-        write_nanos(output(reader), key->field, nanos);
+        message_fixed64(output(reader), key->field, nanos);
         return err;
     case INNER_ID:
         err = line_read_id(reader, key->max, id, &good);
@@ -352,7 +340,7 @@ static int read_inner_value(struct reader *reader, const struct inner_key *key, 
     case INNER_ATTRIBUTES:
         return read_inner_attributes(reader, key->field, inner);
     case INNER_CODE:
-        err = read_word(reader, status_words, SPAN_STATUS_COUNT, &code);
+        err = read_word(reader, span_status_names, SPAN_STATUS_COUNT, &code);
         reader->span.status = (enum span_status)code;
         return err;
     }
@@ -473,7 +461,8 @@ static int read_status(struct reader *reader)
 static int read_span_attributes(struct reader *reader)
 {
     struct span *span = &reader->span;
-    struct attributes attributes = {.field = 9, .max = SPAN_ATTRIBUTES_MAX, .span = span};
+    struct attributes attributes = {
+        .field = SPAN_FIELD_ATTRIBUTES, .max = SPAN_ATTRIBUTES_MAX, .span = span};
     int err = read_attributes(reader, &attributes);
     span->dropped_attributes = attributes.dropped;
     return err;

@@ -274,7 +274,6 @@ static int on_span(void *ctx, const struct span *span)
 {
     static const char *const parts[] = {"span", "span_start", "span_end"};
     static const char *const statuses[] = {"", " status=ok", " status=error"};
-    static const uint8_t root[RECORD_SPAN_ID_BYTES];
     struct recorder *recorder = ctx;
     recorder_check(recorder);
     require_span(span);
@@ -282,8 +281,7 @@ static int on_span(void *ctx, const struct span *span)
     recorder_quote(recorder, span->name);
     print_id(recorder, "trace_id", true, span->trace_id, sizeof span->trace_id);
     print_id(recorder, "span_id", true, span->span_id, sizeof span->span_id);
-    print_id(recorder, "parent", memcmp(span->parent_id, root, sizeof root) != 0, span->parent_id,
-             sizeof span->parent_id);
+    print_id(recorder, "parent", !span_is_root(span), span->parent_id, sizeof span->parent_id);
     print_text(recorder, "trace_state", span->trace_state);
     print_u64(recorder, "kind", span->kind != 0, span->kind);
     print_u64(recorder, "flags", span->has_flags, span->flags);
