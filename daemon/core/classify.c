@@ -3,14 +3,6 @@
 #include <math.h>
 #include <stdio.h>
 
-const char *const bottleneck_names[] = {"compute_bound", "io_bound", "memory_bound", "unknown"};
-const char *const rule_names[] = {"latency_floor", "no_cpu", "compute", "io_low_cpu", "moderate"};
-const char *const gpu_decision_names[] = {"yes", "no", "insufficient", NULL};
-
-_Static_assert(sizeof bottleneck_names / sizeof bottleneck_names[0] == BOTTLENECK_COUNT, "");
-_Static_assert(sizeof rule_names / sizeof rule_names[0] == RULE_COUNT, "one each");
-_Static_assert(sizeof gpu_decision_names / sizeof gpu_decision_names[0] == GPU_COUNT, "one each");
-
 static const struct outcome {
     enum bottleneck bottleneck;
     enum gpu_decision gpu;
@@ -30,7 +22,7 @@ static const struct outcome {
                        "Profile further: neither computing nor waiting stands out."},
 };
 
-_Static_assert(sizeof outcomes / sizeof outcomes[0] == RULE_COUNT, "an outcome for each rule");
+_Static_assert(sizeof outcomes / sizeof outcomes[0] == RULE_MODERATE + 1, "one for each rule");
 
 /* sum / count compared with a threshold, without dividing: -1, 0 or 1. */
 static int compare_mean(exact_u128 sum, uint64_t count, double threshold, double steps_per_unit)
@@ -107,8 +99,7 @@ static void write_reason(const struct thresholds *thresholds, const struct sums 
     case RULE_IO_LOW_CPU:
         write_strict(verdict, "CPU", cpu, true, thresholds->cpu_io_threshold_percent, "%");
         break;
-    case RULE_MODERATE:
-    case RULE_COUNT:
+    default:
         (void)snprintf(verdict->reason, sizeof verdict->reason,
                        "mean CPU %.4g %% lies between %.9g %% and %.9g %%", cpu,
                        thresholds->cpu_io_threshold_percent,
@@ -122,10 +113,11 @@ void classify(const struct thresholds *thresholds, const struct sums *sums, stru
 {
     enum rule rule = find_rule(thresholds, sums);
     const struct outcome *outcome = &outcomes[rule];
-    *ret_verdict = (struct verdict){.bottleneck = outcome->bottleneck,
-                                    .rule = rule,
-                                    .gpu = outcome->gpu,
-                                    .recommendation = outcome->recommendation};
+    verdict_init(ret_verdict);
+    ret_verdict->bottleneck = outcome->bottleneck;
+    ret_verdict->rule = rule;
+    ret_verdict->gpu = outcome->gpu;
+    ret_verdict->recommendation = outcome->recommendation;
     if (device.len > 0 && !str_is(device, "cpu")) {
         ret_verdict->gpu = GPU_NOT_ASKED;
         ret_verdict->recommendation = "None: the model does not run on the CPU.";

@@ -52,6 +52,10 @@ enum sample_part {
     SAMPLE_BYTES_MOVED,
     SAMPLE_FLOPS,
     SAMPLE_THREADS,
+    SAMPLE_PROCESS_CPU,
+    SAMPLE_INVOLUNTARY_SWITCHES,
+    SAMPLE_DISK_BYTES,
+    SAMPLE_THREAD_ID,
     SAMPLE_WEIGHT,
     SAMPLE_PART_COUNT
 };
@@ -85,7 +89,11 @@ struct sample {
     double bytes_moved;
     double flops;
     double threads;
-    uint64_t weight; /* inferences that a sampled one stands for, 1 … RECORD_WEIGHT_MAX */
+    double process_cpu_ms; /* of the whole process meanwhile, user and system */
+    double involuntary_switches;
+    double disk_bytes;  /* read from and written to disks */
+    uint64_t thread_id; /* that ran it, as the kernel numbers it for the sender; 1 … INT32_MAX */
+    uint64_t weight;    /* inferences that a sampled one stands for, 1 … RECORD_WEIGHT_MAX */
     uint64_t timestamp_wall_ns;
     bool error;            /* the inference failed */
     struct str error_text; /* may be empty although error is true */

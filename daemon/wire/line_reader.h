@@ -82,15 +82,15 @@ enum {
     PART_SEQUENCE,
     PART_DROPPED,
     PART_NAME,
-    PART_VALUE,
-    PART_DELTA,
-    PART_LAYER,
-    PART_ELAPSED,
     PART_ANY, /* nobody asks */
     PART_COUNT,
-    /* A span has none of the parts whose bits these are. */
+    /* Only samples have the parts whose bits these are. */
     PART_START_TIME = SAMPLE_CPU_BEFORE,
     PART_END_TIME = SAMPLE_CPU_DURING,
+    PART_VALUE = SAMPLE_CPU_BEFORE,
+    PART_DELTA = SAMPLE_CPU_DURING,
+    PART_LAYER = SAMPLE_CPU_BEFORE,
+    PART_ELAPSED = SAMPLE_CPU_DURING,
 };
 _Static_assert(PART_COUNT <= 32, "parts are bits of a uint32_t");
 
