@@ -9,17 +9,23 @@
 #ifndef DWELL_CORE_OPINION_H
 #define DWELL_CORE_OPINION_H
 
+#include <stdbool.h>
+
 #include "core/shares.h"
+
+enum { OPINION_REASON_BYTES = 160 };
 
 /* The memory from round to round. All zero: none yet. */
 struct opinion_memory {
-    uint64_t rounds;
-    double smoothed[SHARE_COUNT];
-    enum bottleneck label; /* that is shown */
+    uint64_t rounds; /* that had shares */
+    bool settled;    /* a label is shown: */
+    enum bottleneck label;
     enum rule rule;        /* and why */
     enum bottleneck rival; /* what the last rounds say instead */
-    enum rule rival_rule;
     uint32_t rival_rounds;
+    double confidence; /* of the label, when the last round agreed with it */
+    double smoothed[SHARE_COUNT];
+    double touch_probes, touch_sum, touch_squares; /* of the last rounds: one has too few */
 };
 
 /* What is published of a round. */
@@ -28,7 +34,9 @@ struct opinion {
     enum rule rule;
     double confidence;         /* 0 to 0.96; NaN when unknown */
     double share[SHARE_COUNT]; /* smoothed; NaN when there are none */
-    char reason[160];
+    double
+        starved; /* part of the time in which it could have run that it waited for a CPU, 0 to 1 */
+    char reason[OPINION_REASON_BYTES]; /* one sentence with the figures that decided */
     uint64_t rounds;
     struct evidence evidence;         /* of the last round, */
     struct shares shares;             /* and what came of it alone */

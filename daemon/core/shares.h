@@ -43,7 +43,8 @@ struct shares {
     double total;              /* user + system + blocked at the middle of the ranges */
     double share[SHARE_COUNT]; /* at the middle of the ranges; of sum 1. NaN: it hardly ran */
     struct range bounds[SHARE_COUNT]; /* that the ranges leave */
-    double deviation[SHARE_COUNT];    /* by the number of inferences, looks and probes */
+    double lead[SHARE_COUNT]; /* over the largest of the others, at the worst ends of the ranges */
+    double deviation[SHARE_COUNT]; /* by the number of inferences, looks and probes */
 };
 
 void shares_compute(const struct evidence *evidence, const struct machine *machine,
