@@ -27,9 +27,12 @@ enum {
 #define RECORD_MS_MAX      1e12 /* 31 years */
 #define RECORD_PERCENT_MAX 1e9
 #define RECORD_MB_MAX      1e12
-#define RECORD_COUNT_MAX   1e15  /* faults, switches, threads, bytes_moved, flops, batch_size */
+#define RECORD_COUNT_MAX   1e15  /* faults, switches, threads, bytes, flops, batch_size */
 #define RECORD_AMOUNT_MAX  1e300 /* what is counted, added or observed, so that sums stay finite */
 #define RECORD_WEIGHT_MAX  1000000000 /* values that one sampled value may stand for */
+
+/* What the kernel gives as the number of a thread: pid_t. */
+#define RECORD_THREAD_ID_MAX INT32_MAX
 
 /* Optional parts of a sample; `has` of struct sample is a set of 1 << SAMPLE_... */
 enum sample_part {
@@ -92,7 +95,7 @@ struct sample {
     double process_cpu_ms; /* of the whole process meanwhile, user and system */
     double involuntary_switches;
     double disk_bytes;  /* read from and written to disks */
-    uint64_t thread_id; /* that ran it, as the kernel numbers it for the sender; 1 … INT32_MAX */
+    uint64_t thread_id; /* that ran it, as the kernel numbers it for the sender: 1 … its maximum */
     uint64_t weight;    /* inferences that a sampled one stands for, 1 … RECORD_WEIGHT_MAX */
     uint64_t timestamp_wall_ns;
     bool error;            /* the inference failed */

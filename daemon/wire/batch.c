@@ -37,7 +37,7 @@ enum {
 /* Sets of known field numbers. */
 #define BATCH_HEAD_FIELDS FIELDS(1, 6) /* 6 is reserved, and its place is before the records */
 #define BATCH_FIELDS      (FIELDS(1, 5) | FIELDS(8, 11) | FIELDS(13, 15))
-#define SAMPLE_FIELDS     FIELDS(1, 25)
+#define SAMPLE_FIELDS     FIELDS(1, 29)
 #define LABEL_FIELDS      FIELDS(1, 2)
 #define HELLO_FIELDS      FIELDS(1, 5)
 #define GOODBYE_FIELDS    FIELDS(1, 1)
@@ -58,7 +58,10 @@ enum {
     X(22, voluntary_switches, SWITCHES, RECORD_COUNT_MAX)                                          \
     X(23, bytes_moved, BYTES_MOVED, RECORD_COUNT_MAX)                                              \
     X(24, flops, FLOPS, RECORD_COUNT_MAX)                                                          \
-    X(25, threads, THREADS, RECORD_COUNT_MAX)
+    X(25, threads, THREADS, RECORD_COUNT_MAX)                                                      \
+    X(26, process_cpu_ms, PROCESS_CPU, RECORD_MS_MAX)                                              \
+    X(27, involuntary_switches, INVOLUNTARY_SWITCHES, RECORD_COUNT_MAX)                            \
+    X(28, disk_bytes, DISK_BYTES, RECORD_COUNT_MAX)
 
 /* Beside the parts of struct sample: what every sample has. */
 enum { PART_EXECUTION_TIME = SAMPLE_PART_COUNT, PART_COUNT };
@@ -70,6 +73,7 @@ static const struct str part_keys[] = {[SAMPLE_TIMESTAMP] = {"timestamp_unix_nan
                                        [SAMPLE_DEVICE] = {"device", 6},
                                        [SAMPLE_TRACE_ID] = {"trace_id", 8},
                                        [SAMPLE_SPAN_ID] = {"span_id", 7},
+                                       [SAMPLE_THREAD_ID] = {"thread_id", 9},
                                        [PART_EXECUTION_TIME] = {"execution_time_ms", 17},
 #define X(number, member, part, max) [SAMPLE_##part] = {#member, sizeof #member - 1},
                                        SAMPLE_FIGURES(X)
@@ -243,6 +247,12 @@ static inline int read_sample(struct batch_decoder *decoder, struct piece piece,
         case TAG(16, KIND_BYTES):
             at = field_read_text(at, end, &sample->error_text);
             findings->has_error_text = true;
+            break;
+        case TAG(29, KIND_VARINT):
+            at = field_read_number(at, end, &sample->thread_id);
+            good = at != NULL && sample->thread_id - 1 < RECORD_THREAD_ID_MAX;
+            has |= BIT(SAMPLE_THREAD_ID);
+            out_of_range = judge(out_of_range, BIT(SAMPLE_THREAD_ID), good);
             break;
         default:
             at = field_skip_unknown(at, end, tag, "Sample", SAMPLE_FIELDS, sink);

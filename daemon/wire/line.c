@@ -37,9 +37,9 @@ static const struct str type_names[] = {
 _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name for each type");
 
 /*
- * The keys: name, kind, types, part, place in struct reader, and a ceiling: the largest figure, the
- * bytes of an id, or the most bytes of a text. The ones that most lines have stand first, since the
- * search begins there.
+ * The keys: name, kind, types, part, place in struct reader, and a ceiling: the largest figure or
+ * integer, the bytes of an id, or the most bytes of a text. The ones that most lines have stand first,
+ * since the search begins there.
  */
 #define KEY_TABLE(X)                                                                               \
     X(model_name, NAME, OF_SAMPLE, PART_MODEL_NAME, sample.model_name, 0)                          \
@@ -72,6 +72,11 @@ _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name f
     X(bytes_moved, FIGURE, OF_SAMPLE, SAMPLE_BYTES_MOVED, sample.bytes_moved, RECORD_COUNT_MAX)    \
     X(flops, FIGURE, OF_SAMPLE, SAMPLE_FLOPS, sample.flops, RECORD_COUNT_MAX)                      \
     X(threads, FIGURE, OF_SAMPLE, SAMPLE_THREADS, sample.threads, RECORD_COUNT_MAX)                \
+    X(process_cpu_ms, FIGURE, OF_SAMPLE, SAMPLE_PROCESS_CPU, sample.process_cpu_ms, RECORD_MS_MAX) \
+    X(involuntary_switches, FIGURE, OF_SAMPLE, SAMPLE_INVOLUNTARY_SWITCHES,                        \
+      sample.involuntary_switches, RECORD_COUNT_MAX)                                               \
+    X(disk_bytes, FIGURE, OF_SAMPLE, SAMPLE_DISK_BYTES, sample.disk_bytes, RECORD_COUNT_MAX)       \
+    X(thread_id, INTEGER, OF_SAMPLE, SAMPLE_THREAD_ID, sample.thread_id, RECORD_THREAD_ID_MAX)     \
     X(name, NAME, OF_METRIC | OF_SPAN, PART_NAME, metric.name, 0)                                  \
     X(value, VALUE, OF_AMOUNT, PART_VALUE, metric.value, RECORD_AMOUNT_MAX)                        \
     X(delta, DELTA, OF_GAUGE, PART_DELTA, metric.value, RECORD_AMOUNT_MAX)                         \

@@ -57,7 +57,7 @@ enum kind {
     KIND_FIGURE,      /* number from 0 to a maximum */
     KIND_NAME,        /* text of 1 to RECORD_NAME_MAX bytes */
     KIND_TEXT,        /* text up to so many bytes */
-    KIND_INTEGER,     /* 64-bit integer, or its decimal digits as text */
+    KIND_INTEGER,     /* 64-bit integer, or its digits as text; with a maximum, from 1 to it */
     KIND_ID,          /* two hex digits for each byte */
     KIND_TIMESTAMP,   /* ISO 8601 */
     KIND_ERROR,       /* true, false or text */

@@ -76,6 +76,9 @@ static int read_count(struct reader *reader, const struct key *key)
     uint64_t count = 0;
     int err = line_read_count(reader, &count);
     if (err == 0) {
+        if (key->max > 0 && (count == 0 || (double)count > key->max)) {
+            reader_note(reader, ERR_RANGE); /* after what it may have noted itself, which is told */
+        }
         /* What was noted rejects the record: a 0 does no harm. */
         *(uint64_t *)reader_place(reader, key) = count;
         reader->has |= key->bit;

@@ -23,7 +23,8 @@ AWKWARD = [
 ]
 
 EVIDENCE = {"user_ms": 4, "system_ms": 1, "runqueue_ms": 0.5, "minor_faults": 12, "major_faults": 0,
-            "voluntary_switches": 2, "bytes_moved": 1e6, "flops": 1e9, "threads": 1}
+            "voluntary_switches": 2, "bytes_moved": 1e6, "flops": 1e9, "threads": 1,
+            "process_cpu_ms": 6.5, "involuntary_switches": 1, "disk_bytes": 4096, "thread_id": 4711}
 
 MODEL_FAMILIES = {
     "model_inference_latency_seconds": "histogram", "model_inference_total": "counter",

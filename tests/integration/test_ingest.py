@@ -15,7 +15,8 @@ FULL = {
     "memory_mb_before": 100.0, "memory_mb_after": 128.5, "error": True, "queue_ms": 2.5, "batch_size": 8.0,
     "device": "cuda:0", "trace_id": "0123456789abcdef" * 2, "span_id": "fedcba9876543210", "user_ms": 4.0,
     "system_ms": 2.0, "runqueue_ms": 1.0, "minor_faults": 0.0, "major_faults": 0.0, "voluntary_switches": 3.0,
-    "bytes_moved": 1e6, "flops": 2e9, "threads": 1.0,
+    "bytes_moved": 1e6, "flops": 2e9, "threads": 1.0, "process_cpu_ms": 6.5, "involuntary_switches": 2.0,
+    "disk_bytes": 4096.0, "thread_id": 4711,
 }
 STAMP_NS = 1709204400250000000
 ID = bytes(range(16))
@@ -383,7 +384,7 @@ class TestIngestAnswers(IngestCase):
     def test_ingest_unknown_keys_are_ignored_counted_told_once(self):
         daemon = self.start()
         self.assertEqual(daemon.send(sample(host="a", zone="b"), sample(host="a")), [])
-        with_unknown = wire.field_varint(29, 5) + wire.field_bytes(30, b"x")
+        with_unknown = wire.field_varint(30, 5) + wire.field_bytes(31, b"x")
         self.send_frames(daemon, wire.batch([binary() + with_unknown]) + wire.field_varint(100, 1))
         metrics = daemon.metrics()
         self.assertEqual(metrics["dwelld_unknown_keys_total"], 6)

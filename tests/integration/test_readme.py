@@ -34,6 +34,7 @@ EVERYTHING = {
     "trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331",
     "user_ms": 5, "system_ms": 1, "runqueue_ms": 1, "minor_faults": 2, "major_faults": 0,
     "voluntary_switches": 1, "bytes_moved": 100, "flops": 1000, "threads": 1,
+    "process_cpu_ms": 6, "involuntary_switches": 1, "disk_bytes": 4096, "thread_id": 4711,
 }
 
 

@@ -34,6 +34,10 @@ SAMPLE_FIELDS = {
     "bytes_moved": (23, "double"),
     "flops": (24, "double"),
     "threads": (25, "double"),
+    "process_cpu_ms": (26, "double"),
+    "involuntary_switches": (27, "double"),
+    "disk_bytes": (28, "double"),
+    "thread_id": (29, "varint"),
 }
 LABEL_FIELD = 15
 

@@ -8,7 +8,7 @@ from peer import proto_classes
 
 FIGURES = ("cpu_percent_during", "memory_mb_after", "cpu_percent_before", "memory_mb_before", "queue_ms", "batch_size",
            "user_ms", "system_ms", "runqueue_ms", "minor_faults", "major_faults", "voluntary_switches", "bytes_moved",
-           "flops", "threads")
+           "flops", "threads", "process_cpu_ms", "involuntary_switches", "disk_bytes")
 
 
 class TestProtobuf(DaemonCase):
@@ -48,6 +48,8 @@ class TestProtobuf(DaemonCase):
                 sample.trace_id, sample.span_id = one.randbytes(16), one.randbytes(8)
             if one.random() < 0.2:
                 sample.device = "cpu"
+            if one.random() < 0.3:
+                sample.thread_id = one.randrange(1, 2 ** 31)
             for number in range(one.randrange(4)):
                 sample.label.add(key=f"k{number}", value="v" * one.randrange(200))
             sample.timestamp_unix_nano = one.randrange(2 ** 63)

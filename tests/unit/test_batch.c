@@ -412,7 +412,16 @@ static const char *convert_parts(const Dwell__Sample *from, struct sample *sampl
     FIGURE(BYTES_MOVED, bytes_moved, RECORD_COUNT_MAX);
     FIGURE(FLOPS, flops, RECORD_COUNT_MAX);
     FIGURE(THREADS, threads, RECORD_COUNT_MAX);
+    FIGURE(PROCESS_CPU, process_cpu_ms, RECORD_MS_MAX);
+    FIGURE(INVOLUNTARY_SWITCHES, involuntary_switches, RECORD_COUNT_MAX);
+    FIGURE(DISK_BYTES, disk_bytes, RECORD_COUNT_MAX);
 #undef FIGURE
+    if (from->has_thread_id) {
+        sample->has |= 1U << SAMPLE_THREAD_ID;
+        sample->thread_id = from->thread_id;
+        bool good = from->thread_id >= 1 && from->thread_id <= RECORD_THREAD_ID_MAX;
+        bad[SAMPLE_THREAD_ID] = good ? NULL : "thread_id";
+    }
     bad[SAMPLE_TRACE_ID] = convert_id(sample, SAMPLE_TRACE_ID, from->has_trace_id, from->trace_id,
                                       sample->trace_id, RECORD_TRACE_ID_BYTES, "trace_id");
     bad[SAMPLE_SPAN_ID] = convert_id(sample, SAMPLE_SPAN_ID, from->has_span_id, from->span_id,
@@ -996,7 +1005,7 @@ static void put_random_label(struct writer *sample)
 
 static void put_random_sample_field(struct writer *sample)
 {
-    unsigned number = 1 + (unsigned)wire_random_below(&dice, 25);
+    unsigned number = 1 + (unsigned)wire_random_below(&dice, 29);
     switch (number) {
     case 1:
     case 11:
@@ -1024,6 +1033,9 @@ static void put_random_sample_field(struct writer *sample)
         for (size_t i = wire_random_below(&dice, once_in(9) ? 19 : 3); i > 0; i--) {
             put_random_label(sample);
         }
+        break;
+    case 29:
+        put_number(sample, number, once_in(2) ? 1 + wire_random_below(&dice, 9) : random_number());
         break;
     default:
         put_double(sample, number, random_figure());

@@ -433,11 +433,15 @@ static const struct figure_key figure_keys[] = {
     FIGURE(BYTES_MOVED, bytes_moved, RECORD_COUNT_MAX),
     FIGURE(FLOPS, flops, RECORD_COUNT_MAX),
     FIGURE(THREADS, threads, RECORD_COUNT_MAX),
+    FIGURE(PROCESS_CPU, process_cpu_ms, RECORD_MS_MAX),
+    FIGURE(INVOLUNTARY_SWITCHES, involuntary_switches, RECORD_COUNT_MAX),
+    FIGURE(DISK_BYTES, disk_bytes, RECORD_COUNT_MAX),
 };
 enum { FIGURE_KEYS = sizeof figure_keys / sizeof figure_keys[0] };
 
-static const char *const other_sample_keys[] = {"type",   "model_name", "timestamp", "error",
-                                                "labels", "device",     "trace_id",  "span_id"};
+static const char *const other_sample_keys[] = {"type",     "model_name", "timestamp",
+                                                "error",    "labels",     "device",
+                                                "trace_id", "span_id",    "thread_id"};
 static const char *const control_keys[] = {"type", "sequence", "dropped"};
 static const char *const hello_keys[] = {"service_name",        "service_version", "pid",
                                          "constitutional_hash", "client",          "client_id"};
@@ -614,6 +618,7 @@ static bool expect_sample(struct recorder *expected, const json_t *object)
     bool has_trace_id = false;
     bool has_span_id = false;
     bool has_timestamp = false;
+    bool has_thread_id = false;
     bool good =
         take_figures(object, &sample) &&
         wire_json_take_text(object, "model_name", 1, RECORD_NAME_MAX, &sample.model_name) &&
@@ -622,6 +627,8 @@ static bool expect_sample(struct recorder *expected, const json_t *object)
         wire_json_take_id(object, "trace_id", sample.trace_id, RECORD_TRACE_ID_BYTES,
                           &has_trace_id) &&
         wire_json_take_id(object, "span_id", sample.span_id, RECORD_SPAN_ID_BYTES, &has_span_id) &&
+        wire_json_take_count(object, "thread_id", &sample.thread_id, &has_thread_id) &&
+        (!has_thread_id || (sample.thread_id >= 1 && sample.thread_id <= RECORD_THREAD_ID_MAX)) &&
         take_timestamp(object, &sample.timestamp_wall_ns, &has_timestamp) &&
         take_error(object, &sample) && take_labels(object, &sample);
     if (!good) {
@@ -631,6 +638,7 @@ static bool expect_sample(struct recorder *expected, const json_t *object)
     sample.has |= has_timestamp ? 1U << SAMPLE_TIMESTAMP : 0;
     sample.has |= has_trace_id ? 1U << SAMPLE_TRACE_ID : 0;
     sample.has |= has_span_id ? 1U << SAMPLE_SPAN_ID : 0;
+    sample.has |= has_thread_id ? 1U << SAMPLE_THREAD_ID : 0;
     return expected->sink.sample(expected, &sample) == 0;
 }
 
@@ -834,7 +842,8 @@ static bool must_agree(struct ndjson *ndjson, struct recorder *ours, struct reco
     /* The library overlooks a zero byte after a number; no JSON text holds one. */
     bool zero = memchr(line.ptr, '\0', line.len) != NULL;
     bool accepted = !zero && json_is_object(object) && expect_record(theirs, object);
-    if (doubles && json_object_get(object, "type") != NULL) {
+    if (doubles &&
+        (json_object_get(object, "type") != NULL || json_object_get(object, "thread_id") != NULL)) {
         json_decref(object);
         return false;
     }
@@ -911,6 +920,8 @@ static void put_value_of(struct wire_line *line, const char *key)
     } else if (is_one_of(key, budget_keys, COUNT_OF(budget_keys)) &&
                strcmp(key, "elapsed_ms") != 0) {
         wire_put_text(line);
+    } else if (strcmp(key, "thread_id") == 0) {
+        wire_put_count(line);
     } else if (strstr(key, "_id") != NULL) {
         wire_put_hex(line);
     } else if (strcmp(key, "error") == 0) {
@@ -940,7 +951,7 @@ static const char *random_key(const char *type)
                           : wire_json_pick(hello_keys, COUNT_OF(hello_keys));
     }
     return once_in(2) ? figure_keys[wire_random_below(&wire_json_dice, FIGURE_KEYS)].name
-                      : other_sample_keys[1 + wire_random_below(&wire_json_dice, 7)];
+                      : wire_json_pick(other_sample_keys + 1, COUNT_OF(other_sample_keys) - 1);
 }
 
 /* `,` and a key; now and then with an escape in it. */

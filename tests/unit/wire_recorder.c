@@ -130,7 +130,11 @@ static void print_sample(struct recorder *recorder, const struct sample *sample)
     FIGURE(BYTES_MOVED, bytes_moved);
     FIGURE(FLOPS, flops);
     FIGURE(THREADS, threads);
+    FIGURE(PROCESS_CPU, process_cpu_ms);
+    FIGURE(INVOLUNTARY_SWITCHES, involuntary_switches);
+    FIGURE(DISK_BYTES, disk_bytes);
 #undef FIGURE
+    print_u64(recorder, "thread_id", SAMPLE_HAS(sample, THREAD_ID), sample->thread_id);
     print_u64(recorder, "weight", SAMPLE_HAS(sample, WEIGHT), sample->weight);
     print_u64(recorder, "timestamp", SAMPLE_HAS(sample, TIMESTAMP), sample->timestamp_wall_ns);
     recorder_print(recorder, sample->error ? " error" : "");

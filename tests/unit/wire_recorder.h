@@ -13,7 +13,7 @@
  *   hello service_name="api" pid=12 sequence=0
  *   flush
  *   goodbye sequence=9
- *   unknown "Sample.26"
+ *   unknown "Sample.30"
  *   ignored event
  *   reject missing_key key="model_name" near="modle_name" line=3 control
  *
