@@ -77,6 +77,7 @@ static void retire_model(struct model *model, struct limbo *limbo)
         tally_retire(model->closed[i], limbo);
     }
     limbo_retire(limbo, model->exemplars == NULL ? NULL : &model->exemplars->block);
+    limbo_retire(limbo, model->opinion == NULL ? NULL : &model->opinion->block);
     limbo_retire(limbo, &model->block);
 }
 
@@ -101,6 +102,7 @@ void registry_set_time(struct registry *registry, uint64_t mono_ns, uint64_t wal
         registry->slot = slot;
         registry->ready++;
     }
+    registry->mono_ns = mono_ns > registry->mono_ns ? mono_ns : registry->mono_ns;
     registry->wall_ns = wall_ns;
 }
 
@@ -541,7 +543,8 @@ static void remember(struct registry *registry, const struct sample *sample, uin
 
 /* A sample that is not of the usual kind, and a usual one after a freeze or in a new slot. */
 __attribute__((cold, noinline)) static int record_slowly(struct registry *registry,
-                                                         const struct sample *sample)
+                                                         const struct sample *sample,
+                                                         uint32_t *ret_number)
 {
     uint32_t number;
     int err = find_model(registry, sample, &number);
@@ -556,6 +559,7 @@ __attribute__((cold, noinline)) static int record_slowly(struct registry *regist
         registry->overflowed += record_weight(sample);
     }
     remember(registry, sample, number);
+    *ret_number = number;
     return 0;
 }
 
@@ -587,23 +591,31 @@ __attribute__((always_inline)) static inline const struct recall_way *find_way(
 
 int registry_record(struct registry *registry, const struct sample *sample)
 {
+    uint32_t number;
     if ((sample->has & UNUSUAL_PARTS) != 0 || sample->label_count > 0 || sample->error) {
-        return record_slowly(registry, sample);
+        return record_slowly(registry, sample, &number);
     }
     struct brief brief = record_brief(sample);
     const struct recall_way *way = find_way(registry, &brief);
     if (way == NULL ||
         !tally_add_quickly(way->tally, &brief, tally_position(sample->execution_time_ms))) {
-        return record_slowly(registry, sample);
+        return record_slowly(registry, sample, &number);
     }
     return 0;
+}
+
+int registry_record_evidence(struct registry *registry, const struct sample *sample,
+                             uint32_t *ret_number)
+{
+    return record_slowly(registry, sample, ret_number);
 }
 
 __attribute__((cold, noinline)) static int record_brief_slowly(struct registry *registry,
                                                                const struct brief *brief)
 {
     struct sample sample = record_sample(brief);
-    return record_slowly(registry, &sample);
+    uint32_t number;
+    return record_slowly(registry, &sample, &number);
 }
 
 /* Where a brief sample is counted. */
@@ -665,6 +677,29 @@ unsigned registry_record_briefs(struct registry *registry, const struct brief *b
     return refused;
 }
 
+/* --- opinions ---------------------------------------------------------------------------------- */
+
+int registry_set_opinion(struct registry *registry, uint32_t number, const struct opinion *opinion)
+{
+    if (opinion == NULL && registry->models[number]->opinion == NULL) {
+        return 0;
+    }
+    struct limbo *limbo = &registry->limbo;
+    struct model_opinion *fresh = opinion == NULL ? NULL : mem_alloc(sizeof *fresh);
+    struct model *model = opinion != NULL && fresh == NULL ? NULL : own_model(registry, number);
+    if (model == NULL) {
+        mem_free(fresh);
+        return ERR_NOMEM;
+    }
+    if (fresh != NULL) {
+        *fresh = (struct model_opinion){.block.epoch = limbo->epoch, .opinion = *opinion};
+    }
+    limbo_retire(limbo, model->opinion == NULL ? NULL : &model->opinion->block);
+    model->opinion = fresh;
+    model->changes++;
+    return 0;
+}
+
 /* --- reset ------------------------------------------------------------------------------------- */
 
 static uint64_t samples_since_reset(const struct model *model)
@@ -702,6 +737,9 @@ static int reset_model(struct registry *registry, uint32_t number)
     model->current = fresh;
     limbo_retire(limbo, model->exemplars == NULL ? NULL : &model->exemplars->block);
     model->exemplars = NULL;
+    limbo_retire(limbo, model->opinion == NULL ? NULL : &model->opinion->block);
+    model->opinion = NULL;
+    model->resets++;
     if (model->past == NULL) {
         model->past = model->base;
     } else {
@@ -770,6 +808,7 @@ size_t registry_model_bytes(const struct registry *registry, uint32_t number)
     bytes += model->base == NULL ? 0 : tally_bytes(model->base);
     bytes += model->past == NULL ? 0 : tally_bytes(model->past);
     bytes += model->exemplars == NULL ? 0 : sizeof *model->exemplars;
+    bytes += model->opinion == NULL ? 0 : sizeof *model->opinion;
     for (uint32_t i = 0; i < model->closed_count; i++) {
         bytes += tally_bytes(model->closed[i]);
     }

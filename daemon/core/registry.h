@@ -15,6 +15,7 @@
 #define DWELL_CORE_REGISTRY_H
 
 #include "core/limbo.h"
+#include "core/opinion.h"
 #include "core/recall.h"
 #include "core/record.h"
 #include "core/tally.h"
@@ -66,6 +67,12 @@ struct exemplars {
     struct exemplar bucket[BOUNDS_MAX + 1];
 };
 
+/* What evidence says of a model; replaced as a whole. */
+struct model_opinion {
+    struct block block;
+    struct opinion opinion;
+};
+
 struct model {
     struct block block;
     uint64_t changes; /* of the model, but for samples in the current tally: see model_stamp */
@@ -74,9 +81,11 @@ struct model {
     struct tally *current;   /* never NULL; may be written whenever the model may */
     uint64_t closed_samples; /* in all closed tallies */
     const struct model_id *id;
-    struct tally *base;          /* what left the window; NULL at first */
-    struct tally *past;          /* what was there before the last reset; NULL without one */
-    struct exemplars *exemplars; /* NULL until a sample has a trace id */
+    struct tally *base;            /* what left the window; NULL at first */
+    struct tally *past;            /* what was there before the last reset; NULL without one */
+    struct exemplars *exemplars;   /* NULL until a sample has a trace id */
+    struct model_opinion *opinion; /* NULL: there is none */
+    uint32_t resets;
     uint32_t closed_count;
     struct tally *closed[]; /* oldest first; room for registry.closed_max */
 };
@@ -105,7 +114,8 @@ struct registry {
     uint64_t slot_ns;
     uint64_t slot;          /* the present stretch of time */
     uint64_t ready;         /* changes with every freeze and every new slot */
-    uint64_t wall_ns;       /* the present time, for exemplars */
+    uint64_t mono_ns;       /* the present time */
+    uint64_t wall_ns;       /* the same, for exemplars */
     uint32_t closed_max;    /* tallies a model can hold beside the current one */
     uint64_t block_samples; /* samples after which a tally is closed; 0 = no cap */
     struct model **models;
@@ -135,13 +145,21 @@ void registry_begin_batch(struct registry *registry);
  * new model with a bad name, label or device, ERR_NOMEM. */
 int registry_record(struct registry *registry, const struct sample *sample);
 
+/* The same for a sample that has evidence; tells the model's number besides. */
+int registry_record_evidence(struct registry *registry, const struct sample *sample,
+                             uint32_t *ret_number);
+
 /* The same for at most RECORD_BRIEFS_MAX samples in their order. Returns how many are refused: only
  * when that is any, ret_errs has one outcome for each sample. */
 unsigned registry_record_briefs(struct registry *registry, const struct brief *briefs,
                                 unsigned count, int *ret_errs);
 
-/* Forgets window, exemplars and what was counted since the last reset of one name, or of all with
- * NULL. Returns how many models had something to forget, or ERR_NOMEM after some of them. */
+/* What evidence says of a model from now on; NULL: nothing. Returns 0, or ERR_NOMEM with the model as it
+ * was. */
+int registry_set_opinion(struct registry *registry, uint32_t number, const struct opinion *opinion);
+
+/* Forgets window, exemplars, opinion and what was counted since the last reset of one name, or of all
+ * with NULL. Returns how many models had something to forget, or ERR_NOMEM after some of them. */
 int registry_reset(struct registry *registry, const struct str *name);
 
 /* A frozen copy of the array of models, which the caller owns (mem_free) and hands back with

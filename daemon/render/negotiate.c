@@ -118,15 +118,15 @@ static int read_q(struct str text)
     return q <= 1000 ? q : -1;
 }
 
-struct range {
+struct media_range {
     struct str name;
     struct str parameters[PARAMETER_COUNT]; /* empty: not said */
     int q;                                  /* thousandths; -1: cannot be read */
 };
 
-static struct range read_range(struct str text)
+static struct media_range read_range(struct str text)
 {
-    struct range range = {.name = cut(&text, ';'), .q = 1000};
+    struct media_range range = {.name = cut(&text, ';'), .q = 1000};
     while (text.len > 0) {
         struct str value = cut(&text, ';');
         struct str key = cut(&value, '=');
@@ -145,7 +145,7 @@ static struct range read_range(struct str text)
 
 /* --- the choices ------------------------------------------------------------------------------- */
 
-static enum closeness match_parameters(const struct range *range, const struct offer *offer)
+static enum closeness match_parameters(const struct media_range *range, const struct offer *offer)
 {
     enum closeness closeness = TYPE;
     for (unsigned i = 0; i < PARAMETER_COUNT; i++) {
@@ -159,7 +159,7 @@ static enum closeness match_parameters(const struct range *range, const struct o
     return closeness;
 }
 
-static enum closeness match(const struct range *range, const struct offer *offer)
+static enum closeness match(const struct media_range *range, const struct offer *offer)
 {
     if (is_word(range->name, offer->type)) {
         return match_parameters(range, offer);
@@ -189,7 +189,7 @@ static enum exposition_format choose_format(struct str accept)
 {
     struct best best[EXPOSITION_FORMAT_COUNT] = {0};
     for (unsigned place = 0; accept.len > 0; place++) {
-        struct range range = read_range(cut(&accept, ','));
+        struct media_range range = read_range(cut(&accept, ','));
         for (unsigned format = 0; range.q >= 0 && format < EXPOSITION_FORMAT_COUNT; format++) {
             enum closeness closeness = match(&range, &offers[format]);
             if (closeness > best[format].closeness) {
@@ -213,7 +213,7 @@ static bool choose_gzip(struct str accept_encoding)
     int plain = -1;
     int rest = -1;
     while (accept_encoding.len > 0) {
-        struct range range = read_range(cut(&accept_encoding, ','));
+        struct media_range range = read_range(cut(&accept_encoding, ','));
         if (is_word(range.name, "gzip") || is_word(range.name, "x-gzip")) {
             gzip = gzip < 0 ? range.q : gzip;
         } else if (is_word(range.name, "identity")) {
@@ -246,7 +246,7 @@ bool negotiate_accepts(const char *accept, const char *type, const char *any_sub
         return true;
     }
     for (unsigned place = 0; rest.len > 0; place++) {
-        struct range range = read_range(cut(&rest, ','));
+        struct media_range range = read_range(cut(&rest, ','));
         enum closeness closeness = range.q < 0 ? NO_MATCH : match(&range, &offer);
         if (closeness > best.closeness) {
             best = (struct best){closeness, range.q, place};

@@ -209,6 +209,24 @@ void must_reset(struct core *core, const char *name, int models)
     assert_int_equal(registry_reset(core->registry, name == NULL ? NULL : &wanted), models);
 }
 
+struct opinion opinion_of(enum bottleneck bottleneck, enum rule rule)
+{
+    struct opinion opinion = {.bottleneck = bottleneck,
+                              .rule = rule,
+                              .confidence = bottleneck == BOTTLENECK_UNKNOWN ? (double)NAN : 0.875,
+                              .share = {0.5, 0.25, 0.1875, 0.0625},
+                              .reason = "compute takes 50 % of the time, memory 25 %",
+                              .rounds = 3,
+                              .round_bottleneck = BOTTLENECK_MEMORY,
+                              .round_rule = RULE_EVIDENCE};
+    return opinion;
+}
+
+void must_set_opinion(struct core *core, uint32_t number, const struct opinion *opinion)
+{
+    assert_int_equal(registry_set_opinion(core->registry, number, opinion), 0);
+}
+
 struct snapshot *must_take(struct core *core)
 {
     struct snapshot *snapshot = NULL;
@@ -359,6 +377,14 @@ static void describe_exemplars(FILE *out, const struct exemplars *exemplars)
     }
 }
 
+static void describe_opinion(FILE *out, const struct model_opinion *opinion)
+{
+    if (opinion != NULL) {
+        (void)fprintf(out, " opinion ");
+        describe_bytes(out, &opinion->opinion, sizeof opinion->opinion);
+    }
+}
+
 static void describe_model(FILE *out, const struct snapshot *snapshot, const struct model *model,
                            struct profile_scratch *scratch)
 {
@@ -384,6 +410,7 @@ static void describe_model(FILE *out, const struct snapshot *snapshot, const str
     }
     describe_tally(out, model->current);
     describe_exemplars(out, model->exemplars);
+    describe_opinion(out, model->opinion);
     (void)fputc('\n', out);
 }
 

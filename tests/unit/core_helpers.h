@@ -79,6 +79,10 @@ void must_record(struct core *core, const struct sample *sample);
 void must_refuse(struct core *core, const struct sample *sample, int err);
 void must_reset(struct core *core, const char *name, int models); /* NULL: all */
 
+/* An opinion of three rounds, sure to 0.875 unless it is unknown; 50 % of the time are for computing. */
+struct opinion opinion_of(enum bottleneck bottleneck, enum rule rule);
+void must_set_opinion(struct core *core, uint32_t number, const struct opinion *opinion);
+
 struct snapshot *must_take(struct core *core);
 
 /* Releases and sweeps. */

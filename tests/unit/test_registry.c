@@ -923,8 +923,15 @@ static uint64_t stir(struct random *random)
                           random_below(random, 50)); /* what is left is left */
         return 0;
     }
+    if (what < 30 && models() > 0) {
+        struct opinion opinion = opinion_of(BOTTLENECK_IO, RULE_EVIDENCE);
+        opinion.rounds = random_below(random, 1000);
+        must_set_opinion(&core, (uint32_t)random_below(random, models()),
+                         what < 22 ? NULL : &opinion);
+        return 0;
+    }
     struct sample sample = random_sample(random, names[random_below(random, NAMES)]);
-    if (what == 20) { /* every chunk of a histogram */
+    if (what == 30) { /* every chunk of a histogram */
         sample.execution_time_ms = exp2(random_unit(random) * 60 - 25);
     }
     must_record(&core, &sample);
@@ -1035,6 +1042,98 @@ static void test_registry_held_snapshot_does_not_hold_what_came_later(void **sta
     core_close(&core);
 }
 
+/* --- opinions ---------------------------------------------------------------------------------- */
+
+static void must_hold(uint32_t number, const struct opinion *opinion)
+{
+    const struct model_opinion *held = core.registry->models[number]->opinion;
+    assert_true((held == NULL) == (opinion == NULL));
+    if (held != NULL) {
+        assert_int_equal(held->opinion.bottleneck, opinion->bottleneck);
+        assert_string_equal(held->opinion.reason, opinion->reason);
+    }
+}
+
+static void test_registry_opinion_is_replaced_and_forgotten(void **state)
+{
+    (void)state;
+    open_default();
+    record("m", 5);
+    record("other", 5);
+    uint64_t stamp = model_stamp(core.registry->models[0]);
+    must_set_opinion(&core, 0, NULL); /* there was none: nothing changes */
+    assert_int_equal(model_stamp(core.registry->models[0]), stamp);
+    struct opinion opinion = opinion_of(BOTTLENECK_IO, RULE_EVIDENCE);
+    size_t bytes = registry_model_bytes(core.registry, 0);
+    must_set_opinion(&core, 0, &opinion);
+    must_hold(0, &opinion);
+    must_hold(1, NULL);
+    assert_int_equal(registry_model_bytes(core.registry, 0), bytes + sizeof(struct model_opinion));
+    assert_true(model_stamp(core.registry->models[0]) > stamp);
+    /* The same again is news: figures may differ where words do not. */
+    stamp = model_stamp(core.registry->models[0]);
+    must_set_opinion(&core, 0, &opinion);
+    assert_true(model_stamp(core.registry->models[0]) > stamp);
+    must_set_opinion(&core, 0, NULL);
+    must_hold(0, NULL);
+    must_set_opinion(&core, 0, &opinion);
+    must_set_opinion(&core, 1, &opinion);
+    assert_int_equal(core.registry->models[0]->resets, 0);
+    must_reset(&core, "m", 1);
+    must_hold(0, NULL);
+    must_hold(1, &opinion);
+    assert_int_equal(core.registry->models[0]->resets, 1);
+    assert_int_equal(core.registry->models[1]->resets, 0);
+    core_close(&core);
+}
+
+/* A way that was remembered leads to the model's own tally, whoever copied the model. */
+static void test_registry_opinion_between_two_samples_loses_none(void **state)
+{
+    (void)state;
+    open_default();
+    struct opinion opinion = opinion_of(BOTTLENECK_IO, RULE_EVIDENCE);
+    record("m", 5);
+    for (uint64_t i = 2; i < 20; i += 2) {
+        struct snapshot *snapshot = must_take(&core);
+        must_set_opinion(&core, 0, &opinion);
+        record("m", 5);
+        must_set_opinion(&core, 0, NULL);
+        record("m", 5);
+        assert_int_equal(count_everything(snapshot), i - 1);
+        core_drop(&core, snapshot);
+        assert_int_equal(total_of("m"), i + 1);
+    }
+    core_close(&core);
+}
+
+/* Samples with evidence are counted like all, and tell whose they are. */
+static void test_registry_evidence_tells_the_model(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    options.max_models = 2;
+    core_open(&core, &options);
+    static const struct {
+        const char *name;
+        uint32_t number;
+    } rows[] = {{"a", 0}, {"b", 1}, {"a", 0}, {"c", 2}, {"d", 2}, {"b", 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sample sample = sample_of(rows[i].name, 1);
+        uint32_t number = 99;
+        sample.has = PART(USER) | PART(SYSTEM);
+        assert_int_equal(registry_record_evidence(core.registry, &sample, &number), 0);
+        assert_int_equal(number, rows[i].number);
+    }
+    assert_int_equal(core.registry->overflow, 1 + 2);
+    assert_int_equal(core.registry->overflowed, 2);
+    uint32_t number = 99;
+    struct sample sample = sample_of("", 1);
+    assert_int_equal(registry_record_evidence(core.registry, &sample, &number), ERR_NAME);
+    assert_int_equal(number, 99);
+    core_close(&core);
+}
+
 /* --- without memory ---------------------------------------------------------------------------- */
 
 /* Any allocation fails now and then: a sample counts or it does not, and snapshots stay. */
@@ -1104,7 +1203,20 @@ static void test_registry_each_allocation_may_fail(void **state)
 {
     (void)state;
     struct random random = random_start("each");
-    enum { NEW_MODEL, KNOWN, SHARED, NEW_SLOT, RESET, RESET_AGAIN, FREEZE, SITUATIONS };
+    enum {
+        NEW_MODEL,
+        KNOWN,
+        SHARED,
+        NEW_SLOT,
+        RESET,
+        RESET_AGAIN,
+        FREEZE,
+        OPINION,
+        NO_OPINION,
+        SITUATIONS
+    };
+    const struct opinion old = opinion_of(BOTTLENECK_IO, RULE_EVIDENCE);
+    const struct opinion fresh = opinion_of(BOTTLENECK_COMPUTE, RULE_EVIDENCE);
     for (int situation = 0; situation < SITUATIONS; situation++) {
         bool failed = true;
         for (size_t n = 1; failed; n++) {
@@ -1121,6 +1233,9 @@ static void test_registry_each_allocation_may_fail(void **state)
                     core_move(&core, i % 10 == 0 ? CORE_SLOT_S : 0);
                     accepted += record_weight(&sample);
                 }
+            }
+            if (situation == OPINION || situation == NO_OPINION) {
+                must_set_opinion(&core, 0, &old);
             }
             if (situation == RESET_AGAIN) {
                 must_reset(&core, NULL, 1);
@@ -1148,6 +1263,11 @@ static void test_registry_each_allocation_may_fail(void **state)
             case FREEZE:
                 err = snapshot_take(&core.intake, &core.thresholds, core.mono_ns, core.wall_ns,
                                     &second);
+                break;
+            case OPINION:
+            case NO_OPINION:
+                err = registry_set_opinion(core.registry, 0, situation == OPINION ? &fresh : NULL);
+                must_hold(0, err != 0 ? &old : situation == OPINION ? &fresh : NULL);
                 break;
             default:
                 err = registry_record(core.registry, &sample);
@@ -1343,6 +1463,9 @@ int main(void)
         cmocka_unit_test(test_registry_snapshots_do_not_change),
         cmocka_unit_test(test_registry_snapshots_have_a_ceiling),
         cmocka_unit_test(test_registry_held_snapshot_does_not_hold_what_came_later),
+        cmocka_unit_test(test_registry_opinion_is_replaced_and_forgotten),
+        cmocka_unit_test(test_registry_opinion_between_two_samples_loses_none),
+        cmocka_unit_test(test_registry_evidence_tells_the_model),
         cmocka_unit_test(test_registry_without_memory_loses_only_the_sample),
         cmocka_unit_test(test_registry_each_allocation_may_fail),
         cmocka_unit_test(test_registry_without_memory_keeps_no_exemplar),
