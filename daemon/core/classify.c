@@ -24,6 +24,23 @@ static const struct outcome {
 
 _Static_assert(sizeof outcomes / sizeof outcomes[0] == RULE_MODERATE + 1, "one for each rule");
 
+/* By what an opinion says; of its rules only that of a label needs more than the reason. */
+static const struct outcome opinion_outcomes[] = {
+    [BOTTLENECK_COMPUTE] = {BOTTLENECK_COMPUTE, GPU_YES,
+                            "Evaluate a GPU: the time goes into computing, which it can take "
+                            "over."},
+    [BOTTLENECK_IO] = {BOTTLENECK_IO, GPU_NO,
+                       "Stay on the CPU and look at what the inference waits for."},
+    [BOTTLENECK_MEMORY] = {BOTTLENECK_MEMORY, GPU_YES,
+                           "Evaluate a GPU: the time goes into waiting for memory, and its own is "
+                           "many times faster."},
+    [BOTTLENECK_UNKNOWN] = {BOTTLENECK_UNKNOWN, GPU_INSUFFICIENT,
+                            "Profile further: the evidence does not show one bottleneck."},
+};
+
+_Static_assert(sizeof opinion_outcomes / sizeof opinion_outcomes[0] == BOTTLENECK_COUNT,
+               "one for each bottleneck");
+
 /* sum / count compared with a threshold, without dividing: -1, 0 or 1. */
 static int compare_mean(exact_u128 sum, uint64_t count, double threshold, double steps_per_unit)
 {
@@ -108,11 +125,9 @@ static void write_reason(const struct thresholds *thresholds, const struct sums 
     }
 }
 
-void classify(const struct thresholds *thresholds, const struct sums *sums, struct str device,
-              struct verdict *ret_verdict)
+static void take_outcome(const struct outcome *outcome, enum rule rule, struct str device,
+                         struct verdict *ret_verdict)
 {
-    enum rule rule = find_rule(thresholds, sums);
-    const struct outcome *outcome = &outcomes[rule];
     verdict_init(ret_verdict);
     ret_verdict->bottleneck = outcome->bottleneck;
     ret_verdict->rule = rule;
@@ -122,5 +137,22 @@ void classify(const struct thresholds *thresholds, const struct sums *sums, stru
         ret_verdict->gpu = GPU_NOT_ASKED;
         ret_verdict->recommendation = "None: the model does not run on the CPU.";
     }
+}
+
+void classify(const struct thresholds *thresholds, const struct sums *sums, struct str device,
+              struct verdict *ret_verdict)
+{
+    enum rule rule = find_rule(thresholds, sums);
+    take_outcome(&outcomes[rule], rule, device, ret_verdict);
     write_reason(thresholds, sums, ret_verdict);
+}
+
+void classify_by_opinion(const struct opinion *opinion, struct str device,
+                         struct verdict *ret_verdict)
+{
+    take_outcome(&opinion_outcomes[opinion->bottleneck], opinion->rule, device, ret_verdict);
+    ret_verdict->confidence = opinion->confidence;
+    memcpy(ret_verdict->share, opinion->share, sizeof ret_verdict->share);
+    memcpy(ret_verdict->reason, opinion->reason, sizeof ret_verdict->reason);
+    _Static_assert(sizeof ret_verdict->reason == sizeof opinion->reason, "the sentence fits");
 }

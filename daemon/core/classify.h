@@ -1,13 +1,14 @@
 /*
- * The classifier `thresholds`: rules on the means of a window, for models that send no evidence. Every
- * comparison is made in exact integers and is strict. It does not see models, snapshots or time.
+ * From what is known of a model to its verdict. The classifier `thresholds`: rules on the means of a
+ * window, for models that send no evidence. Every comparison is made in exact integers and is strict.
+ * The classifier `evidence`: what core/opinion found. It does not see models, snapshots or time.
  * Pure; any thread.
  */
 #ifndef DWELL_CORE_CLASSIFY_H
 #define DWELL_CORE_CLASSIFY_H
 
+#include "core/opinion.h"
 #include "core/tally.h"
-#include "core/verdict.h"
 
 struct thresholds {
     double latency_gpu_threshold_ms;
@@ -18,5 +19,9 @@ struct thresholds {
 /* `device` as the samples said it: empty and "cpu" mean CPU. `sums` must hold a sample. */
 void classify(const struct thresholds *thresholds, const struct sums *sums, struct str device,
               struct verdict *ret_verdict);
+
+/* The verdict that says what an opinion does. */
+void classify_by_opinion(const struct opinion *opinion, struct str device,
+                         struct verdict *ret_verdict);
 
 #endif

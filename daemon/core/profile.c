@@ -146,6 +146,22 @@ static void fill_figures(struct profile *profile, const struct sums *sums,
     }
 }
 
+/* What evidence says, if the window has enough of it; whatever the span, the verdict is one. */
+static const struct opinion *find_opinion(const struct snapshot *snapshot,
+                                          const struct model *model)
+{
+    uint64_t count = 0;
+    if (model->opinion == NULL) {
+        return NULL;
+    }
+    struct parts parts = window_parts(snapshot, model);
+    for (uint32_t i = 0; i < parts.count; i++) {
+        const struct tally_extra *extra = parts.tally[i]->extra;
+        count += extra == NULL ? 0 : extra->evidence_count;
+    }
+    return count >= PROFILE_EVIDENCE_MIN ? &model->opinion->opinion : NULL;
+}
+
 uint64_t profile_compute(const struct snapshot *snapshot, const struct model *model,
                          enum profile_span span, struct profile_scratch *scratch,
                          struct profile *ret_profile)
@@ -167,7 +183,12 @@ uint64_t profile_compute(const struct snapshot *snapshot, const struct model *mo
     fill_figures(ret_profile, &sums, &extra);
     quantiles_of(&parts, scratch, sums.latency_min_ms, sums.latency_max_ms, sums.count,
                  ret_profile->quantile_ms);
-    classify(&snapshot->thresholds, &sums, model->id->device, &ret_profile->verdict);
+    const struct opinion *opinion = find_opinion(snapshot, model);
+    if (opinion != NULL) {
+        classify_by_opinion(opinion, model->id->device, &ret_profile->verdict);
+    } else {
+        classify(&snapshot->thresholds, &sums, model->id->device, &ret_profile->verdict);
+    }
     return sums.count;
 }
 

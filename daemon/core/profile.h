@@ -7,6 +7,9 @@
 
 #include "core/snapshot.h"
 
+/* Samples of the window with evidence, from which on an opinion decides: below it the thresholds do. */
+enum { PROFILE_EVIDENCE_MIN = 30 };
+
 enum profile_span {
     PROFILE_WINDOW, /* the last window; when that is empty, everything since the reset */
     PROFILE_ALL,    /* everything since the reset */

@@ -1,5 +1,6 @@
 #include "core_helpers.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static const struct thresholds defaults = {
@@ -200,9 +201,39 @@ static void test_classify_reasons_never_contradict_the_verdict(void **state)
     }
 }
 
+static void test_classify_by_opinion_says_what_it_does(void **state)
+{
+    (void)state;
+    static const struct {
+        enum bottleneck bottleneck;
+        enum rule rule;
+        enum gpu_decision gpu;
+    } rows[] = {{BOTTLENECK_COMPUTE, RULE_EVIDENCE, GPU_YES},
+                {BOTTLENECK_MEMORY, RULE_EVIDENCE, GPU_YES},
+                {BOTTLENECK_IO, RULE_EVIDENCE, GPU_NO},
+                {BOTTLENECK_UNKNOWN, RULE_STARVED, GPU_INSUFFICIENT},
+                {BOTTLENECK_UNKNOWN, RULE_WAIT, GPU_INSUFFICIENT}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct opinion opinion = opinion_of(rows[i].bottleneck, rows[i].rule);
+        struct verdict verdict;
+        classify_by_opinion(&opinion, STR_LITERAL("cpu"), &verdict);
+        assert_int_equal(verdict.bottleneck, rows[i].bottleneck);
+        assert_int_equal(verdict.rule, rows[i].rule);
+        assert_int_equal(verdict.gpu, rows[i].gpu);
+        assert_string_equal(verdict.reason, opinion.reason);
+        assert_memory_equal(verdict.share, opinion.share, sizeof verdict.share);
+        assert_true(rows[i].bottleneck == BOTTLENECK_UNKNOWN ? isnan(verdict.confidence)
+                                                             : verdict.confidence == 0.875);
+        classify_by_opinion(&opinion, STR_LITERAL("cuda:0"), &verdict);
+        assert_int_equal(verdict.bottleneck, rows[i].bottleneck);
+        assert_int_equal(verdict.gpu, GPU_NOT_ASKED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_classify_by_opinion_says_what_it_does),
         cmocka_unit_test(test_classify_every_comparison_is_strict),
         cmocka_unit_test(test_classify_one_step_in_the_sum_decides),
         cmocka_unit_test(test_classify_cpu_is_over_samples_that_have_it),

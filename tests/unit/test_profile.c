@@ -57,6 +57,87 @@ static void test_profile_unknown_figures_are_nan(void **state)
     core_close(&core);
 }
 
+/* --- opinions ---------------------------------------------------------------------------------- */
+
+static void add_evidence(const char *name, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct sample sample = sample_of(name, 5);
+        sample.has = PART(USER) | PART(SYSTEM) | PART(CPU_DURING);
+        sample.user_ms = 4;
+        sample.cpu_percent_during = 80;
+        must_record(&core, &sample);
+    }
+}
+
+static void must_follow(const char *name, enum profile_span span, enum rule rule)
+{
+    struct snapshot *snapshot = must_take(&core);
+    struct profile profile = must_profile(&core, snapshot, name, span);
+    assert_int_equal(profile.verdict.rule, rule);
+    core_drop(&core, snapshot);
+}
+
+static void test_profile_opinion_needs_evidence_in_the_window(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    struct opinion opinion = opinion_of(BOTTLENECK_MEMORY, RULE_EVIDENCE);
+    core_open(&core, &options);
+    /* One less than enough, others beside; then enough. */
+    add_evidence("m", PROFILE_EVIDENCE_MIN - 1);
+    for (int i = 0; i < 100; i++) {
+        struct sample sample = sample_of("m", 5);
+        must_record(&core, &sample);
+    }
+    must_set_opinion(&core, 0, &opinion);
+    must_follow("m", PROFILE_WINDOW, RULE_COMPUTE);
+    must_follow("m", PROFILE_ALL, RULE_COMPUTE);
+    add_evidence("m", 1);
+    must_follow("m", PROFILE_WINDOW, RULE_EVIDENCE);
+    must_follow("m", PROFILE_ALL, RULE_EVIDENCE);
+    /* Enough, and nobody has judged. */
+    add_evidence("other", PROFILE_EVIDENCE_MIN);
+    must_follow("other", PROFILE_WINDOW, RULE_COMPUTE);
+    /* Parts of the window add up, and leave it one by one. */
+    core_move(&core, CORE_SLOT_S);
+    add_evidence("m", PROFILE_EVIDENCE_MIN - 1);
+    core_move(&core, (REGISTRY_SUB_WINDOWS - 2) * CORE_SLOT_S);
+    must_follow("m", PROFILE_WINDOW, RULE_EVIDENCE);
+    core_move(&core, CORE_SLOT_S);
+    must_follow("m", PROFILE_WINDOW, RULE_COMPUTE);
+    must_follow("m", PROFILE_ALL, RULE_COMPUTE);
+    /* An empty window falls back to all there was: to its figures, not to its evidence. */
+    core_move(&core, REGISTRY_SUB_WINDOWS * CORE_SLOT_S);
+    must_follow("m", PROFILE_WINDOW, RULE_COMPUTE);
+    core_close(&core);
+}
+
+static void test_profile_opinion_is_the_whole_verdict(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    struct opinion opinion = opinion_of(BOTTLENECK_MEMORY, RULE_EVIDENCE);
+    core_open(&core, &options);
+    add_evidence("m", PROFILE_EVIDENCE_MIN);
+    struct snapshot *before = must_take(&core);
+    must_set_opinion(&core, 0, &opinion);
+    struct snapshot *after = must_take(&core);
+    must_set_opinion(&core, 0, NULL);
+    struct profile profile = must_profile(&core, before, "m", PROFILE_WINDOW);
+    assert_int_equal(profile.verdict.bottleneck, BOTTLENECK_COMPUTE);
+    assert_true(isnan(profile.verdict.confidence));
+    assert_true(isnan(profile.verdict.share[SHARE_MEMORY]));
+    profile = must_profile(&core, after, "m", PROFILE_WINDOW);
+    assert_int_equal(profile.verdict.bottleneck, BOTTLENECK_MEMORY);
+    assert_true(profile.verdict.confidence == 0.875);
+    assert_true(profile.verdict.share[SHARE_MEMORY] == 0.25);
+    assert_string_equal(profile.verdict.reason, opinion.reason);
+    core_drop(&core, before);
+    core_drop(&core, after);
+    core_close(&core);
+}
+
 /* Whatever the figures, none of a profile leaves the range from the smallest to the largest. */
 static void test_profile_stays_between_the_extremes(void **state)
 {
@@ -265,6 +346,8 @@ int main(void)
         cmocka_unit_test(test_profile_stays_between_the_extremes),
         cmocka_unit_test(test_profile_scratch_is_left_empty),
         cmocka_unit_test(test_profile_names_the_time_by_state),
+        cmocka_unit_test(test_profile_opinion_needs_evidence_in_the_window),
+        cmocka_unit_test(test_profile_opinion_is_the_whole_verdict),
         cmocka_unit_test(test_profile_golden_cases),
     };
     return cmocka_run_group_tests_name("profile", tests, core_tables, NULL);
