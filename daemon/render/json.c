@@ -96,12 +96,11 @@ static void put_time(struct json_writer *writer, const struct profile *profile)
     json_close(writer, '}');
 }
 
-static void put_shares(struct json_writer *writer)
+static void put_shares(struct json_writer *writer, const struct verdict *verdict)
 {
-    static const char *const keys[] = {"compute", "memory", "io", "lock"};
     json_put_open(writer, "shares", '{');
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        json_put_null(writer, keys[i]);
+    for (unsigned i = 0; i < SHARE_COUNT; i++) {
+        json_put_double(writer, share_names[i], verdict->share[i]);
     }
     json_close(writer, '}');
 }
@@ -113,8 +112,8 @@ static void put_analysis(struct json_writer *writer, const struct verdict *verdi
     json_put_text(writer, "bottleneck_type", str_of(bottleneck_names[verdict->bottleneck]));
     json_put_text(writer, "rule", str_of(rule_names[verdict->rule]));
     json_put_text(writer, "reason", str_of(verdict->reason));
-    json_put_null(writer, "confidence");
-    put_shares(writer);
+    json_put_double(writer, "confidence", verdict->confidence);
+    put_shares(writer, verdict);
     if (decision == NULL) {
         json_put_null(writer, "gpu_decision");
     } else {

@@ -225,6 +225,47 @@ static void test_json_model_says_null_for_what_is_not_known(void **state)
     core_close(&core);
 }
 
+/* A model called "judged", as number 0, with enough evidence for this opinion to count. */
+static void add_judged(struct core *core, const struct opinion *opinion)
+{
+    for (unsigned i = 0; i < PROFILE_EVIDENCE_MIN; i++) {
+        struct sample sample = sample_of("judged", 4);
+        sample.has = 1u << SAMPLE_USER | 1u << SAMPLE_SYSTEM;
+        sample.user_ms = 3;
+        must_record(core, &sample);
+    }
+    must_set_opinion(core, 0, opinion);
+}
+
+static void test_json_model_tells_what_evidence_says(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    struct opinion opinion = opinion_of(BOTTLENECK_MEMORY, RULE_EVIDENCE);
+    add_judged(&core, &opinion);
+    json_t *model = find_one(&core, PROFILE_ALL, "judged");
+    must_be_text(model, "analysis.bottleneck_type", "memory_bound");
+    must_be_text(model, "analysis.rule", "evidence");
+    must_be_text(model, "analysis.reason", opinion.reason);
+    must_be_number(model, "analysis.confidence", 0.875);
+    must_be_number(model, "analysis.shares.compute", 0.5);
+    must_be_number(model, "analysis.shares.memory", 0.25);
+    must_be_number(model, "analysis.shares.io", 0.1875);
+    must_be_number(model, "analysis.shares.lock", 0.0625);
+    json_decref(model);
+    opinion = opinion_of(BOTTLENECK_UNKNOWN, RULE_STARVED);
+    opinion.share[0] = opinion.share[1] = opinion.share[2] = opinion.share[3] = NAN;
+    must_set_opinion(&core, 0, &opinion);
+    model = find_one(&core, PROFILE_WINDOW, "judged");
+    must_be_text(model, "analysis.bottleneck_type", "unknown");
+    must_be_text(model, "analysis.rule", "starved");
+    must_be_null(model, "analysis.confidence");
+    must_be_null(model, "analysis.shares.compute");
+    json_decref(model);
+    core_close(&core);
+}
+
 static void test_json_model_tells_labels_and_device_apart(void **state)
 {
     (void)state;
@@ -585,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_json_model_has_the_keys_of_the_design),
         cmocka_unit_test(test_json_model_tells_what_is_known_in_full_precision),
         cmocka_unit_test(test_json_model_says_null_for_what_is_not_known),
+        cmocka_unit_test(test_json_model_tells_what_evidence_says),
         cmocka_unit_test(test_json_model_tells_labels_and_device_apart),
         cmocka_unit_test(test_json_model_marks_the_overflow),
         cmocka_unit_test(test_json_window_falls_back_to_all_and_says_so),
