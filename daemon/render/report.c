@@ -36,6 +36,7 @@
 
 enum {
     PAGE_COLUMNS = 80,
+    INDENT = 11,            /* of what stands beside a block's words */
     TITLE_COLUMNS_MAX = 31, /* in the table: it then fits the page */
     REASONS_MAX = 5,
     TITLES_BYTES_MAX = 64 << 20, /* of all models; the ceilings on models and names are lower */
@@ -237,6 +238,54 @@ static void put_states(struct buf *out, const struct profile *profile)
     buf_puts(out, " with evidence\n");
 }
 
+/* What the time that the model could have run went into, and how sure the verdict is. */
+static void put_shares(struct buf *out, const struct verdict *verdict)
+{
+    if (isnan(verdict->share[0])) {
+        return;
+    }
+    buf_puts(out, "  shares   ");
+    for (unsigned i = 0; i < SHARE_COUNT; i++) {
+        buf_printf(out, "%s%s %.0f %%", i == 0 ? "" : ", ", share_names[i],
+                   verdict->share[i] * 100);
+    }
+    if (!isnan(verdict->confidence)) {
+        buf_printf(out, "; confidence %.2f", verdict->confidence);
+    }
+    buf_char(out, '\n');
+}
+
+/* A sentence beside its word, in as many lines as the page makes of it. */
+static void put_sentence(struct buf *out, const char *word, const char *sentence)
+{
+    size_t column = width_count(str_of(word));
+    bool begins = true;
+    buf_puts(out, word);
+    while (*sentence != '\0') {
+        struct str next = {sentence, strcspn(sentence, " ")};
+        size_t width = width_count(next);
+        if (!begins && column + 1 + width > PAGE_COLUMNS) {
+            buf_puts(out, "\n          ");
+            column = INDENT - 1;
+        }
+        buf_puts(out, begins ? "" : " ");
+        buf_str(out, next);
+        column += width + (begins ? 0 : 1);
+        begins = false;
+        sentence += next.len + (sentence[next.len] == ' ' ? 1 : 0);
+    }
+    buf_char(out, '\n');
+}
+
+static void put_verdict(struct buf *out, const struct verdict *verdict)
+{
+    char word[INDENT + 32];
+    (void)snprintf(word, sizeof word, "  verdict  %s: ", bottleneck_names[verdict->bottleneck]);
+    put_sentence(out, word, verdict->reason);
+    put_shares(out, verdict);
+    put_sentence(out, "  advice   ", verdict->recommendation);
+}
+
 static void put_block(const struct report *report, const struct row *row)
 {
     struct buf *out = report->out;
@@ -246,13 +295,7 @@ static void put_block(const struct report *report, const struct row *row)
     put_latency(out, profile);
     put_uses(out, profile);
     put_states(out, profile);
-    buf_puts(out, "  verdict  ");
-    buf_puts(out, bottleneck_names[profile->verdict.bottleneck]);
-    buf_puts(out, ": ");
-    buf_puts(out, profile->verdict.reason);
-    buf_puts(out, "\n  advice   ");
-    buf_puts(out, profile->verdict.recommendation);
-    buf_char(out, '\n');
+    put_verdict(out, &profile->verdict);
 }
 
 /* --- the table --------------------------------------------------------------------------------- */

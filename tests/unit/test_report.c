@@ -122,6 +122,48 @@ static void test_report_looks_as_in_the_file(void **state)
     core_close(&core);
 }
 
+static void add_evidence(struct core *core, const char *name)
+{
+    for (unsigned i = 0; i < PROFILE_EVIDENCE_MIN; i++) {
+        struct sample sample = sample_of(name, 4);
+        sample.has = 1u << SAMPLE_USER | 1u << SAMPLE_SYSTEM;
+        sample.user_ms = 3;
+        must_record(core, &sample);
+    }
+}
+
+static void test_report_tells_shares_and_confidence(void **state)
+{
+    (void)state;
+    struct core core;
+    struct buf text;
+    open_core(&core);
+    add_evidence(&core, "m");
+    add_evidence(&core, "unknown");
+    struct opinion opinion = opinion_of(BOTTLENECK_COMPUTE, RULE_EVIDENCE);
+    must_set_opinion(&core, 0, &opinion);
+    opinion = opinion_of(BOTTLENECK_UNKNOWN, RULE_MIXED);
+    memset(opinion.reason, 'x', sizeof opinion.reason - 1);
+    for (size_t i = 10; i < sizeof opinion.reason - 1; i += 10) {
+        opinion.reason[i] = ' ';
+    }
+    must_set_opinion(&core, 1, &opinion);
+    must_report(&core, &text);
+    must_hold(&text, "  verdict  compute_bound: compute takes 50 % of the time, memory 25 %\n"
+                     "  shares   compute 50 %, memory 25 %, io 19 %, lock 6 %; confidence 0.88\n");
+    must_hold(&text, "  shares   compute 50 %, memory 25 %, io 19 %, lock 6 %\n");
+    assert_true(measure(&text) <= PAGE_COLUMNS);
+    /* All of a sentence of the longest kind is there, in lines of its own. */
+    const char *at = strstr(text.data, "  verdict  unknown: ");
+    size_t letters = 0;
+    for (const char *end = strstr(at, "  shares"); at < end; at++) {
+        letters += *at == 'x' ? 1 : 0;
+    }
+    assert_int_equal(letters, 144);
+    buf_fini(&text);
+    core_close(&core);
+}
+
 static void spend(struct core *core, const char *layer, double ms)
 {
     struct budget budget = {.layer = str_of(layer), .elapsed_ms = ms};
@@ -399,6 +441,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_report_looks_as_in_the_file),
+        cmocka_unit_test(test_report_tells_shares_and_confidence),
         cmocka_unit_test(test_report_tells_of_time_budgets),
         cmocka_unit_test(test_report_says_so_when_there_is_nothing),
         cmocka_unit_test(test_report_keeps_the_cpu_unless_a_model_wants_a_gpu),
