@@ -172,6 +172,14 @@ static void bottleneck(const struct series_pen *pen)
     }
 }
 
+/* Once a model has sent evidence, the samples stay. */
+static void shares(const struct series_pen *pen)
+{
+    for (unsigned i = 0; pen->extra.evidence_count > 0 && i < SHARE_COUNT; i++) {
+        worded(pen, SERIES_SHARE, "share", share_names[i], pen->profile.verdict.share[i]);
+    }
+}
+
 static void gpu_decision(const struct series_pen *pen)
 {
     for (unsigned i = 0; i < GPU_COUNT; i++) {
@@ -227,7 +235,10 @@ void series_render_family(const struct series_pen *pen, enum series series)
         bottleneck(pen);
         break;
     case SERIES_CONFIDENCE:
-        plain(pen, series, (double)NAN);
+        plain(pen, series, pen->profile.verdict.confidence);
+        break;
+    case SERIES_SHARE:
+        shares(pen);
         break;
     case SERIES_GPU:
         gpu_decision(pen);
@@ -241,7 +252,7 @@ void series_render_family(const struct series_pen *pen, enum series series)
 static void fill_empty_verdict(const struct model *model, struct verdict *verdict)
 {
     struct str device = model->id->device;
-    verdict->bottleneck = BOTTLENECK_UNKNOWN;
+    verdict_init(verdict);
     verdict->gpu = device.len == 0 || str_is(device, "cpu") ? GPU_INSUFFICIENT : GPU_NOT_ASKED;
 }
 

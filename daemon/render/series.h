@@ -31,6 +31,8 @@
     X(BOTTLENECK, GAUGE, "model_bottleneck", "1 for what the model is bound by, 0 for the rest.")  \
     X(CONFIDENCE, GAUGE, "model_bottleneck_confidence_ratio",                                      \
       "Confidence in model_bottleneck, NaN when the rule gives none.")                             \
+    X(SHARE, GAUGE, "model_share_ratio",                                                           \
+      "Share of the time in which the model could run, NaN without a verdict from evidence.")      \
     X(GPU, GAUGE, "model_gpu_decision",                                                            \
       "1 for the answer to whether a GPU would help, all 0 for a model not on a CPU.")
 

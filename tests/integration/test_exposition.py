@@ -32,7 +32,7 @@ MODEL_FAMILIES = {
     "model_queue_seconds": "histogram", "model_batch_size": "histogram", "model_memory_bytes": "gauge",
     "model_time_seconds_total": "counter", "model_evidence_inferences_total": "counter",
     "model_evidence_seconds_total": "counter", "model_bottleneck": "gauge", "model_bottleneck_confidence_ratio": "gauge",
-    "model_gpu_decision": "gauge",
+    "model_share_ratio": "gauge", "model_gpu_decision": "gauge",
 }
 
 

@@ -573,6 +573,43 @@ static void test_exposition_series_stay_when_the_window_empties_and_after_a_rese
     core_close(&core);
 }
 
+static void test_exposition_shows_what_evidence_says(void **state)
+{
+    (void)state;
+    struct core core;
+    struct registry_options options = some_registry();
+    struct buf text;
+    core_open(&core, &options);
+    for (unsigned i = 0; i < PROFILE_EVIDENCE_MIN; i++) {
+        struct sample sample = sample_of("m", 1);
+        sample.has = 1u << SAMPLE_USER | 1u << SAMPLE_SYSTEM;
+        must_record(&core, &sample);
+    }
+    struct opinion opinion = opinion_of(BOTTLENECK_MEMORY, RULE_EVIDENCE);
+    must_set_opinion(&core, 0, &opinion);
+    struct snapshot *snapshot = must_take(&core);
+    must_render_anew(snapshot, EXPOSITION_TEXT, &text);
+    must_hold(&text, "acgs2_model_bottleneck{model_name=\"m\",bottleneck=\"memory_bound\"} 1");
+    must_hold(&text, "acgs2_model_bottleneck{model_name=\"m\",bottleneck=\"io_bound\"} 0");
+    must_hold(&text, "acgs2_model_bottleneck_confidence_ratio{model_name=\"m\"} 0.875");
+    must_hold(&text, "acgs2_model_share_ratio{model_name=\"m\",share=\"compute\"} 0.5");
+    must_hold(&text, "acgs2_model_share_ratio{model_name=\"m\",share=\"memory\"} 0.25");
+    must_hold(&text, "acgs2_model_share_ratio{model_name=\"m\",share=\"io\"} 0.1875");
+    must_hold(&text, "acgs2_model_share_ratio{model_name=\"m\",share=\"lock\"} 0.0625");
+    buf_fini(&text);
+    core_drop(&core, snapshot);
+    /* The series stay without an opinion, and after a reset. */
+    must_reset(&core, NULL, 1);
+    snapshot = must_take(&core);
+    must_render_anew(snapshot, EXPOSITION_TEXT, &text);
+    must_hold(&text, "acgs2_model_bottleneck{model_name=\"m\",bottleneck=\"unknown\"} 1");
+    must_hold(&text, "acgs2_model_bottleneck_confidence_ratio{model_name=\"m\"} NaN");
+    must_hold(&text, "acgs2_model_share_ratio{model_name=\"m\",share=\"compute\"} NaN");
+    buf_fini(&text);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
 static void test_exposition_gives_no_decision_for_a_model_on_a_gpu(void **state)
 {
     (void)state;
@@ -693,7 +730,7 @@ static void record_randomly(struct core *core, struct random *random, unsigned n
         sample.queue_ms = random_unit(random) * 100;
         sample.memory_mb_after = random_unit(random) * 4096;
     }
-    if ((bits & 0x1C0) == 0) {
+    if ((bits & 0x40) == 0) {
         sample.has |= 1u << SAMPLE_USER | 1u << SAMPLE_SYSTEM;
         sample.user_ms = sample.execution_time_ms / 3;
     }
@@ -713,6 +750,11 @@ static void change_randomly(struct core *core, struct random *random, unsigned n
         core_move(core, (int64_t)random_below(random, 4 * CORE_SLOT_S));
     } else if (what == 5) {
         core->thresholds.cpu_compute_threshold_percent = (double)random_below(random, 90) + 5;
+    } else if (what <= 8 && core->registry->count > 0) {
+        enum bottleneck bottleneck = (enum bottleneck)random_below(random, BOTTLENECK_COUNT);
+        struct opinion opinion = opinion_of(bottleneck, RULE_EVIDENCE);
+        must_set_opinion(core, (uint32_t)random_below(random, core->registry->count),
+                         what == 6 ? NULL : &opinion);
     }
     uint64_t records = what < 16 ? random_below(random, 8) : random_below(random, 200);
     for (uint64_t i = 0; i < records; i++) {
@@ -1084,6 +1126,7 @@ int main(void)
         cmocka_unit_test(test_exposition_has_no_prefix_without_a_namespace),
         cmocka_unit_test(test_exposition_marks_the_overflow_model),
         cmocka_unit_test(test_exposition_series_stay_when_the_window_empties_and_after_a_reset),
+        cmocka_unit_test(test_exposition_shows_what_evidence_says),
         cmocka_unit_test(test_exposition_gives_no_decision_for_a_model_on_a_gpu),
         cmocka_unit_test(test_exposition_exemplars_lie_in_their_buckets),
         cmocka_unit_test(test_exposition_spells_bounds_canonically),
