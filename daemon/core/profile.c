@@ -144,6 +144,8 @@ static void fill_figures(struct profile *profile, const struct sums *sums,
     for (unsigned i = 0; i < STATE_COUNT; i++) {
         profile->state_ms[i] = exact_sum(extra->state[i], EXACT_STEPS_PER_MS);
     }
+    profile->flops = mean_or_nan(&extra->flops, 1);
+    profile->bytes_moved = mean_or_nan(&extra->bytes_moved, 1);
 }
 
 /* What evidence says, if the window has enough of it; whatever the span, the verdict is one. */

@@ -33,6 +33,7 @@ struct profile {
     uint64_t evidence_count;
     double evidence_wall_ms;
     double state_ms[STATE_COUNT];
+    double flops, bytes_moved; /* of one inference, as samples hint at */
     struct verdict verdict;
 };
 

@@ -163,6 +163,12 @@ static void extra_add(struct tally_extra *extra, const struct sample *sample, ui
     if ((sample->has & EVIDENCE_PARTS) == EVIDENCE_PARTS) {
         evidence_add(extra, sample);
     }
+    if (SAMPLE_HAS(sample, FLOPS)) {
+        gauge_add(&extra->flops, sample->flops, 1);
+    }
+    if (SAMPLE_HAS(sample, BYTES_MOVED)) {
+        gauge_add(&extra->bytes_moved, sample->bytes_moved, 1);
+    }
 }
 
 /* Nearly all samples stand for themselves alone, and take the short ways. */
@@ -212,6 +218,8 @@ static void extra_merge(struct tally_extra *into, const struct tally_extra *from
     for (unsigned i = 0; i < STATE_COUNT; i++) {
         into->state[i] += from->state[i];
     }
+    gauge_merge(&into->flops, &from->flops);
+    gauge_merge(&into->bytes_moved, &from->bytes_moved);
 }
 
 static void sums_merge(struct sums *into, const struct sums *from)

@@ -67,6 +67,8 @@ struct tally_extra {
     uint64_t evidence_count;
     exact_u128 evidence_wall;
     exact_u128 state[STATE_COUNT];
+    struct gauge_sum flops; /* hints, of samples that have them, evidence or not; in ones */
+    struct gauge_sum bytes_moved;
 };
 
 /* What adds up without memory. */
@@ -107,7 +109,8 @@ struct tally *tally_unshare(struct tally *tally, struct limbo *limbo);
 
 /* Parts of a sample that go to `extra`. */
 #define TALLY_EXTRA_PARTS                                                                          \
-    (1u << SAMPLE_USER | 1u << SAMPLE_SYSTEM | 1u << SAMPLE_QUEUE | 1u << SAMPLE_BATCH_SIZE)
+    (1u << SAMPLE_USER | 1u << SAMPLE_SYSTEM | 1u << SAMPLE_QUEUE | 1u << SAMPLE_BATCH_SIZE |      \
+     1u << SAMPLE_FLOPS | 1u << SAMPLE_BYTES_MOVED)
 
 /* Extremes and errors change rarely: a branch that is not taken is cheaper than a store. */
 #define TALLY_RARELY(condition) __builtin_expect(condition, 0)

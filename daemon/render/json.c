@@ -96,6 +96,14 @@ static void put_time(struct json_writer *writer, const struct profile *profile)
     json_close(writer, '}');
 }
 
+static void put_hints(struct json_writer *writer, const struct profile *profile)
+{
+    json_put_open(writer, "hints", '{');
+    json_put_double(writer, "flops", profile->flops);
+    json_put_double(writer, "bytes_moved", profile->bytes_moved);
+    json_close(writer, '}');
+}
+
 static void put_shares(struct json_writer *writer, const struct verdict *verdict)
 {
     json_put_open(writer, "shares", '{');
@@ -138,6 +146,7 @@ static void put_model(struct json_writer *writer, const struct snapshot *snapsho
     put_pair(writer, "memory", "avg_mb", profile->memory_mean_mb, "peak_mb",
              profile->memory_peak_mb);
     put_time(writer, profile);
+    put_hints(writer, profile);
     put_analysis(writer, &profile->verdict);
     json_close(writer, '}');
 }

@@ -320,6 +320,8 @@ static void describe_sums(FILE *out, const struct sums *sums, const struct tally
     for (unsigned i = 0; i < STATE_COUNT; i++) {
         describe_wide(out, extra->state[i]);
     }
+    describe_gauge(out, &extra->flops);
+    describe_gauge(out, &extra->bytes_moved);
 }
 
 static void describe_profile(FILE *out, const struct snapshot *snapshot, const struct model *model,

@@ -131,7 +131,8 @@ static void add_full(struct core *core, double ms)
 {
     struct sample sample = sample_of("full", ms);
     sample.has = 1u << SAMPLE_CPU_DURING | 1u << SAMPLE_MEMORY_AFTER | 1u << SAMPLE_USER |
-                 1u << SAMPLE_SYSTEM | 1u << SAMPLE_RUNQUEUE;
+                 1u << SAMPLE_SYSTEM | 1u << SAMPLE_RUNQUEUE | 1u << SAMPLE_FLOPS;
+    sample.flops = ms > 3 ? 3e9 : 1e9;
     sample.cpu_percent_during = 80.125;
     sample.memory_mb_after = 100.5;
     sample.user_ms = 1;
@@ -150,7 +151,7 @@ static void test_json_model_has_the_keys_of_the_design(void **state)
     json_t *model = find_one(&core, PROFILE_WINDOW, "m");
     must_have_keys(model, NULL,
                    KEYS("model_name", "labels", "window", "sample_count", "errors", "latency",
-                        "cpu", "memory", "time", "analysis"));
+                        "cpu", "memory", "time", "hints", "analysis"));
     must_have_keys(model, "latency",
                    KEYS("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "mean_ms", "std_ms",
                         "min_ms", "max_ms"));
@@ -159,6 +160,7 @@ static void test_json_model_has_the_keys_of_the_design(void **state)
     must_have_keys(model, "time",
                    KEYS("user_ms", "system_ms", "fault_ms", "runqueue_ms", "blocked_ms",
                         "inferences", "wall_ms"));
+    must_have_keys(model, "hints", KEYS("flops", "bytes_moved"));
     must_have_keys(model, "analysis",
                    KEYS("bottleneck_type", "rule", "reason", "confidence", "shares", "gpu_decision",
                         "gpu_recommendation", "max_speedup"));
@@ -193,6 +195,8 @@ static void test_json_model_tells_what_is_known_in_full_precision(void **state)
     must_be_number(model, "time.blocked_ms", 1.9);
     must_be_number(model, "time.inferences", 2);
     must_be_number(model, "time.wall_ms", 5.4);
+    must_be_number(model, "hints.flops", 2e9);
+    must_be_null(model, "hints.bytes_moved");
     must_be_text(model, "analysis.bottleneck_type", "compute_bound");
     must_be_text(model, "analysis.rule", "compute");
     must_be_text(model, "analysis.reason", "mean CPU 80.12 % is above 50 %");

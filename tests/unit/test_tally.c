@@ -350,6 +350,34 @@ static void test_tally_states_add_up(void **state)
     }
 }
 
+/* --- hints ------------------------------------------------------------------------------------- */
+
+static void test_tally_hints_count_only_samples_that_have_them(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_open(&shelf);
+    struct sample sample = sample_of("m", 10);
+    sample.flops = sample.bytes_moved = RECORD_COUNT_MAX; /* not said yet */
+    must_add(&shelf, &sample);
+    assert_null(shelf.tally->extra);
+    sample.has = PART(FLOPS) | PART(WEIGHT);
+    sample.weight = 1000; /* of the others nobody knows */
+    must_add(&shelf, &sample);
+    sample.flops = 0;
+    must_add(&shelf, &sample);
+    sample.has = PART(BYTES_MOVED);
+    sample.bytes_moved = 4096.4;
+    must_add(&shelf, &sample);
+    const struct tally_extra *extra = shelf.tally->extra;
+    assert_int_equal(extra->flops.count, 2);
+    assert_true(extra->flops.sum == (exact_u128)RECORD_COUNT_MAX);
+    assert_int_equal(extra->bytes_moved.count, 1);
+    assert_true(extra->bytes_moved.sum == 4096);
+    assert_int_equal(extra->evidence_count, 0);
+    shelf_close(&shelf);
+}
+
 /* --- sharing, merging, memory ------------------------------------------------------------------ */
 
 static struct sample random_sample(struct random *random)
@@ -367,6 +395,8 @@ static struct sample random_sample(struct random *random)
     sample.weight = 1 + random_below(random, 1000);
     sample.minor_faults = (double)random_below(random, 100);
     sample.major_faults = (double)random_below(random, 3);
+    sample.flops = (double)random_below(random, 1000000000);
+    sample.bytes_moved = (double)random_below(random, 1000000000);
     return sample;
 }
 
@@ -627,6 +657,7 @@ int main(void)
         TEST(test_tally_weight_is_not_that_of_gauges_and_evidence),
         TEST(test_tally_evidence_needs_user_and_system),
         TEST(test_tally_states_add_up),
+        TEST(test_tally_hints_count_only_samples_that_have_them),
         TEST(test_tally_parts_merge_to_the_whole),
         TEST(test_tally_short_way_is_the_long_way),
         TEST(test_tally_unshared_copy_leaves_the_old_one_alone),
