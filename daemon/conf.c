@@ -227,20 +227,32 @@ static void load_set(struct conf_loader *loader, const char *assignment)
 
 /* --- all together --- */
 
-static void check(struct conf_loader *loader)
+/* One end of a range that is above the other. */
+static void check_range(struct conf_loader *loader, const char *low_path, double low,
+                        const char *high_path, double high)
 {
-    const struct conf *conf = loader->conf;
-    double io = conf->profiling.cpu_io_threshold_percent;
-    double compute = conf->profiling.cpu_compute_threshold_percent;
-    if (io > compute) {
-        buf_puts(loader->errors, "profiling.cpu_io_threshold_percent: expects at most "
-                                 "profiling.cpu_compute_threshold_percent, which is ");
-        buf_double(loader->errors, compute);
+    if (low > high) {
+        buf_printf(loader->errors, "%s: expects at most %s, which is ", low_path, high_path);
+        buf_double(loader->errors, high);
         buf_puts(loader->errors, ", got ");
-        buf_double(loader->errors, io);
+        buf_double(loader->errors, low);
         buf_char(loader->errors, '\n');
         conf_note(loader, ERR_SYNTAX);
     }
+}
+
+static void check(struct conf_loader *loader)
+{
+    const struct conf *conf = loader->conf;
+    check_range(loader, "profiling.cpu_io_threshold_percent",
+                conf->profiling.cpu_io_threshold_percent, "profiling.cpu_compute_threshold_percent",
+                conf->profiling.cpu_compute_threshold_percent);
+    check_range(loader, "gpu.efficiency_low", conf->gpu.efficiency_low, "gpu.efficiency_high",
+                conf->gpu.efficiency_high);
+    check_range(loader, "gpu.price_low", conf->gpu.price_low, "gpu.price_high",
+                conf->gpu.price_high);
+    check_range(loader, "gpu.cpu_price_low", conf->gpu.cpu_price_low, "gpu.cpu_price_high",
+                conf->gpu.cpu_price_high);
     uint64_t each = conf->metrics.max_series_per_family;
     uint64_t all = conf->metrics.max_series;
     if (each > all) {

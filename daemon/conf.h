@@ -30,6 +30,7 @@ enum {
 };
 
 enum conf_classifier { CONF_CLASSIFIER_THRESHOLDS };
+enum conf_gpu_objective { CONF_GPU_COST, CONF_GPU_LATENCY };
 
 /* Where to listen: a numeric address, so nothing has to be resolved. */
 struct conf_address {
@@ -126,6 +127,23 @@ struct conf {
         double cpu_io_threshold_percent;
         double latency_gpu_threshold_ms;
     } profiling;
+    struct { /* for estimates of what a GPU would do */
+        double peak_tflops;
+        double bandwidth_gb;
+        double launch_us;
+        double transfer_us;
+        double efficiency_low, efficiency_high;
+        double price_low, price_high;
+        double cpu_price_low, cpu_price_high;
+        uint64_t cpu_threads;
+        uint64_t host_threads;
+        double utilization;
+        uint64_t instances;
+        int objective;         /* enum conf_gpu_objective */
+        double max_latency_ms; /* 0: today's */
+        double min_speedup;
+        uint64_t max_batch;
+    } gpu;
     struct {
         char *name_space; /* metrics.namespace */
         char *families_file;

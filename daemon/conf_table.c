@@ -10,6 +10,8 @@ _Static_assert(sizeof format_words / sizeof format_words[0] == LOG_FORMAT_COUNT 
 
 static const char *const classifier_words[] = {"thresholds", NULL};
 
+static const char *const objective_words[] = {"cost", "latency", NULL};
+
 static const char *const compression_words[] = {"none", "gzip", NULL};
 static const char *const signal_compression_words[] = {"inherit", "none", "gzip", NULL};
 static const char *const signal_insecure_words[] = {"inherit", "false", "true", NULL};
@@ -163,6 +165,54 @@ const struct conf_option conf_options[] = {
     {"profiling.latency_gpu_threshold_ms", CONF_NUMBER, RANGE(0, 1e12), "1", "ms",
      .reloadable = true, AT(profiling.latency_gpu_threshold_ms),
      .sentence = "A model whose mean latency is below is too quick for a GPU to help."},
+
+    /* A machine that is easily had for inference, and one without a GPU of like size: an NVIDIA T4 (its
+     * datasheet: 8.1 TFLOP/s in single precision, 320 GB/s) in an AWS g4dn.xlarge (4 threads), beside a
+     * c6i.2xlarge (8 threads); prices as they are from reserved to on demand, rounded outwards. A launch
+     * is of some twenty kernels, which take 5 µs or more each; a transfer of 150 kB, a picture of
+     * 224 x 224, over PCIe 3 at 12 GB/s, and a few µs for asking. What real kernels reach of a peak is
+     * seldom under a fifth or over three fifths of it; above 0.7 of a machine queues grow faster than
+     * latencies allow. */
+    {"gpu.objective", CONF_CHOICE, .initial = "\"cost\"", .reloadable = true, AT(gpu.objective),
+     .words = objective_words,
+     .sentence = "What a GPU is to do better: save money at the present rate, or answer faster."},
+    {"gpu.min_speedup", CONF_NUMBER, RANGE(1, 1e6), "2", .reloadable = true, AT(gpu.min_speedup),
+     .sentence = "The least speed-up that is worth a GPU, where speed decides: without hints, or by "
+                 "the objective."},
+    {"gpu.max_latency_ms", CONF_NUMBER, RANGE(0, 1e9), "0", "ms", .reloadable = true,
+     AT(gpu.max_latency_ms),
+     .sentence = "The most that p99 may be with a GPU. 0: what it is on the CPU."},
+    {"gpu.peak_tflops", CONF_NUMBER, RANGE(0.001, 1e6), "8.1", "TFLOP/s", .reloadable = true,
+     AT(gpu.peak_tflops), .sentence = "The most that the GPU computes, in the precision in use."},
+    {"gpu.bandwidth_gb", CONF_NUMBER, RANGE(0.1, 1e6), "320", "GB/s", .reloadable = true,
+     AT(gpu.bandwidth_gb), .sentence = "The most that its memory moves."},
+    {"gpu.efficiency_low", CONF_NUMBER, RANGE(0.001, 1), "0.2", .reloadable = true,
+     AT(gpu.efficiency_low), .sentence = "The least part of both that a model reaches."},
+    {"gpu.efficiency_high", CONF_NUMBER, RANGE(0.001, 1), "0.6", .reloadable = true,
+     AT(gpu.efficiency_high), .sentence = "And the largest."},
+    {"gpu.launch_us", CONF_NUMBER, RANGE(0, 1e9), "100", "µs", .reloadable = true,
+     AT(gpu.launch_us), .sentence = "What each batch takes before it computes, kernels' launches."},
+    {"gpu.transfer_us", CONF_NUMBER, RANGE(0, 1e9), "20", "µs", .reloadable = true,
+     AT(gpu.transfer_us),
+     .sentence = "What each inference takes to bring to the GPU and back."},
+    {"gpu.max_batch", CONF_WHOLE, RANGE(1, 4096), "64", .reloadable = true, AT(gpu.max_batch),
+     .sentence = "Inferences that one batch may hold."},
+    {"gpu.price_low", CONF_NUMBER, RANGE(0, 1e6), "0.3", .reloadable = true, AT(gpu.price_low),
+     .sentence = "A machine with a GPU for an hour, at the least; in any currency."},
+    {"gpu.price_high", CONF_NUMBER, RANGE(0, 1e6), "0.6", .reloadable = true, AT(gpu.price_high),
+     .sentence = "And at the most."},
+    {"gpu.cpu_price_low", CONF_NUMBER, RANGE(0, 1e6), "0.2", .reloadable = true,
+     AT(gpu.cpu_price_low), .sentence = "A machine without a GPU for an hour, at the least."},
+    {"gpu.cpu_price_high", CONF_NUMBER, RANGE(0, 1e6), "0.4", .reloadable = true,
+     AT(gpu.cpu_price_high), .sentence = "And at the most."},
+    {"gpu.cpu_threads", CONF_WHOLE, RANGE(1, 4096), "8", .reloadable = true, AT(gpu.cpu_threads),
+     .sentence = "Hardware threads of that machine."},
+    {"gpu.host_threads", CONF_WHOLE, RANGE(1, 4096), "4", .reloadable = true,
+     AT(gpu.host_threads), .sentence = "And of the one with a GPU."},
+    {"gpu.utilization", CONF_NUMBER, RANGE(0.05, 1), "0.7", .reloadable = true,
+     AT(gpu.utilization), .sentence = "The part of a machine that may be in use."},
+    {"gpu.instances", CONF_WHOLE, RANGE(1, 1000000), "1", .reloadable = true, AT(gpu.instances),
+     .sentence = "Services like this one, at the same rate, that a GPU would serve together."},
 
     {"metrics.namespace", CONF_NAMESPACE, BYTES(0, 64), "\"acgs2\"", AT(metrics.name_space),
      .sentence = "What the names of the models' metrics begin with. Empty: nothing."},

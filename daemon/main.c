@@ -409,12 +409,36 @@ static int make_state(struct dwelld *dwelld)
     return err == 0 ? say_service(dwelld) : err;
 }
 
+static struct gpu_options gpu_options_of(const struct conf *conf)
+{
+    _Static_assert((int)CONF_GPU_LATENCY == (int)GPU_LATENCY, "in the same order");
+    return (struct gpu_options){.peak_tflops = conf->gpu.peak_tflops,
+                                .bandwidth_gb = conf->gpu.bandwidth_gb,
+                                .launch_us = conf->gpu.launch_us,
+                                .transfer_us = conf->gpu.transfer_us,
+                                .efficiency_low = conf->gpu.efficiency_low,
+                                .efficiency_high = conf->gpu.efficiency_high,
+                                .price_low = conf->gpu.price_low,
+                                .price_high = conf->gpu.price_high,
+                                .cpu_price_low = conf->gpu.cpu_price_low,
+                                .cpu_price_high = conf->gpu.cpu_price_high,
+                                .cpu_threads = (double)conf->gpu.cpu_threads,
+                                .host_threads = (double)conf->gpu.host_threads,
+                                .utilization = conf->gpu.utilization,
+                                .instances = (double)conf->gpu.instances,
+                                .max_latency_ms = conf->gpu.max_latency_ms,
+                                .min_speedup = conf->gpu.min_speedup,
+                                .max_batch = (uint32_t)conf->gpu.max_batch,
+                                .objective = (enum gpu_objective)conf->gpu.objective};
+}
+
 static struct thresholds thresholds_of(const struct conf *conf)
 {
-    return (struct thresholds){
-        .latency_gpu_threshold_ms = conf->profiling.latency_gpu_threshold_ms,
-        .cpu_compute_threshold_percent = conf->profiling.cpu_compute_threshold_percent,
-        .cpu_io_threshold_percent = conf->profiling.cpu_io_threshold_percent};
+    return (struct thresholds){.latency_gpu_threshold_ms = conf->profiling.latency_gpu_threshold_ms,
+                               .cpu_compute_threshold_percent =
+                                   conf->profiling.cpu_compute_threshold_percent,
+                               .cpu_io_threshold_percent = conf->profiling.cpu_io_threshold_percent,
+                               .gpu = gpu_options_of(conf)};
 }
 
 static uint64_t clamp(uint64_t number, uint64_t most)

@@ -7,13 +7,16 @@
 #ifndef DWELL_CORE_CLASSIFY_H
 #define DWELL_CORE_CLASSIFY_H
 
+#include "core/gpu_estimate.h"
 #include "core/opinion.h"
 #include "core/tally.h"
 
+/* All that is configured of verdicts; a snapshot carries it. */
 struct thresholds {
     double latency_gpu_threshold_ms;
     double cpu_compute_threshold_percent;
     double cpu_io_threshold_percent;
+    struct gpu_options gpu; /* for core/gpu alone */
 };
 
 /* `device` as the samples said it: empty and "cpu" mean CPU. `sums` must hold a sample. */

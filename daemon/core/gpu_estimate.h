@@ -29,11 +29,11 @@ struct gpu_options {
     double efficiency_low, efficiency_high;
     double price_low, price_high; /* of a machine with a GPU, an hour */
     double cpu_price_low, cpu_price_high;
-    double cpu_threads;      /* of a machine without, */
-    double host_threads;     /* and of one with */
-    double utilization;      /* of either, at most */
-    double instances;        /* services like this one */
-    double p99_objective_ms; /* 0: the p99 on the CPU */
+    double cpu_threads;    /* of a machine without, */
+    double host_threads;   /* and of one with */
+    double utilization;    /* of either, at most */
+    double instances;      /* services like this one */
+    double max_latency_ms; /* 0: the p99 on the CPU */
     double min_speedup;
     uint32_t max_batch;
     enum gpu_objective objective;

@@ -190,7 +190,9 @@ static void end_export(uv_loop_t *loop, struct metric_exporter *exporter)
 
 int main(void)
 {
-    static const struct thresholds thresholds = {1, 50, 20};
+    static const struct thresholds thresholds = {.latency_gpu_threshold_ms = 1,
+                                                 .cpu_compute_threshold_percent = 50,
+                                                 .cpu_io_threshold_percent = 20};
     struct bench bench;
     struct clock clock = system_clock();
     struct exposition_options how = {.name_space = STR_LITERAL("acgs2")};

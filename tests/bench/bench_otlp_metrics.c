@@ -103,7 +103,9 @@ static int take(void *ctx, struct otlp_piece *piece)
 /* Nanoseconds of a request, the copies of the sink aside. */
 static double request(struct otlp_metrics *made, struct sink *ret_sink)
 {
-    static const struct thresholds thresholds = {1, 50, 20};
+    static const struct thresholds thresholds = {.latency_gpu_threshold_ms = 1,
+                                                 .cpu_compute_threshold_percent = 50,
+                                                 .cpu_io_threshold_percent = 20};
     static uint64_t wall_ns = UINT64_C(1700000000123456789);
     static char copied[OTLP_REQUEST_DEFAULT];
     struct exposition_process process = {0};

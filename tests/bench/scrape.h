@@ -13,7 +13,9 @@
 static inline double scrape(struct exposition *exposition, enum exposition_format format,
                             struct buf *out)
 {
-    static const struct thresholds thresholds = {1, 50, 20};
+    static const struct thresholds thresholds = {.latency_gpu_threshold_ms = 1,
+                                                 .cpu_compute_threshold_percent = 50,
+                                                 .cpu_io_threshold_percent = 20};
     struct exposition_process process = {0};
     struct snapshot *snapshot;
     if (snapshot_take(&intake, &thresholds, 1, 1, &snapshot) != 0) {

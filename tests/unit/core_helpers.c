@@ -109,12 +109,31 @@ static const struct budget_option core_layers[] = {{{"layer1_validation", 17}, 5
                                                    {{"layer3_policy", 13}, 10, 0.8},
                                                    {{"layer4_audit", 12}, 15, 0.8}};
 
+/* Likewise. */
+const struct gpu_options core_gpu = {.peak_tflops = 8.1,
+                                     .bandwidth_gb = 320,
+                                     .launch_us = 100,
+                                     .transfer_us = 20,
+                                     .efficiency_low = 0.2,
+                                     .efficiency_high = 0.6,
+                                     .price_low = 0.3,
+                                     .price_high = 0.6,
+                                     .cpu_price_low = 0.2,
+                                     .cpu_price_high = 0.4,
+                                     .cpu_threads = 8,
+                                     .host_threads = 4,
+                                     .utilization = 0.7,
+                                     .instances = 1,
+                                     .min_speedup = 2,
+                                     .max_batch = 64};
+
 void core_open(struct core *core, const struct registry_options *options)
 {
     *core = (struct core){
         .thresholds = {.latency_gpu_threshold_ms = 1.0,
                        .cpu_compute_threshold_percent = 50,
-                       .cpu_io_threshold_percent = 20},
+                       .cpu_io_threshold_percent = 20,
+                       .gpu = core_gpu},
         .mono_ns = 10 * NS_PER_SECOND,
         .wall_ns = UINT64_C(1700000000) * NS_PER_SECOND,
         .live_before = mem_count_live(),

@@ -65,6 +65,9 @@ struct core {
 /* Options as the daemon's defaults have them. */
 struct registry_options core_options(void);
 
+/* Constants of the configuration at their defaults. */
+extern const struct gpu_options core_gpu;
+
 void core_open(struct core *core, const struct registry_options *options);
 
 /* Fails when anything is left allocated. No snapshot may be alive. */

@@ -108,8 +108,10 @@ static void test_classify_cpu_is_over_samples_that_have_it(void **state)
 static void test_classify_thresholds_are_those_given(void **state)
 {
     (void)state;
-    const struct thresholds none = {0, 0, 0};
-    const struct thresholds high = {1e12, 1e6, 1e6};
+    const struct thresholds none = {0};
+    const struct thresholds high = {.latency_gpu_threshold_ms = 1e12,
+                                    .cpu_compute_threshold_percent = 1e6,
+                                    .cpu_io_threshold_percent = 1e6};
     struct verdict verdict;
     struct sums sums = sums_of(0, 0, 3);
     classify(&none, &sums, str_of(""), &verdict);
@@ -121,7 +123,9 @@ static void test_classify_thresholds_are_those_given(void **state)
     classify(&high, &sums, str_of(""), &verdict);
     assert_int_equal(verdict.rule, RULE_MODERATE);
     /* Crossed thresholds: compute is asked first. */
-    const struct thresholds crossed = {1, 20, 50};
+    const struct thresholds crossed = {.latency_gpu_threshold_ms = 1,
+                                       .cpu_compute_threshold_percent = 20,
+                                       .cpu_io_threshold_percent = 50};
     sums = sums_of(5, 30, 3);
     classify(&crossed, &sums, str_of(""), &verdict);
     assert_int_equal(verdict.rule, RULE_COMPUTE);

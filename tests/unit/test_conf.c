@@ -783,6 +783,57 @@ static void test_conf_checks_options_against_each_other(void **state)
         "10000\n");
 }
 
+/* The ends of each range, and a little past them. `other` is the other end of a pair. */
+static void test_conf_takes_constants_of_a_gpu_to_their_ends(void **state)
+{
+    (void)state;
+    const struct {
+        const char *path, *below, *least, *most, *above, *other;
+    } table[] = {
+        {"gpu.min_speedup", "0.99", "1", "1e6", "1000001", NULL},
+        {"gpu.max_latency_ms", "-1", "0", "1e9", "1.1e9", NULL},
+        {"gpu.peak_tflops", "0.0009", "0.001", "1e6", "1000001", NULL},
+        {"gpu.bandwidth_gb", "0.09", "0.1", "1e6", "1000001", NULL},
+        {"gpu.efficiency_low", "0", "0.001", "1", "1.01", "gpu.efficiency_high=1"},
+        {"gpu.efficiency_high", "0", "0.001", "1", "1.01", "gpu.efficiency_low=0.001"},
+        {"gpu.launch_us", "-1", "0", "1e9", "1.1e9", NULL},
+        {"gpu.transfer_us", "-1", "0", "1e9", "1.1e9", NULL},
+        {"gpu.max_batch", "0", "1", "4096", "4097", NULL},
+        {"gpu.price_low", "-1", "0", "1e6", "1000001", "gpu.price_high=1e6"},
+        {"gpu.price_high", "-1", "0", "1e6", "1000001", "gpu.price_low=0"},
+        {"gpu.cpu_price_low", "-1", "0", "1e6", "1000001", "gpu.cpu_price_high=1e6"},
+        {"gpu.cpu_price_high", "-1", "0", "1e6", "1000001", "gpu.cpu_price_low=0"},
+        {"gpu.cpu_threads", "0", "1", "4096", "4097", NULL},
+        {"gpu.host_threads", "0", "1", "4096", "4097", NULL},
+        {"gpu.utilization", "0.049", "0.05", "1", "1.01", NULL},
+        {"gpu.instances", "0", "1", "1000000", "1000001", NULL},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        const char *const values[] = {table[i].least, table[i].most, table[i].below,
+                                      table[i].above};
+        for (size_t k = 0; k < 4; k++) {
+            char set[64];
+            (void)snprintf(set, sizeof set, "%s=%s", table[i].path, values[k]);
+            const char *const sets[] = {set, table[i].other, NULL};
+            assert_int_equal(load(NULL, NULL, sets), k < 2 ? 0 : ERR_SYNTAX);
+            assert_true(k < 2 || strstr(text_of(&errors), table[i].path) != NULL);
+        }
+    }
+    must_take("gpu.objective=latency");
+    assert_int_equal(conf.gpu.objective, CONF_GPU_LATENCY);
+    must_refuse("gpu.objective=speed",
+                "gpu.objective: expects \"cost\" or \"latency\", got \"speed\" (--set)\n");
+    must_take("gpu.price_low=0.6");
+    must_refuse("gpu.price_low=0.7",
+                "gpu.price_low: expects at most gpu.price_high, which is 0.6, got 0.7\n");
+    must_take("gpu.cpu_price_high=0.2");
+    must_refuse("gpu.cpu_price_high=0.1",
+                "gpu.cpu_price_low: expects at most gpu.cpu_price_high, which is 0.1, got 0.2\n");
+    must_take("gpu.efficiency_low=0.6");
+    must_refuse("gpu.efficiency_low=0.61", "gpu.efficiency_low: expects at most "
+                                           "gpu.efficiency_high, which is 0.6, got 0.61\n");
+}
+
 /* --- files --- */
 
 static void test_conf_says_where_a_file_is_not_json(void **state)
@@ -980,7 +1031,8 @@ static void test_conf_says_which_changes_need_a_restart(void **state)
     struct conf old;
     assert_int_equal(conf_load(&old, &(struct conf_sources){0}, &errors, &warnings), 0);
     must_load(NULL, NULL,
-              (const char *[]){"log.level=debug", "profiling.latency_gpu_threshold_ms=2", NULL});
+              (const char *[]){"log.level=debug", "profiling.latency_gpu_threshold_ms=2",
+                               "gpu.price_high=2", "gpu.objective=latency", NULL});
     conf_render_fixed_changes(&output, &old, &conf);
     assert_string_equal(text_of(&output), "");
     must_load(NULL, NULL,
@@ -1177,6 +1229,7 @@ int main(void)
         TEST(test_conf_reads_pairs),
         TEST(test_conf_reads_layers),
         TEST(test_conf_checks_options_against_each_other),
+        TEST(test_conf_takes_constants_of_a_gpu_to_their_ends),
         TEST(test_conf_says_where_a_file_is_not_json),
         TEST(test_conf_tells_everything_at_once),
         TEST(test_conf_names_the_nearest_option),

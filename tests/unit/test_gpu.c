@@ -7,23 +7,6 @@
 
 #define UNKNOWN ((double)NAN)
 
-static const struct gpu_options defaults = {.peak_tflops = 8.1,
-                                            .bandwidth_gb = 320,
-                                            .launch_us = 100,
-                                            .transfer_us = 20,
-                                            .efficiency_low = 0.2,
-                                            .efficiency_high = 0.6,
-                                            .price_low = 0.3,
-                                            .price_high = 0.6,
-                                            .cpu_price_low = 0.2,
-                                            .cpu_price_high = 0.4,
-                                            .cpu_threads = 8,
-                                            .host_threads = 4,
-                                            .utilization = 0.7,
-                                            .instances = 1,
-                                            .min_speedup = 2,
-                                            .max_batch = 64};
-
 /* A model of 25 ms of which nothing else is said. */
 static struct gpu_facts facts_of_25_ms(void)
 {
@@ -75,7 +58,7 @@ static struct gpu_answer must_decide_by(const struct gpu_options *options,
 static struct gpu_answer must_decide(const struct gpu_facts *facts, struct verdict *verdict,
                                      enum gpu_decision decision)
 {
-    return must_decide_by(&defaults, facts, verdict, decision);
+    return must_decide_by(&core_gpu, facts, verdict, decision);
 }
 
 /* --- the ceiling ------------------------------------------------------------------------------- */
@@ -214,7 +197,7 @@ static void test_gpu_is_not_asked_off_the_cpu(void **state)
             share(&verdict, 0.5, 0, 0.5, 0);
             facts.device = str_of(table[i].device);
             struct gpu_answer answer;
-            gpu_decide(&defaults, &facts, &verdict, &answer);
+            gpu_decide(&core_gpu, &facts, &verdict, &answer);
             assert_true((verdict.gpu != GPU_NOT_ASKED) == table[i].asked);
             assert_true(isnan(verdict.max_speedup) != table[i].asked);
         }
@@ -240,7 +223,7 @@ static void test_gpu_is_never_yes_while_starved(void **state)
                 facts.load.cpu_ms = 25;
                 facts.load.flops = hints * 1e8;
                 struct gpu_answer answer;
-                gpu_decide(&defaults, &facts, &verdict, &answer);
+                gpu_decide(&core_gpu, &facts, &verdict, &answer);
                 bool frees = answer.action == GPU_ACTION_FREE_CPU;
                 bool expected =
                     rule == RULE_STARVED || (table[i].is_starved && rule != RULE_LATENCY_FLOOR);
@@ -294,7 +277,7 @@ static void test_gpu_estimates_only_from_the_hints_that_matter(void **state)
         facts.load.movable = table[i].movable;
         facts.load.bytes_moved = table[i].bytes;
         facts.load.cpu_ms = table[i].cpu_ms;
-        gpu_decide(&defaults, &facts, &verdict, &answer);
+        gpu_decide(&core_gpu, &facts, &verdict, &answer);
         assert_true(answer.estimated == table[i].estimated);
     }
 }
@@ -303,7 +286,7 @@ static void test_gpu_decides_by_the_estimate(void **state)
 {
     (void)state;
     const struct {
-        double rate, flops, movable, p99_objective_ms;
+        double rate, flops, movable, max_latency_ms;
         enum gpu_objective objective;
         enum gpu_decision decision;
         const char *part; /* of the reason */
@@ -323,11 +306,11 @@ static void test_gpu_decides_by_the_estimate(void **state)
         {UNKNOWN, 1e8, 1, 0, GPU_COST, GPU_YES, "times faster, from"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        struct gpu_options options = defaults;
+        struct gpu_options options = core_gpu;
         struct gpu_facts facts = facts_with_hints(table[i].flops);
         struct verdict verdict = verdict_of(RULE_EVIDENCE, BOTTLENECK_COMPUTE);
         options.objective = table[i].objective;
-        options.p99_objective_ms = table[i].p99_objective_ms;
+        options.max_latency_ms = table[i].max_latency_ms;
         facts.load.rate = table[i].rate;
         share(&verdict, table[i].movable, 0, 1 - table[i].movable, 0);
         struct gpu_answer answer = must_decide_by(&options, &facts, &verdict, table[i].decision);
@@ -375,7 +358,7 @@ static void test_gpu_decisions_move_with_speed_and_price(void **state)
     struct random random = random_start("decisions");
     unsigned seen[GPU_COUNT] = {0};
     for (int i = 0; i < 5000; i++) {
-        struct gpu_options options = defaults;
+        struct gpu_options options = core_gpu;
         struct gpu_facts facts = facts_with_hints(exp(between(&random, 16, 26)));
         struct verdict verdict = verdict_of(i % 2 == 0 ? RULE_CPU : RULE_EVIDENCE,
                                             i % 2 == 0 ? BOTTLENECK_UNKNOWN : BOTTLENECK_COMPUTE);
@@ -418,7 +401,7 @@ static void test_gpu_reasons_fit(void **state)
     const double figures[] = {1e-9, 1.2345e-5, 999.4999, 123456789.123, RECORD_MS_MAX};
     enum { FIGURES = sizeof figures / sizeof figures[0] };
     for (unsigned i = 0; i < FIGURES * FIGURES * FIGURES * 2; i++) {
-        struct gpu_options options = defaults;
+        struct gpu_options options = core_gpu;
         struct gpu_facts facts = facts_with_hints(RECORD_COUNT_MAX);
         struct verdict verdict = verdict_of(RULE_EVIDENCE, BOTTLENECK_COMPUTE);
         facts.load.mean_ms = figures[i % FIGURES];
@@ -426,7 +409,7 @@ static void test_gpu_reasons_fit(void **state)
         facts.load.rate = figures[i / FIGURES % FIGURES];
         facts.load.cpu_ms = figures[i / FIGURES / FIGURES % FIGURES];
         options.objective = i % 2 == 0 ? GPU_COST : GPU_LATENCY;
-        options.p99_objective_ms = i % 4 < 2 ? 1e12 : 0;
+        options.max_latency_ms = i % 4 < 2 ? 1e12 : 0;
         options.min_speedup = figures[i % FIGURES];
         struct gpu_answer answer;
         gpu_decide(&options, &facts, &verdict, &answer);

@@ -101,7 +101,7 @@ static void test_gpu_estimate_batches_within_the_latency_objective(void **state)
                  {13.2001, 2, true}, {17.3999, 2, true}, {17.4001, 4, true},
                  {25.7999, 4, true}, {25.8001, 8, true}, {1000, 8, true}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        options.p99_objective_ms = table[i].limit_ms;
+        options.max_latency_ms = table[i].limit_ms;
         struct gpu_estimate found = estimate(&options, &load);
         assert_true(found.batch.point == table[i].batch);
         assert_true(found.fits == table[i].fits);
@@ -111,10 +111,10 @@ static void test_gpu_estimate_batches_within_the_latency_objective(void **state)
         must_be(found.p99_ms.point, 10 + 1.1 * batch + (batch - 1));
     }
     /* Nothing is said: p99 is to stay as it is. */
-    options.p99_objective_ms = 0;
+    options.max_latency_ms = 0;
     assert_true(estimate(&options, &load).p99_limit_ms == 40);
     /* The ceiling on batches is one, and need not be a power of two. */
-    options.p99_objective_ms = 1000;
+    options.max_latency_ms = 1000;
     options.max_batch = 7;
     assert_true(estimate(&options, &load).batch.point == 4);
     /* For speed alone none is waited for. */
@@ -307,7 +307,7 @@ static struct gpu_options random_options(struct random *random)
     options.cpu_price_high = options.cpu_price_low * between(random, 1, 3);
     options.host_threads = between(random, 1, 16);
     options.utilization = between(random, 0.3, 1);
-    options.p99_objective_ms = random_below(random, 2) == 0 ? 0 : exp(between(random, 0, 6));
+    options.max_latency_ms = random_below(random, 2) == 0 ? 0 : exp(between(random, 0, 6));
     options.max_batch = 1u << random_below(random, 9);
     options.objective = random_below(random, 2) == 0 ? GPU_COST : GPU_LATENCY;
     return options;
