@@ -156,6 +156,7 @@ struct conf {
     } metrics;
     struct {
         double total_ms;
+        double objective;
         struct conf_layers layers;
     } budgets;
     struct {

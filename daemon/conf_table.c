@@ -237,6 +237,9 @@ const struct conf_option conf_options[] = {
 
     {"budgets.total_ms", CONF_NUMBER, RANGE(0.001, 1e9), "50", "ms", AT(budgets.total_ms),
      .sentence = "Time budget of a whole request."},
+    {"budgets.objective", CONF_NUMBER, RANGE(0, 0.999999), "0.99", AT(budgets.objective),
+     .sentence = "Share of requests that should keep to a budget: burn rates tell how much faster than "
+                 "that the rest is used up."},
     {"budgets.layers", CONF_LAYERS, RANGE(0, CONF_LAYERS_MAX), initial_layers, AT(budgets.layers),
      .sentence = "Time budgets of a request's layers; soft_limit_pct is 0.8 and strict_enforcement "
                  "true unless given."},

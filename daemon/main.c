@@ -352,6 +352,7 @@ static int init_budgets(struct dwelld *dwelld)
     }
     struct budgets_options options = {.name_space = str_of(conf->metrics.name_space),
                                       .total_ms = conf->budgets.total_ms,
+                                      .objective = conf->budgets.objective,
                                       .layers = layers,
                                       .layer_count = (uint32_t)conf->budgets.layers.count,
                                       .hash_seed = dwelld->hash_seed};

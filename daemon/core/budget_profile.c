@@ -46,6 +46,7 @@ void budget_profile_compute(const struct snapshot *snapshot, const struct budget
             ret->exceeded += slot->exceeded;
         }
     }
+    budget_burn_compute(layer, snapshot->slot, snapshot->budgets.objective, &ret->burn);
     (void)profile_tally_quantiles(tallies, count, scratch, ret->quantile_ms); /* NaN says it too */
     ret->share_of_total = ret->count > 0 && total_ms > 0 ? ret->spent_ms / total_ms : (double)NAN;
 }

@@ -5,6 +5,7 @@
 #ifndef DWELL_CORE_BUDGET_PROFILE_H
 #define DWELL_CORE_BUDGET_PROFILE_H
 
+#include "core/budget_burn.h"
 #include "core/profile.h"
 
 /* Of the window; figures that are not known are NaN. */
@@ -13,6 +14,7 @@ struct budget_profile {
     uint64_t exceeded;
     double spent_ms; /* 0 when it is empty */
     double quantile_ms[QUANTILE_COUNT];
+    struct budget_burn burn;
     double
         share_of_total; /* above 1 where layers run beside each other, or the total is not told */
 };

@@ -25,17 +25,34 @@ static const struct {
     const char *help;
     enum metric_op op;
     enum family_type type;
+    unsigned label_count; /* of `labels` */
 } families[] = {
     [BUDGET_ELAPSED] = {"budget_elapsed_seconds", "Time that a layer of a request took.",
-                        METRIC_OBSERVE, FAMILY_HISTOGRAM},
+                        METRIC_OBSERVE, FAMILY_HISTOGRAM, 1},
     [BUDGET_EXCEEDED] = {"budget_exceeded", "Times that a layer took more than its time budget.",
-                         METRIC_COUNT, FAMILY_COUNTER},
+                         METRIC_COUNT, FAMILY_COUNTER, 1},
     [BUDGET_SOFT_EXCEEDED] =
         {"budget_soft_limit_exceeded",
          "Times that a layer took more than the soft limit of its time budget.", METRIC_COUNT,
-         FAMILY_COUNTER},
+         FAMILY_COUNTER, 1},
+    [BUDGET_BURN] =
+        {"budget_burn_rate",
+         "Share of requests over a layer's time budget, divided by the share that may be; "
+         "NaN without requests.",
+         METRIC_SET, FAMILY_GAUGE, 2},
+    [BUDGET_OBJECTIVE] = {"budget_objective_ratio",
+                          "Share of requests that keep to a time budget, as is wanted.", METRIC_SET,
+                          FAMILY_GAUGE, 0},
 };
 _Static_assert(sizeof families / sizeof families[0] == BUDGET_FAMILY_COUNT, "one each");
+
+static const struct str labels[] = {{"layer", 5}, {"window", 6}};
+
+static const struct {
+    struct str window;
+    struct str head; /* of its spelling, in place of the family's */
+} stretches[] = {[BURN_LONG] = {{"long", 4}, {"l", 1}}, [BURN_SHORT] = {{"short", 5}, {"s", 1}}};
+_Static_assert(sizeof stretches / sizeof stretches[0] == BURN_STRETCHES, "one each");
 
 /* In seconds. The budgets and soft limits that layers have unless configured are among them, so that
  * their shares can be read from classic buckets too. */
@@ -63,8 +80,10 @@ static void init_records(struct budgets *budgets, struct str name_space)
             (struct metric){.name = {budgets->names[i], (size_t)(at - budgets->names[i])},
                             .op = families[i].op,
                             .weight = 1,
-                            .attribute_count = 1};
-        budgets->records[i].attributes[0].key = STR_LITERAL("layer");
+                            .attribute_count = families[i].label_count};
+        for (unsigned label = 0; label < families[i].label_count; label++) {
+            budgets->records[i].attributes[label].key = labels[label];
+        }
     }
 }
 
@@ -110,6 +129,7 @@ int budgets_init(struct budgets *budgets, const struct budgets_options *options,
     uint32_t number;
     budgets->registry = registry;
     budgets->metrics = metrics;
+    budgets->objective = options->objective;
     init_records(budgets, options->name_space);
     int err = names_init(&budgets->numbers, BUDGETS_LAYERS_MAX, options->hash_seed);
     if (err == 0) {
@@ -123,6 +143,9 @@ int budgets_init(struct budgets *budgets, const struct budgets_options *options,
         err = add_layer(budgets, &limit, &number);
     }
     budgets->configured = budgets->count;
+    for (uint32_t i = 0; i < budgets->configured; i++) {
+        budgets->shown[i] = (struct budget_burn){{(double)NAN, (double)NAN}};
+    }
     return err;
 }
 
@@ -149,7 +172,7 @@ void budgets_fini(struct budgets *budgets)
 static struct metric *address(struct budgets *budgets, enum budget_family family,
                               const struct budget_limit *limit)
 {
-    static const char digits[] = {'0', '1', '2'};
+    static const char digits[] = {'0', '1', '2', '3', '4'};
     _Static_assert(sizeof digits == BUDGET_FAMILY_COUNT, "one each");
     struct metric *record = &budgets->records[family];
     record->attributes[0].value = limit->layer;
@@ -181,11 +204,35 @@ static int declare(struct budgets *budgets, enum budget_family family)
                                  .only = SPELLING_BUDGET,
                                  .declared = true,
                                  .native = is_histogram,
-                                 .label_count = 1,
-                                 .labels = &record->attributes[0].key,
+                                 .label_count = families[family].label_count,
+                                 .labels = labels,
                                  .bound_count = is_histogram ? sizeof bounds / sizeof bounds[0] : 0,
                                  .bounds = is_histogram ? bounds : NULL};
     return metrics_declare(budgets->metrics, &shape);
+}
+
+static int set_burn(struct budgets *budgets, const struct budget_limit *limit,
+                    const struct budget_burn *burn)
+{
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < BURN_STRETCHES; i++) {
+        struct metric *record = address(budgets, BUDGET_BURN, limit);
+        record->attributes[1].value = stretches[i].window;
+        record->spelling.head = stretches[i].head;
+        err = apply(budgets, record, burn->rate[i]);
+    }
+    return err;
+}
+
+/* Burn rates show from the start, without a request as NaN. */
+static int start_gauges(struct budgets *budgets)
+{
+    struct metric *objective = address(budgets, BUDGET_OBJECTIVE, budgets->layers[0]->limit);
+    int err = apply(budgets, objective, budgets->objective);
+    for (uint32_t i = 0; err == 0 && i < budgets->configured; i++) {
+        err = set_burn(budgets, budgets->layers[i]->limit, &budgets->shown[i]);
+    }
+    return err;
 }
 
 int budgets_declare(struct budgets *budgets, struct str *ret_name)
@@ -194,12 +241,12 @@ int budgets_declare(struct budgets *budgets, struct str *ret_name)
     for (unsigned i = 0; err == 0 && i < BUDGET_FAMILY_COUNT; i++) {
         *ret_name = budgets->records[i].name;
         err = declare(budgets, (enum budget_family)i);
-        for (uint32_t at = 0; err == 0 && at < budgets->configured; at++) {
+        for (uint32_t at = 0; err == 0 && i < BUDGET_BURN && at < budgets->configured; at++) {
             const struct budget_limit *limit = budgets->layers[at]->limit;
             err = metrics_start(budgets->metrics, address(budgets, (enum budget_family)i, limit));
         }
     }
-    return err;
+    return err != 0 ? err : start_gauges(budgets);
 }
 
 /* --- records ----------------------------------------------------------------------------------- */
@@ -349,6 +396,23 @@ int budgets_record(struct budgets *budgets, const struct budget *budget,
 
 /* --- snapshots --------------------------------------------------------------------------------- */
 
+/* A gauge that stays as it is would be copied with its page for nothing. */
+int budgets_age(struct budgets *budgets)
+{
+    int err = 0;
+    for (uint32_t i = 0; err == 0 && i < budgets->configured; i++) {
+        const struct budget_layer *layer = budgets->layers[i];
+        struct budget_burn *shown = &budgets->shown[i];
+        struct budget_burn burn;
+        budget_burn_compute(layer, budgets->registry->slot, budgets->objective, &burn);
+        if (memcmp(&burn, shown, sizeof burn) != 0) {
+            err = set_burn(budgets, layer->limit, &burn);
+            *shown = err == 0 ? burn : *shown;
+        }
+    }
+    return err;
+}
+
 int budgets_freeze(const struct budgets *budgets, struct budgets_view *ret)
 {
     const struct budget_layer **layers = mem_alloc((budgets->count + 1) * sizeof *layers);
@@ -358,6 +422,6 @@ int budgets_freeze(const struct budgets *budgets, struct budgets_view *ret)
     for (uint32_t i = 0; i < budgets->count; i++) {
         layers[i] = budgets->layers[i];
     }
-    *ret = (struct budgets_view){layers, budgets->count, budgets->configured};
+    *ret = (struct budgets_view){layers, budgets->count, budgets->configured, budgets->objective};
     return 0;
 }

@@ -13,6 +13,7 @@
 #ifndef DWELL_CORE_BUDGETS_H
 #define DWELL_CORE_BUDGETS_H
 
+#include "core/budget_burn.h"
 #include "core/metrics.h"
 #include "core/registry.h"
 
@@ -69,13 +70,21 @@ struct budgets_options {
     struct str
         name_space; /* of the families' names; up to BUDGETS_NAME_SPACE_MAX bytes, or empty */
     double total_ms;
+    double objective; /* share of requests that keep to a budget, as is wanted; 0 … below 1 */
     const struct budget_option *layers; /* each name once, none of them "total" */
     uint32_t layer_count;               /* up to BUDGETS_CONFIGURED_MAX */
     uint64_t hash_seed;
 };
 
 /* The families. */
-enum budget_family { BUDGET_ELAPSED, BUDGET_EXCEEDED, BUDGET_SOFT_EXCEEDED, BUDGET_FAMILY_COUNT };
+enum budget_family {
+    BUDGET_ELAPSED,
+    BUDGET_EXCEEDED,
+    BUDGET_SOFT_EXCEEDED,
+    BUDGET_BURN,
+    BUDGET_OBJECTIVE,
+    BUDGET_FAMILY_COUNT
+};
 
 struct budgets {
     struct registry *registry; /* borrowed, as `metrics`: its limbo and its stretches of time */
@@ -86,6 +95,8 @@ struct budgets {
     uint32_t count;
     uint32_t configured; /* the total with them */
     uint64_t overflowed; /* records that went to the overflow layer */
+    double objective;
+    struct budget_burn shown[1 + BUDGETS_CONFIGURED_MAX]; /* on /metrics, by number of the layer */
     struct metric records[BUDGET_FAMILY_COUNT];
     char names[BUDGET_FAMILY_COUNT][BUDGETS_NAME_SPACE_MAX + 32];
 };
@@ -101,6 +112,7 @@ struct budgets_view {
     const struct budget_layer **layers; /* owned: one piece of memory */
     uint32_t count;
     uint32_t configured;
+    double objective;
 };
 
 /* Makes the configured layers. Returns 0 or ERR_NOMEM; budgets_fini may follow either. The struct must
@@ -117,6 +129,10 @@ int budgets_declare(struct budgets *budgets, struct str *ret_name);
  * with nothing counted. */
 int budgets_record(struct budgets *budgets, const struct budget *budget,
                    struct budget_verdict *ret_verdict);
+
+/* Makes the burn rates on /metrics the present ones, to be called before the limbo is frozen. Returns 0
+ * or ERR_NOMEM. */
+int budgets_age(struct budgets *budgets);
 
 /* Takes the view; the limbo must have been frozen. Returns 0 or ERR_NOMEM. */
 int budgets_freeze(const struct budgets *budgets, struct budgets_view *ret);

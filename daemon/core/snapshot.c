@@ -37,6 +37,7 @@ int snapshot_take(struct intake *intake, const struct thresholds *thresholds, ui
     registry_set_time(registry, mono_ns, wall_ns);
     metrics_set_time(intake->metrics, mono_ns, wall_ns);
     int err = metrics_age(intake->metrics);
+    err = err != 0 ? err : budgets_age(intake->budgets);
     if (err == 0) {
         err =
             registry_freeze(registry, &snapshot->models, &snapshot->model_count, &snapshot->epoch);

@@ -26,6 +26,8 @@ static void put_layer(struct json_writer *writer, const struct budget_layer *lay
     json_put_double(writer, "p95_ms", profile->quantile_ms[QUANTILE_95]);
     json_put_double(writer, "p99_ms", profile->quantile_ms[QUANTILE_99]);
     json_put_double(writer, "share_of_total", profile->share_of_total);
+    json_put_double(writer, "burn_rate", profile->burn.rate[BURN_LONG]);
+    json_put_double(writer, "burn_rate_short", profile->burn.rate[BURN_SHORT]);
     json_close(writer, '}');
 }
 
@@ -36,11 +38,16 @@ void json_render_budgets(const struct snapshot *snapshot, struct str constitutio
     const struct budgets_view *view = &snapshot->budgets;
     const struct budget_layer *total = view->layers[BUDGETS_TOTAL_NUMBER];
     double total_ms = budget_profile_total_ms(snapshot);
+    struct budget_burn burn;
+    budget_burn_compute(total, snapshot->slot, view->objective, &burn);
     json_open(&writer, '{');
     json_put_double(&writer, "total_budget_ms", total->limit->budget_ms);
     json_put_double(&writer, "total_elapsed_ms", total->last_ms);
     json_put_double(&writer, "total_remaining_ms",
                     budget_remaining_ms(total->limit, total->last_ms));
+    json_put_double(&writer, "total_burn_rate", burn.rate[BURN_LONG]);
+    json_put_double(&writer, "total_burn_rate_short", burn.rate[BURN_SHORT]);
+    json_put_double(&writer, "objective", view->objective);
     json_put_open(&writer, "layers", '{');
     for (uint32_t i = BUDGETS_TOTAL_NUMBER + 1; i < view->count; i++) {
         struct budget_profile profile;

@@ -1,9 +1,11 @@
 /*
  *     TIME BUDGETS
- *       LAYER              BUDGET      P50      P99     OVER   SHARE
- *       ────────────────────────────────────────────────────────────
- *       total             50.0 ms  31.2 ms  64.0 ms    2.00 %    -
- *       layer1_validation 5.00 ms  …
+ *       LAYER                BUDGET     P50     P99    OVER    BURN   SHORT   SHARE
+ *       ───────────────────────────────────────────────────────────────────────────
+ *       total               50.0 ms 31.2 ms 64.0 ms   2.0 %    2.00    4.00       -
+ *       layer1_validation   5.00 ms …
+ *
+ * BURN and SHORT are burn rates (core/budget_burn), of the window and of the last part of it.
  */
 #include "render/report_budgets.h"
 
@@ -15,10 +17,11 @@
 #include "render/width.h"
 
 enum {
-    LAYER_COLUMNS = 31, /* the table then fits the page */
-    COLUMN = 9,
-    COLUMNS = 5,
+    LAYER_COLUMNS = 19, /* the table then fits the page */
+    COLUMN = 8,
+    COLUMNS = 7,
     SHARE_MAX_PERCENT = 999,
+    BURN_MAX = 9999,
     NAME_BYTES_MAX = 4 * RECORD_NAME_MAX, /* with every byte as \x1b */
 };
 
@@ -48,9 +51,22 @@ static void put_share_cell(struct buf *out, double share)
     put_cell(out, text);
 }
 
+/* Three digits: two burn rates that differ in the fourth are the same. */
+static void put_burn_cell(struct buf *out, double rate)
+{
+    char text[FIGURE_BYTES] = "-";
+    if (rate > BURN_MAX) {
+        (void)snprintf(text, sizeof text, "> %d", BURN_MAX); /* it fits */
+    } else if (isfinite(rate)) {
+        (void)snprintf(text, sizeof text, "%.*f", rate < 10 ? 2 : rate < 100 ? 1 : 0, rate);
+    }
+    put_cell(out, text);
+}
+
 static void put_head(struct buf *out)
 {
-    static const char *const heads[COLUMNS] = {"BUDGET", "P50", "P99", "OVER", "SHARE"};
+    static const char *const heads[COLUMNS] = {"BUDGET", "P50",   "P99",  "OVER",
+                                               "BURN",   "SHORT", "SHARE"};
     buf_puts(out, "\nTIME BUDGETS\n  ");
     figure_put_left(out, "LAYER", LAYER_COLUMNS);
     for (unsigned i = 0; i < COLUMNS; i++) {
@@ -77,6 +93,8 @@ static void put_row(const struct budget_layer *layer, const struct budget_profil
     put_time_cell(out, profile->quantile_ms[QUANTILE_50]);
     put_time_cell(out, profile->quantile_ms[QUANTILE_99]);
     put_share_cell(out, isfinite(budget_ms) ? over : (double)NAN);
+    put_burn_cell(out, profile->burn.rate[BURN_LONG]);
+    put_burn_cell(out, profile->burn.rate[BURN_SHORT]);
     put_share_cell(out, is_total ? (double)NAN : profile->share_of_total);
     buf_char(out, '\n');
 }

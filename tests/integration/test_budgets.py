@@ -41,12 +41,12 @@ class TestBudgets(DaemonCase):
         answers = [self.budgets(daemon, door) for door in ("tcp", "query", "admin")]
         self.assertEqual(answers[0], answers[1])
         self.assertEqual(answers[0], answers[2])
-        self.assertEqual(list(answers[0]), ["total_budget_ms", "total_elapsed_ms", "total_remaining_ms", "layers",
-                                            "constitutional_hash"])
+        self.assertEqual(list(answers[0]), ["total_budget_ms", "total_elapsed_ms", "total_remaining_ms", "total_burn_rate",
+                                            "total_burn_rate_short", "objective", "layers", "constitutional_hash"])
         self.assertEqual(answers[0]["layers"]["layer1_validation"], {
             "budget_ms": 5, "elapsed_ms": 4.5, "remaining_ms": 0.5, "is_exceeded": False,
             "is_soft_limit_exceeded": True, "count": 1, "exceeded_count": 0, "soft_limit_exceeded_count": 1,
-            "p50_ms": 4.5, "p95_ms": 4.5, "p99_ms": 4.5, "share_of_total": 0.36})
+            "p50_ms": 4.5, "p95_ms": 4.5, "p99_ms": 4.5, "share_of_total": 0.36, "burn_rate": 0, "burn_rate_short": 0})
 
     def test_budgets_come_in_every_format(self):
         daemon = self.start()
@@ -69,6 +69,20 @@ class TestBudgets(DaemonCase):
         buckets = metrics.buckets("acgs2_budget_elapsed_seconds", layer="layer2_deliberation")
         self.assertEqual([buckets[le] for le in ("0.0005", "0.001", "0.016", "0.02", "0.03", "0.25", "0.5", "+Inf")],
                          [0, 1, 2, 4, 5, 5, 6, 6])
+
+    def test_budgets_burn_rates_agree_everywhere(self):
+        daemon = self.start(sets={"budgets.objective": "0.9"})
+        self.assertEqual(daemon.send(*(budget("total", ms) for ms in (60, 50, 50, 50))), [])
+        answer = self.budgets(daemon)
+        self.assertEqual((answer["objective"], answer["total_burn_rate"], answer["total_burn_rate_short"]), (0.9, 2.5, 2.5))
+        self.assertIsNone(answer["layers"]["layer1_validation"]["burn_rate"])
+        metrics = daemon.metrics()
+        self.assertEqual(metrics.get("acgs2_budget_objective_ratio"), 0.9)
+        shown = {(labels["layer"], labels["window"]): rate for labels, rate in metrics.series("acgs2_budget_burn_rate")}
+        self.assertEqual(set(shown), {(layer, window) for layer in ["total", *LAYERS] for window in ("long", "short")})
+        self.assertEqual({key for key, rate in shown.items() if rate == 2.5}, {("total", "long"), ("total", "short")})
+        self.assertEqual({key[0] for key, rate in shown.items() if rate != rate}, set(LAYERS))
+        self.assertRegex(daemon.get("/report").text, r"total +50\.0 ms .* 25\.0 % +2\.50 +2\.50 +-\n")
 
     def test_budgets_of_layers_that_nobody_configured(self):
         daemon = self.start(sets={"budgets.layers": "[]", "budgets.total_ms": 2})

@@ -164,6 +164,7 @@ void core_open(struct core *core, const struct registry_options *options)
     spans_init(core->spans, &spans, core->registry, core->metrics);
     struct budgets_options budgets = {.name_space = metrics.name_space,
                                       .total_ms = 50,
+                                      .objective = CORE_OBJECTIVE,
                                       .layers = core_layers,
                                       .layer_count = sizeof core_layers / sizeof core_layers[0],
                                       .hash_seed = options->hash_seed};

@@ -44,6 +44,9 @@ double random_shape(struct random *random, enum shape shape);
 
 /* --- a core ------------------------------------------------------------------------------------ */
 
+/* Of time budgets: a quarter of all requests may be over them. */
+#define CORE_OBJECTIVE 0.75
+
 enum { CORE_SLOT_S = 50, CORE_OPEN_SPANS_MAX = 4, CORE_OPEN_BYTES_MAX = 16384 };
 
 struct core {

@@ -183,6 +183,7 @@ static void test_conf_defaults_are_the_documented_ones(void **state)
     assert_int_equal(conf.metrics.max_label_bytes, 256);
     assert_int_equal(conf.metrics.max_set_values, 1000000);
     assert_true(conf.budgets.total_ms == 50);
+    assert_true(conf.budgets.objective == 0.99);
     assert_int_equal(conf.budgets.layers.count, 4);
     assert_string_equal(conf.budgets.layers.layers[0].layer, "layer1_validation");
     assert_true(conf.budgets.layers.layers[1].budget_ms == 20);
@@ -737,6 +738,12 @@ static void test_conf_reads_pairs(void **state)
 static void test_conf_reads_layers(void **state)
 {
     (void)state;
+    must_take("budgets.objective=0");
+    must_take("budgets.objective=0.999999");
+    must_refuse("budgets.objective=1",
+                "budgets.objective: expects a number from 0 to 0.999999, got 1 (--set)\n");
+    must_refuse("budgets.objective=-0.1",
+                "budgets.objective: expects a number from 0 to 0.999999, got -0.1 (--set)\n");
     must_take("budgets.layers=[{\"layer\": \"a\", \"budget_ms\": 1.5, \"soft_limit_pct\": 0.5, "
               "\"strict_enforcement\": false}, {\"layer\": \"b\", \"budget_ms\": 2}]");
     assert_int_equal(conf.budgets.layers.count, 2);

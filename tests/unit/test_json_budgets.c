@@ -86,12 +86,17 @@ static void test_json_budgets_before_the_first_record(void **state)
                                        "p50_ms",
                                        "p95_ms",
                                        "p99_ms",
-                                       "share_of_total"};
+                                       "share_of_total",
+                                       "burn_rate",
+                                       "burn_rate_short"};
     json_t *root = must_render();
-    assert_int_equal(json_object_size(root), 5);
+    assert_int_equal(json_object_size(root), 8);
     must_say(root, NULL, "total_budget_ms", 50);
     must_say(root, NULL, "total_elapsed_ms", 0);
     must_say(root, NULL, "total_remaining_ms", 50);
+    must_say(root, NULL, "total_burn_rate", (double)NAN);
+    must_say(root, NULL, "total_burn_rate_short", (double)NAN);
+    must_say(root, NULL, "objective", CORE_OBJECTIVE);
     assert_string_equal(json_string_value(json_object_get(root, "constitutional_hash")),
                         "cdd01ef066bc6cf2");
     const json_t *layers = json_object_get(root, "layers");
@@ -107,6 +112,8 @@ static void test_json_budgets_before_the_first_record(void **state)
     must_say(root, "layer2_deliberation", "count", 0);
     must_say(root, "layer2_deliberation", "p50_ms", (double)NAN);
     must_say(root, "layer2_deliberation", "share_of_total", (double)NAN);
+    must_say(root, "layer2_deliberation", "burn_rate", (double)NAN);
+    must_say(root, "layer2_deliberation", "burn_rate_short", (double)NAN);
     must_judge(root, "layer2_deliberation", false, false);
     json_decref(root);
 }
@@ -134,6 +141,16 @@ static void test_json_budgets_say_what_was_spent(void **state)
     must_say(root, "layer4_audit", "remaining_ms", 0);
     must_say(root, "layer4_audit", "exceeded_count", 0);
     must_say(root, "layer4_audit", "p50_ms", 15);
+    must_say(root, "layer1_validation", "burn_rate", 2); /* half of them, where a quarter may be */
+    must_say(root, "layer4_audit", "burn_rate", 0);
+    must_say(root, NULL, "total_burn_rate", 4);
+    must_say(root, NULL, "total_burn_rate_short", 4);
+    json_decref(root);
+    core_move(&core, 2 * CORE_SLOT_S);
+    root = must_render();
+    must_say(root, "layer1_validation", "burn_rate", 2);
+    must_say(root, "layer1_validation", "burn_rate_short", (double)NAN);
+    must_say(root, NULL, "total_burn_rate_short", (double)NAN);
     json_decref(root);
 }
 
@@ -147,6 +164,7 @@ static void test_json_budgets_of_a_layer_without_one(void **state)
     must_say(root, "\"\\\n", "remaining_ms", (double)NAN);
     must_say(root, "\"\\\n", "elapsed_ms", 3);
     must_say(root, "\"\\\n", "share_of_total", 1);
+    must_say(root, "\"\\\n", "burn_rate", (double)NAN);
     must_judge(root, "\"\\\n", false, false);
     json_decref(root);
 }

@@ -186,11 +186,11 @@ static void test_report_tells_of_time_budgets(void **state)
     must_report(&core, &text);
     static const char wanted[] =
         "\nTIME BUDGETS\n"
-        "  LAYER                             BUDGET      P50      P99     OVER    SHARE\n"
-        "  ────────────────────────────────────────────────────────────────────────────\n"
-        "  total                            50.0 ms  38.0 ms  38.0 ms    0.0 %        -\n"
-        "  layer1_validation                5.00 ms  4.00 ms  5.50 ms   50.0 %   25.0 %\n"
-        "  nobody's\\n                             -  10000 s  10000 s        -  > 999 %\n";
+        "  LAYER                BUDGET     P50     P99    OVER    BURN   SHORT   SHARE\n"
+        "  ───────────────────────────────────────────────────────────────────────────\n"
+        "  total               50.0 ms 38.0 ms 38.0 ms   0.0 %    0.00    0.00       -\n"
+        "  layer1_validation   5.00 ms 4.00 ms 5.50 ms  50.0 %    2.00    2.00  25.0 %\n"
+        "  nobody's\\n                - 10000 s 10000 s       -       -       - > 999 %\n";
     must_hold(&text, wanted);
     buf_fini(&text);
     add_ms(&core, "m", 1);
