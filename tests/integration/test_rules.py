@@ -59,7 +59,7 @@ class TestRuleTexts(DaemonCase):
         text = "".join((RULES / name).read_text() for name in ("rules.yml", "alerts.yml"))
         text = re.sub(r"^ *#.*$", "", text, flags=re.M)
         used = set(re.findall(r"\b((?:acgs2_|dwelld_)\w+)", text))
-        used = {re.sub(r"_bucket$", "", name) for name in used}
+        used = {re.sub(r"_(bucket|count)$", "", name) for name in used}
         self.assertGreater(len(used), 8)
         daemon = self.start()
         daemon.send(SAMPLE)
