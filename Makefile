@@ -33,7 +33,7 @@ TEST_LIBS   := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
 
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c daemon/io/export/*.c))
 DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
-CLIENT_OBJ := $(BUILD)/client/dwell.o
+CLIENT_OBJ := $(BUILD)/client/dwell.o $(BUILD)/client/dwell_bench.o
 
 # What carries OTLP, by gRPC; opened when it is needed (daemon/io/export/transport.h). One source, two
 # modules: for TLS, and a smaller one without. Left out where gRPC's headers are missing.
@@ -195,7 +195,7 @@ ASAN_MAKE  := $(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-str
 asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(ASAN_MAKE) all unit
 
-TSAN_UNITS := test_dwell_client test_dwell_span test_dwell_budget test_snapshot test_handover test_families \
+TSAN_UNITS := test_dwell_client test_dwell_span test_dwell_budget test_dwell_bench test_snapshot test_handover test_families \
               test_export_queue test_exporter test_otlp_metrics test_metric_exporter
 
 tsan: ## what has several threads, under ThreadSanitizer
@@ -262,6 +262,7 @@ install: all ## under DESTDIR and PREFIX
 	install -Dm755 $(BUILD)/dwelld $(DESTDIR)$(BINDIR)/dwelld
 	$(if $(MODULES),install -Dm644 -t $(DESTDIR)$(LIBDIR)/dwell $(MODULES))
 	install -Dm644 client/dwell.h $(DESTDIR)$(INCLUDEDIR)/dwell.h
+	install -Dm644 client/dwell_bench.h $(DESTDIR)$(INCLUDEDIR)/dwell_bench.h
 	install -Dm644 $(BUILD)/libdwell.a $(DESTDIR)$(LIBDIR)/libdwell.a
 	install -Dm755 $(BUILD)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so.0
 	ln -sf libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so
@@ -272,7 +273,7 @@ install: all ## under DESTDIR and PREFIX
 	install -Dm644 config/packaging/dwelld.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
 
 uninstall: ## what install has put there
-	rm -f $(DESTDIR)$(BINDIR)/dwelld $(DESTDIR)$(INCLUDEDIR)/dwell.h $(DESTDIR)$(LIBDIR)/libdwell.a \
+	rm -f $(DESTDIR)$(BINDIR)/dwelld $(DESTDIR)$(INCLUDEDIR)/dwell.h $(DESTDIR)$(INCLUDEDIR)/dwell_bench.h $(DESTDIR)$(LIBDIR)/libdwell.a \
 	    $(DESTDIR)$(LIBDIR)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc \
 	    $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp.so $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp_insecure.so \
 	    $(DESTDIR)$(MANDIR)/man8/dwelld.8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld

@@ -48,7 +48,7 @@ class TestClientHeader(unittest.TestCase):
             self.skipTest(f"{compiler} is not installed")
         with tempfile.TemporaryDirectory() as directory:
             source = pathlib.Path(directory) / "header.c"
-            source.write_text('#include "dwell.h"\nint main(void);\nint main(void) { dwell_close(dwell_open(0)); return 0; }\n')
+            source.write_text('#include "dwell.h"\n#include "dwell_bench.h"\nint main(void);\nint main(void) { dwell_close(dwell_open(0)); return 0; }\n')
             compile_c(f"-I{HEADER.parent}", "-fsyntax-only", *arguments, source, compiler=compiler)
 
     def test_client_c_header_is_c99(self):
@@ -64,7 +64,8 @@ class TestClientHeader(unittest.TestCase):
         symbols = sorted(line.split()[-1].split("@")[0] for line in shown.stdout.splitlines())
         listed = (ROOT / "client" / "dwell.sym").read_text().split()
         self.assertEqual(symbols, sorted(listed))
-        declared = re.findall(r"(?m)^DWELL_API .*?\b(dwell_\w+)\(", HEADER.read_text())
+        text = HEADER.read_text() + (HEADER.parent / "dwell_bench.h").read_text()
+        declared = re.findall(r"(?m)^DWELL_API .*?\b(dwell_\w+)\(", text)
         self.assertEqual(sorted(declared), sorted(listed))
 
     def test_client_c_static_library_hides_the_rest(self):
