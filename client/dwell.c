@@ -127,9 +127,9 @@ enum {
     RECORD_HEAD_BYTES = 8,
     RECORD_BODY_MAX = 16384,
     PLAIN_BYTES = RECORD_HEAD_BYTES + 8,
-    PLAIN_BODY_BYTES = 11,                   /* encoded: time 9, error 2 */
-    MEASURED_BYTES = RECORD_HEAD_BYTES + 96, /* time, error and all evidence */
-    NUMBERS_BYTES = 256,                     /* all of a sample but its texts */
+    PLAIN_BODY_BYTES = 11, /* encoded: time 9, error 2 */
+    MEASURED_BYTES = 136,  /* time, error and all evidence: at most 135 */
+    NUMBERS_BYTES = 256,   /* all of a sample but its texts: at most 234 */
 
     BATCH_BYTES = 65536,   /* a whole frame; larger ones gain under 5 % */
     BATCH_HEAD_BYTES = 64, /* length, client_id, first_sequence, dropped: at most 44 */
@@ -142,7 +142,8 @@ enum {
     REPLY_BYTES = 4096,    /* the longest reply that is understood */
     SHARED_TRIES = 64,     /* looks at the shared lane before a record is dropped */
     CALIBRATIONS = 5,
-    COST_OUTLIER = 4, /* a reading that was preempted counts as this many usual ones */
+    DISK_BLOCK_BYTES = 512, /* what getrusage counts in, whatever the disk has */
+    COST_OUTLIER = 4,       /* a reading that was preempted counts as this many usual ones */
 
     SENDER_STACK_BYTES = 256 * 1024,
 
@@ -209,6 +210,10 @@ enum {
     SAMPLE_BYTES_MOVED = 23,
     SAMPLE_FLOPS = 24,
     SAMPLE_THREADS = 25,
+    SAMPLE_PROCESS_CPU = 26,
+    SAMPLE_INVOLUNTARY_SWITCHES = 27,
+    SAMPLE_DISK_BYTES = 28,
+    SAMPLE_THREAD_ID = 29,
 
     LABEL_KEY = 1,
     LABEL_VALUE = 2,
@@ -297,8 +302,11 @@ struct reading {
     uint64_t minor_faults;
     uint64_t major_faults;
     uint64_t switches;
+    uint64_t involuntary_switches;
+    uint64_t disk_bytes; /* read and written */
     uint64_t runqueue_ns;
     uint64_t runqueue_known; /* level full, and the kernel has schedstat */
+    uint64_t process_cpu_ns; /* of all threads; level full */
 };
 
 /* What struct dwell_track holds. */
@@ -403,7 +411,8 @@ struct lane {
     uint64_t cost_ns;     /* of the evidence of one inference, smoothed */
     uint64_t due_ns;      /* inference time after which that cost is within its share */
     uint64_t bias_ns;     /* CPU time that the readings themselves add */
-    int schedstat_fd;     /* of the owning thread, or -1 */
+    uint64_t thread_id;   /* of the owning thread, for evidence */
+    int schedstat_fd;     /* of it, or -1 */
     uint32_t depth;       /* levels in use */
     uint32_t random_left; /* bytes of `random` that were not used: from its beginning */
     uint64_t tokens;      /* the last one given out */
@@ -821,6 +830,7 @@ static struct lane *lane_claim(struct dwell *dwell, struct place *place)
     place->generation = dwell->generation;
     place->lane = lane;
     if (lane != NULL && dwell->evidence != DWELL_EVIDENCE_NONE) {
+        lane->thread_id = (uint64_t)syscall(SYS_gettid);
         if (dwell->evidence == DWELL_EVIDENCE_FULL) {
             lane->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
         }
@@ -1017,11 +1027,15 @@ static int read_second_number(int fd, uint64_t *ret_number)
     return 0;
 }
 
-static void reading_take(const struct lane *lane, struct reading *ret_reading)
+static void reading_take(const struct dwell *dwell, const struct lane *lane,
+                         struct reading *ret_reading)
 {
-    /* The thread clock comes first: reading it brings up to date what the other two show. */
+    /* The thread clock comes first: reading it brings up to date what getrusage and schedstat show.
+     * The clock of the process right behind it spans the same time. */
     struct rusage usage;
     ret_reading->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    ret_reading->process_cpu_ns =
+        dwell->evidence == DWELL_EVIDENCE_FULL ? clock_ns(CLOCK_PROCESS_CPUTIME_ID) : 0;
     getrusage(RUSAGE_THREAD, &usage); /* cannot fail with this argument */
     ret_reading->user_us =
         (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec;
@@ -1030,6 +1044,9 @@ static void reading_take(const struct lane *lane, struct reading *ret_reading)
     ret_reading->minor_faults = (uint64_t)usage.ru_minflt;
     ret_reading->major_faults = (uint64_t)usage.ru_majflt;
     ret_reading->switches = (uint64_t)usage.ru_nvcsw;
+    ret_reading->involuntary_switches = (uint64_t)usage.ru_nivcsw;
+    ret_reading->disk_bytes =
+        ((uint64_t)usage.ru_inblock + (uint64_t)usage.ru_oublock) * DISK_BLOCK_BYTES;
     ret_reading->runqueue_known =
         read_second_number(lane->schedstat_fd, &ret_reading->runqueue_ns) == 0;
 }
@@ -1055,12 +1072,13 @@ static void lane_calibrate(const struct dwell *dwell, struct lane *lane)
         struct reading before;
         struct reading after;
         uint64_t begun_ns = now_ns();
-        reading_take(lane, &before);
+        reading_take(dwell, lane, &before);
         uint64_t start_ns = now_ns();
         uint64_t end_ns = now_ns();
-        reading_take(lane, &after);
+        (void)clock_ns(CLOCK_REALTIME); /* for its cost only, as the pages */
+        reading_take(dwell, lane, &after);
         if (dwell->evidence == DWELL_EVIDENCE_FULL) {
-            (void)read_second_number(dwell->statm_fd, &pages); /* for its cost only */
+            (void)read_second_number(dwell->statm_fd, &pages);
         }
         cost_learn(dwell, lane, less_or_zero(now_ns(), begun_ns));
         uint64_t cpu_ns = less_or_zero(after.cpu_ns, before.cpu_ns);
@@ -1083,7 +1101,12 @@ static void evidence_begin(struct dwell *dwell, struct tracking *tracking)
     tracking->lane = lane;
     tracking->generation = dwell->generation;
     tracking->begun_ns = now_ns();
-    reading_take(lane, &tracking->before);
+    reading_take(dwell, lane, &tracking->before);
+}
+
+static uint8_t *put_growth(uint8_t *out, unsigned field, uint64_t before, uint64_t after)
+{
+    return put_double(out, field, (double)less_or_zero(after, before));
 }
 
 /* Encodes what was used between `before` and `after`, `wall_ns` > 0 apart. */
@@ -1104,18 +1127,26 @@ static uint8_t *evidence_put(const struct dwell *dwell, const struct lane *lane,
     out = put_double(out, SAMPLE_CPU_DURING, 100 * (double)cpu_ns / (double)wall_ns);
     out = put_double(out, SAMPLE_USER, cpu_ms * (1 - system_share));
     out = put_double(out, SAMPLE_SYSTEM, cpu_ms * system_share);
-    out = put_double(out, SAMPLE_MINOR_FAULTS,
-                     (double)less_or_zero(after->minor_faults, before->minor_faults));
-    out = put_double(out, SAMPLE_MAJOR_FAULTS,
-                     (double)less_or_zero(after->major_faults, before->major_faults));
-    out = put_double(out, SAMPLE_SWITCHES, (double)less_or_zero(after->switches, before->switches));
+    out = put_growth(out, SAMPLE_MINOR_FAULTS, before->minor_faults, after->minor_faults);
+    out = put_growth(out, SAMPLE_MAJOR_FAULTS, before->major_faults, after->major_faults);
+    out = put_growth(out, SAMPLE_SWITCHES, before->switches, after->switches);
+    out = put_growth(out, SAMPLE_INVOLUNTARY_SWITCHES, before->involuntary_switches,
+                     after->involuntary_switches);
+    out = put_growth(out, SAMPLE_DISK_BYTES, before->disk_bytes, after->disk_bytes);
+    out = put_number(out, SAMPLE_THREAD_ID, lane->thread_id);
     if (before->runqueue_known && after->runqueue_known) {
         uint64_t waited_ns = less_or_zero(after->runqueue_ns, before->runqueue_ns);
         out = put_double(out, SAMPLE_RUNQUEUE, (double)at_most(waited_ns, wall_ns - cpu_ns) / 1e6);
     }
+    if (dwell->evidence != DWELL_EVIDENCE_FULL) {
+        return out;
+    }
+    uint64_t process_ns = less_or_zero(after->process_cpu_ns, before->process_cpu_ns);
+    process_ns = less_or_zero(process_ns, lane->bias_ns);
+    out = put_double(out, SAMPLE_PROCESS_CPU,
+                     (double)(process_ns > cpu_ns ? process_ns : cpu_ns) / 1e6);
     uint64_t pages = 0;
-    if (dwell->evidence == DWELL_EVIDENCE_FULL &&
-        read_second_number(dwell->statm_fd, &pages) == 0) {
+    if (read_second_number(dwell->statm_fd, &pages) == 0) {
         out = put_double(out, SAMPLE_MEMORY_AFTER,
                          (double)(pages * dwell->page_bytes) / (1024.0 * 1024.0));
     }
@@ -1146,12 +1177,31 @@ static const struct {
     NUMBER(BYTES_MOVED, BYTES_MOVED, bytes_moved),
     NUMBER(FLOPS, FLOPS, flops),
     NUMBER(THREADS, THREADS, threads),
+    NUMBER(PROCESS_CPU_MS, PROCESS_CPU, process_cpu_ms),
+    NUMBER(INVOLUNTARY_SWITCHES, INVOLUNTARY_SWITCHES, involuntary_switches),
+    NUMBER(DISK_BYTES, DISK_BYTES, disk_bytes),
 #undef NUMBER
 };
 
 enum { NUMBER_COUNT = sizeof numbers / sizeof numbers[0] };
 
-_Static_assert(DWELL_HAS_THREADS == 1 << (NUMBER_COUNT - 1), "a row for each bit");
+_Static_assert(DWELL_HAS_DISK_BYTES == 1 << (NUMBER_COUNT - 1), "a row for each bit");
+_Static_assert(DWELL_HAS_THREAD_ID == 1 << NUMBER_COUNT, "the one that is no double");
+
+/* The first version of the struct ended before this member. */
+#define SAMPLE_BYTES_FIRST offsetof(struct dwell_sample, process_cpu_ms)
+#define SAMPLE_BITS_FIRST  ((uint32_t)DWELL_HAS_PROCESS_CPU_MS - 1)
+
+static bool sample_is_readable(const struct dwell_sample *sample)
+{
+    return sample->size >= sizeof *sample || sample->size == SAMPLE_BYTES_FIRST;
+}
+
+/* The numbers that are set, of those that the caller's struct has. */
+static uint32_t sample_parts(const struct dwell_sample *sample)
+{
+    return sample->size >= sizeof *sample ? sample->has : sample->has & SAMPLE_BITS_FIRST;
+}
 
 static uint64_t text_bytes_max(const char *text)
 {
@@ -1196,11 +1246,15 @@ static uint64_t sample_bytes_max(const struct dwell_sample *sample)
 /* All of a sample but its name and its execution time. */
 static uint8_t *sample_put(uint8_t *out, const struct dwell_sample *sample)
 {
-    for (uint32_t has = sample->has & ((1U << NUMBER_COUNT) - 1); has != 0; has &= has - 1) {
+    uint32_t parts = sample_parts(sample);
+    for (uint32_t has = parts & ((1U << NUMBER_COUNT) - 1); has != 0; has &= has - 1) {
         unsigned bit = (unsigned)__builtin_ctz(has);
         double number;
         memcpy(&number, (const char *)sample + numbers[bit].offset, sizeof number);
         out = put_double(out, numbers[bit].field, number);
+    }
+    if ((parts & DWELL_HAS_THREAD_ID) != 0) {
+        out = put_number(out, SAMPLE_THREAD_ID, sample->thread_id);
     }
     if (sample->error || sample->error_text != NULL) {
         out = put_number(out, SAMPLE_ERROR, 1);
@@ -1495,10 +1549,12 @@ static void __attribute__((noinline)) track_end_long(struct tracking *tracking, 
     uint64_t wall_ns = less_or_zero(end_ns, tracking->start_ns);
     struct lane *lane = dwell->evidence != DWELL_EVIDENCE_NONE ? lane_of_thread(dwell) : NULL;
     struct reading after;
+    uint64_t ended_unix_nano = 0;
     bool measured = lane != NULL && lane == tracking->lane &&
                     tracking->generation == dwell->generation && wall_ns > 0;
     if (measured) {
-        reading_take(lane, &after);
+        ended_unix_nano = clock_ns(CLOCK_REALTIME);
+        reading_take(dwell, lane, &after);
     }
 
     struct entry entry;
@@ -1517,6 +1573,7 @@ static void __attribute__((noinline)) track_end_long(struct tracking *tracking, 
             out = put_number(out, SAMPLE_ERROR, 1);
         }
         if (measured) {
+            out = put_fixed64(out, SAMPLE_TIMESTAMP, ended_unix_nano);
             out = evidence_put(dwell, lane, out, &tracking->before, &after, wall_ns);
         }
         entry_end(dwell, &entry, out, model->index + 1);
@@ -1566,7 +1623,7 @@ void dwell_track_end_with(struct dwell_track *track, const struct dwell_sample *
         return;
     }
     uint64_t end_ns = now_ns();
-    bool readable = more != NULL && more->size >= sizeof *more;
+    bool readable = more != NULL && sample_is_readable(more);
     track_end_long(tracking, end_ns, false, readable ? more : NULL);
     tracking->model = NULL;
 }
@@ -1578,8 +1635,7 @@ void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample)
     }
     const struct dwell_model *model = NULL;
     uint64_t need = RECORD_BODY_MAX + 1; /* what cannot be read is dropped as what is too long */
-    if (sample->size >= sizeof *sample &&
-        (sample->model == NULL || sample->model->dwell == dwell)) {
+    if (sample_is_readable(sample) && (sample->model == NULL || sample->model->dwell == dwell)) {
         model = sample->model;
         need = sample_bytes_max(sample);
         need += model == NULL ? text_bytes_max(sample->model_name) : 0;

@@ -78,13 +78,20 @@ typedef struct dwell dwell_t;
 /* A model of one handle. Opaque; valid until dwell_close of that handle. */
 struct dwell_model;
 
-/* What an inference is asked for besides its time. A reading costs about 1.5 µs (cpu) or 3.5 µs
- * (full) an inference, and is taken only as often as dwell_options.evidence_percent allows. */
+/*
+ * What an inference is asked for besides its time. A reading costs about 1.5 µs (cpu) or 4.5 µs (full)
+ * an inference, and is taken only as often as dwell_options.evidence_percent allows; the samples of
+ * other inferences are as short as with `none`. With a reading go the number of the thread and when
+ * the inference ended, so that the daemon can hold against it what it sees of the process.
+ */
 enum dwell_evidence {
     DWELL_EVIDENCE_DEFAULT, /* cpu */
     DWELL_EVIDENCE_NONE,    /* nothing: no CPU figure, so the daemon's verdict stays unknown */
-    DWELL_EVIDENCE_CPU,     /* CPU time of the thread, page faults, voluntary switches */
-    DWELL_EVIDENCE_FULL     /* also the wait for a CPU, and the memory of the process */
+    DWELL_EVIDENCE_CPU,     /* of the thread: user and system time, page faults, switches of both
+                               kinds, bytes read from and written to disks */
+    DWELL_EVIDENCE_FULL     /* also how long it waited for a CPU, what CPU time all threads of the
+                               process used meanwhile (so that work done by others is found), and
+                               the memory of the process */
 };
 
 struct dwell_options {
@@ -147,7 +154,11 @@ enum dwell_part {
     DWELL_HAS_VOLUNTARY_SWITCHES = 1 << 11,
     DWELL_HAS_BYTES_MOVED = 1 << 12,
     DWELL_HAS_FLOPS = 1 << 13,
-    DWELL_HAS_THREADS = 1 << 14
+    DWELL_HAS_THREADS = 1 << 14,
+    DWELL_HAS_PROCESS_CPU_MS = 1 << 15,
+    DWELL_HAS_INVOLUNTARY_SWITCHES = 1 << 16,
+    DWELL_HAS_DISK_BYTES = 1 << 17,
+    DWELL_HAS_THREAD_ID = 1 << 18
 };
 
 /*
@@ -182,13 +193,19 @@ struct dwell_sample {
     double flops;       /* a hint: floating point operations */
     double threads;     /* that worked on it */
 
-    uint64_t timestamp_unix_nano; /* 0: not sent */
+    uint64_t timestamp_unix_nano; /* 0: not sent; beside thread_id when the inference ended */
     const uint8_t *trace_id;      /* 16 bytes, or NULL: as the thread's current span, if sampled */
     const uint8_t *span_id;       /* 8 bytes, or NULL */
     const char *device;           /* "cpu", "cuda:0", …, or NULL; at most 256 bytes */
     const char *error_text;       /* or NULL; implies error */
     const struct dwell_label *labels;
     size_t label_count; /* at most 16 */
+
+    /* More evidence. A struct that ends before it, as the first version's, is taken as well. */
+    double process_cpu_ms; /* of all threads of the process meanwhile, user and system */
+    double involuntary_switches;
+    double disk_bytes;  /* read from and written to disks */
+    uint64_t thread_id; /* that ran it, as gettid says: 1 to 2147483647 */
 };
 
 /* What a metric record does to its series. */
@@ -556,14 +573,15 @@ DWELL_API void dwell_track_begin(struct dwell_track *track, const struct dwell_m
 DWELL_API void dwell_track_end(struct dwell_track *track, bool failed);
 
 /*
- * As dwell_track_end, with more to say: everything of `more` is sent but its model, its
- * execution_time_ms, and numbers that were measured. NULL: as dwell_track_end(track, false).
+ * As dwell_track_end, with more to say (batch_size, queue_ms, the hints bytes_moved and flops, labels,
+ * …): everything of `more` is sent but its model, its execution_time_ms, and what was measured, its
+ * timestamp then too. `more->error` says whether it failed. NULL: as dwell_track_end(track, false).
  */
 DWELL_API void dwell_track_end_with(struct dwell_track *track, const struct dwell_sample *more);
 
 /*
  * Records a sample as it is. One that is over 16 kB long, or whose `size` is not that of a struct
- * dwell_sample of this or a later version, is dropped.
+ * dwell_sample of some version, is dropped.
  */
 DWELL_API void dwell_sample(dwell_t *dwell, const struct dwell_sample *sample);
 

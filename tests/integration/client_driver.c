@@ -104,7 +104,7 @@ static void send_full(dwell_t *dwell)
     struct dwell_sample sample;
     memset(&sample, 0, sizeof sample);
     sample.size = sizeof sample;
-    sample.has = (DWELL_HAS_THREADS << 1) - 1;
+    sample.has = (DWELL_HAS_THREAD_ID << 1) - 1;
     sample.model_name = "full";
     sample.execution_time_ms = 10;
     sample.cpu_percent_before = 5;
@@ -120,6 +120,10 @@ static void send_full(dwell_t *dwell)
     sample.bytes_moved = 1e6;
     sample.flops = 2e9;
     sample.threads = 1;
+    sample.process_cpu_ms = 6.5;
+    sample.involuntary_switches = 2;
+    sample.disk_bytes = 4096;
+    sample.thread_id = 4711;
     sample.timestamp_unix_nano = 1709204400250000000u;
     sample.trace_id = trace_id;
     sample.span_id = span_id;

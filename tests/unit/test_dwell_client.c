@@ -14,9 +14,11 @@
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -334,7 +336,7 @@ static void test_dwell_client_sends_every_part_of_a_sample(void **state)
     const struct dwell_label labels[] = {{"region", "eu"}, {"empty", ""}};
     struct dwell_sample sample = {
         .size = sizeof sample,
-        .has = (DWELL_HAS_THREADS << 1) - 1, /* all there are */
+        .has = (DWELL_HAS_THREAD_ID << 1) - 1, /* all there are */
         .model_name = "m",
         .execution_time_ms = 1.5,
         .cpu_percent_before = 2.5,
@@ -352,6 +354,10 @@ static void test_dwell_client_sends_every_part_of_a_sample(void **state)
         .bytes_moved = 14,
         .flops = 15,
         .threads = 16,
+        .process_cpu_ms = 17.5,
+        .involuntary_switches = 18,
+        .disk_bytes = 19,
+        .thread_id = INT32_MAX,
         .timestamp_unix_nano = 1700000000123456789,
         .trace_id = trace_id,
         .span_id = span_id,
@@ -384,6 +390,10 @@ static void test_dwell_client_sends_every_part_of_a_sample(void **state)
     assert_true(came->has_bytes_moved && came->bytes_moved == 14);
     assert_true(came->has_flops && came->flops == 15);
     assert_true(came->has_threads && came->threads == 16);
+    assert_true(came->has_process_cpu_ms && came->process_cpu_ms == 17.5);
+    assert_true(came->has_involuntary_switches && came->involuntary_switches == 18);
+    assert_true(came->has_disk_bytes && came->disk_bytes == 19);
+    assert_true(came->has_thread_id && came->thread_id == INT32_MAX);
     assert_true(came->timestamp_unix_nano == 1700000000123456789);
     assert_int_equal(came->trace_id.len, 16);
     assert_memory_equal(came->trace_id.data, trace_id, 16);
@@ -402,8 +412,41 @@ static void test_dwell_client_sends_every_part_of_a_sample(void **state)
     assert_string_equal(name, "bare");
     assert_true(came->error && came->error_text == NULL && came->device == NULL);
     assert_true(!came->has_cpu_percent_during && !came->has_trace_id && !came->has_threads &&
-                !came->has_timestamp_unix_nano);
+                !came->has_thread_id && !came->has_timestamp_unix_nano);
     must_close(dwell);
+    server_fini(&server);
+}
+
+/* A program that was compiled with the first version's struct: what lies behind it is not its. */
+static void test_dwell_client_reads_the_first_struct_of_a_sample(void **state)
+{
+    (void)state;
+    struct server server;
+    server_init(&server);
+    server_start(&server, SERVER_POLITE);
+    struct dwell_options options = options_for(&server);
+    dwell_t *dwell = must_open(&options);
+    struct dwell_sample first = {.size = offsetof(struct dwell_sample, process_cpu_ms),
+                                 .has = UINT32_MAX,
+                                 .model_name = "m",
+                                 .threads = 16,
+                                 .process_cpu_ms = 99,
+                                 .thread_id = 99};
+    struct dwell_track tracked;
+    dwell_sample(dwell, &first);
+    dwell_track_begin(&tracked, must_have_model(dwell, "m"));
+    dwell_track_end_with(&tracked, &first);
+    must_flush(dwell);
+    for (uint64_t i = 0; i < 2; i++) {
+        const char *name = NULL;
+        const Dwell__Sample *came = server_sample(&server, i, &name);
+        assert_string_equal(name, "m");
+        assert_true(came->has_threads && came->threads == 16);
+        assert_false(came->has_process_cpu_ms || came->has_involuntary_switches ||
+                     came->has_disk_bytes || came->has_thread_id);
+    }
+    must_close(dwell);
+    must_hold_account(&server, 0, 2, 0);
     server_fini(&server);
 }
 
@@ -1199,9 +1242,207 @@ static void test_dwell_client_takes_evidence_of_the_first_inference(void **state
     assert_true(waits->has_minor_faults && waits->has_major_faults);
 
     const Dwell__Sample *unread = server_sample(&server, 3, &name);
-    assert_false(unread->has_cpu_percent_during || unread->has_user_ms ||
-                 unread->has_memory_mb_after || unread->has_runqueue_ms);
+    assert_false(
+        unread->has_cpu_percent_during || unread->has_user_ms || unread->has_memory_mb_after ||
+        unread->has_runqueue_ms || unread->has_process_cpu_ms || unread->has_involuntary_switches ||
+        unread->has_disk_bytes || unread->has_thread_id || unread->has_timestamp_unix_nano);
     assert_int_equal(stats_of(dwell).evidence, 3);
+    must_close(dwell);
+    server_fini(&server);
+}
+
+/* What this thread has used, by the same calls that the library makes. */
+struct used {
+    uint64_t wall_ns, unix_ns, thread_ns, process_ns;
+    struct rusage usage;
+};
+
+static struct used used_now(void)
+{
+    struct used used;
+    used.unix_ns = clock_ns(CLOCK_REALTIME);
+    used.wall_ns = clock_ns(CLOCK_MONOTONIC);
+    used.thread_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    used.process_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    getrusage(RUSAGE_THREAD, &used.usage); /* cannot fail with this argument */
+    return used;
+}
+
+/* An inference, looked at from just outside of the library's readings and from just within. */
+struct witnessed {
+    struct used before, begun, ended, after;
+    Dwell__Sample sample; /* its figures: texts went with the server */
+};
+
+static void must_lie_between(double got, int64_t within, int64_t around)
+{
+    assert_true(got >= (double)within);
+    assert_true(got <= (double)around);
+}
+
+static int64_t blocks_between(const struct used *from, const struct used *to)
+{
+    return to->usage.ru_inblock - from->usage.ru_inblock + to->usage.ru_oublock -
+           from->usage.ru_oublock;
+}
+
+/* Clocks are read one after the other: so much may lie between. */
+#define WITNESS_MS 0.02
+
+static void must_tell_what_was_seen(const struct witnessed *seen, bool full)
+{
+    const Dwell__Sample *sample = &seen->sample;
+    const struct rusage *from[] = {&seen->before.usage, &seen->begun.usage};
+    const struct rusage *to[] = {&seen->after.usage, &seen->ended.usage};
+    assert_true(sample->has_thread_id && sample->thread_id == (uint64_t)gettid());
+    assert_true(sample->has_timestamp_unix_nano &&
+                sample->timestamp_unix_nano >= seen->ended.unix_ns &&
+                sample->timestamp_unix_nano <= seen->after.unix_ns);
+    assert_true(sample->has_involuntary_switches);
+    must_lie_between(sample->voluntary_switches, to[1]->ru_nvcsw - from[1]->ru_nvcsw,
+                     to[0]->ru_nvcsw - from[0]->ru_nvcsw);
+    must_lie_between(sample->involuntary_switches, to[1]->ru_nivcsw - from[1]->ru_nivcsw,
+                     to[0]->ru_nivcsw - from[0]->ru_nivcsw);
+    assert_true(sample->has_disk_bytes);
+    must_lie_between(sample->disk_bytes, 512 * blocks_between(&seen->begun, &seen->ended),
+                     512 * blocks_between(&seen->before, &seen->after));
+    double cpu_ms = sample->user_ms + sample->system_ms;
+    double truth_ms = (double)(seen->ended.thread_ns - seen->begun.thread_ns) / 1e6;
+    double around_ms = (double)(seen->after.thread_ns - seen->before.thread_ns) / 1e6;
+    assert_true(cpu_ms >= truth_ms - WITNESS_MS && cpu_ms <= around_ms);
+    assert_int_equal(sample->has_process_cpu_ms, full);
+    if (full) {
+        truth_ms = (double)(seen->ended.process_ns - seen->begun.process_ns) / 1e6;
+        around_ms = (double)(seen->after.process_ns - seen->before.process_ns) / 1e6;
+        assert_true(sample->process_cpu_ms >= cpu_ms);
+        assert_true(sample->process_cpu_ms >= truth_ms - WITNESS_MS);
+        assert_true(sample->process_cpu_ms <= around_ms);
+    }
+}
+
+/* The CPU share that was said, in points. Whoever is put off its CPU between two readings makes the true
+ * one a range. */
+static void must_say_the_share(const struct witnessed *seen)
+{
+    double within_ns = (double)(seen->ended.thread_ns - seen->begun.thread_ns);
+    double around_ns = (double)(seen->after.thread_ns - seen->before.thread_ns);
+    double within_wall_ns = (double)(seen->ended.wall_ns - seen->begun.wall_ns);
+    double around_wall_ns = (double)(seen->after.wall_ns - seen->before.wall_ns);
+    assert_true(seen->sample.cpu_percent_during >= 100 * within_ns / around_wall_ns - 5);
+    assert_true(seen->sample.cpu_percent_during <= 100 * around_ns / within_wall_ns + 5);
+}
+
+struct work {
+    uint64_t compute_ns;
+    int sleep_ms;
+};
+
+static struct witnessed must_witness(enum dwell_evidence level, struct work work)
+{
+    struct server server;
+    server_init(&server);
+    server_start(&server, SERVER_POLITE);
+    struct dwell_options options = options_for(&server);
+    options.evidence = level;
+    dwell_t *dwell = must_open(&options);
+    const struct dwell_model *model = must_have_model(dwell, "m");
+    struct dwell_track tracked;
+    struct witnessed seen;
+    track(must_have_model(dwell, "first"), 1); /* opens files, and tries out what a reading costs */
+    seen.before = used_now();
+    dwell_track_begin(&tracked, model);
+    seen.begun = used_now();
+    compute_for_ns(work.compute_ns);
+    if (work.sleep_ms > 0) {
+        poll(NULL, 0, work.sleep_ms);
+    }
+    seen.ended = used_now();
+    dwell_track_end(&tracked, false);
+    seen.after = used_now();
+    must_flush(dwell);
+    const char *name = NULL;
+    seen.sample = *server_sample(&server, 1, &name);
+    assert_string_equal(name, "m");
+    must_tell_what_was_seen(&seen, level == DWELL_EVIDENCE_FULL);
+    must_close(dwell);
+    server_fini(&server);
+    return seen;
+}
+
+/* Against the thread's own clock and not the wall's: on a busy machine the truth is not 100 or 0. */
+static void test_dwell_client_tells_the_cpu_share_of_a_single_call(void **state)
+{
+    (void)state;
+    const enum dwell_evidence levels[] = {DWELL_EVIDENCE_CPU, DWELL_EVIDENCE_FULL};
+    const struct work works[] = {
+        {.compute_ns = 5000000}, {.sleep_ms = 5}, {.compute_ns = 2500000, .sleep_ms = 3}};
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < sizeof works / sizeof works[0]; k++) {
+            struct witnessed seen = must_witness(levels[i], works[k]);
+            must_say_the_share(&seen);
+        }
+    }
+}
+
+struct beside {
+    atomic_bool stop;
+    _Atomic uint64_t thread_ns; /* that it has used */
+};
+
+static void *be_busy(void *arg)
+{
+    struct beside *beside = arg;
+    while (!atomic_load(&beside->stop)) {
+        atomic_store(&beside->thread_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID));
+    }
+    return NULL;
+}
+
+/* The time of a busy neighbour thread is the process's and not the inference's. */
+static void test_dwell_client_tells_a_thread_from_its_process(void **state)
+{
+    (void)state;
+    struct beside beside = {.stop = false};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, be_busy, &beside), 0);
+    while (atomic_load(&beside.thread_ns) == 0) {
+        poll(NULL, 0, 1);
+    }
+    struct witnessed asleep = must_witness(DWELL_EVIDENCE_FULL, (struct work){.sleep_ms = 5});
+    struct witnessed busy = must_witness(DWELL_EVIDENCE_FULL, (struct work){.compute_ns = 5000000});
+    atomic_store(&beside.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    must_say_the_share(&asleep);
+    must_say_the_share(&busy);
+}
+
+static void test_dwell_client_counts_bytes_of_disks(void **state)
+{
+    (void)state;
+    struct server server;
+    server_init(&server);
+    server_start(&server, SERVER_POLITE);
+    struct dwell_options options = options_for(&server);
+    options.evidence = DWELL_EVIDENCE_CPU;
+    dwell_t *dwell = must_open(&options);
+    FILE *file = tmpfile();
+    static char block[1 << 16];
+    assert_non_null(file);
+    struct dwell_track tracked;
+    dwell_track_begin(&tracked, must_have_model(dwell, "m"));
+    struct used begun = used_now();
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(fwrite(block, sizeof block, 1, file), 1);
+    }
+    assert_int_equal(fflush(file), 0);
+    struct used ended = used_now();
+    dwell_track_end(&tracked, false);
+    fclose(file);
+    must_flush(dwell);
+    const char *name = NULL;
+    /* Where files live in memory it is 0, and the kernel says so as well. */
+    assert_true(server_sample(&server, 0, &name)->disk_bytes >=
+                512 * (double)blocks_between(&begun, &ended));
     must_close(dwell);
     server_fini(&server);
 }
@@ -1385,6 +1626,7 @@ int main(void)
         cmocka_unit_test(test_dwell_client_leaves_out_what_is_not_said),
         cmocka_unit_test(test_dwell_client_tracks_an_inference),
         cmocka_unit_test(test_dwell_client_sends_every_part_of_a_sample),
+        cmocka_unit_test(test_dwell_client_reads_the_first_struct_of_a_sample),
         cmocka_unit_test(test_dwell_client_sends_metrics_between_samples),
         cmocka_unit_test(test_dwell_client_drops_metrics_that_it_cannot_send),
         cmocka_unit_test(test_dwell_client_adds_to_a_tracked_inference),
@@ -1410,6 +1652,9 @@ int main(void)
         cmocka_unit_test(test_dwell_client_dozes_until_the_next_record),
         cmocka_unit_test(test_dwell_client_allocates_nothing_to_record),
         cmocka_unit_test(test_dwell_client_takes_evidence_of_the_first_inference),
+        cmocka_unit_test(test_dwell_client_tells_the_cpu_share_of_a_single_call),
+        cmocka_unit_test(test_dwell_client_tells_a_thread_from_its_process),
+        cmocka_unit_test(test_dwell_client_counts_bytes_of_disks),
         cmocka_unit_test(test_dwell_client_keeps_evidence_within_its_share),
         cmocka_unit_test(test_dwell_client_is_another_client_in_a_child),
         cmocka_unit_test(test_dwell_client_leaves_an_idle_child_alone),
