@@ -19,6 +19,8 @@
     X(UNLEDGERED_RECORDS, "unledgered_records_total", COUNTER,                                     \
       "Records of clients that do not number them.")                                               \
     X(UNKNOWN_KEYS, "unknown_keys_total", COUNTER, "Keys and fields ignored as unknown.")          \
+    X(IMPOSSIBLE_EVIDENCE, "impossible_evidence_total", COUNTER,                                   \
+      "Samples with evidence that cannot be, cut to what can: more CPU time than threads have.")   \
     X(STATSD_EVENTS, "statsd_events_total", COUNTER, "Events of DogStatsD, which are ignored.")    \
     X(STATSD_CHECKS, "statsd_checks_total", COUNTER,                                               \
       "Service checks of DogStatsD, which are ignored.")                                           \

@@ -75,9 +75,10 @@ static inline bool evidence_is_in(const struct sample *sample)
     return (sample->has & EVIDENCE_PARTS) == EVIDENCE_PARTS;
 }
 
-/* Adds a sample that is evidence. What cannot be is cut to what can: a thread has no more CPU time than
- * wall time, unless it says several threads; nothing is waited for twice. Returns false when something
- * had to be cut by more than the clocks' own error. */
+/* Adds a sample that is evidence. What cannot be is cut to what can: threads have no more CPU time than
+ * wall time each, and nothing is waited for twice. Without a number of threads more than one thread's
+ * CPU time is that of a process. Returns false when something had to be cut by more than the clocks' own
+ * error: the caller counts it. */
 bool evidence_add(struct evidence *evidence, const struct sample *sample);
 
 /* Adds up two stretches of time. */
