@@ -31,7 +31,7 @@ PKG_LIBS    := $(shell pkg-config --libs libuv libmicrohttpd jansson libdeflate 
 TEST_CFLAGS := $(shell pkg-config --cflags $(TEST_PACKAGES) 2>/dev/null) -DTEST_WITH_GSL
 TEST_LIBS   := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
 
-DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c daemon/io/export/*.c))
+DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c daemon/io/export/*.c daemon/io/probe/*.c))
 DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
 CLIENT_OBJ := $(BUILD)/client/dwell.o $(BUILD)/client/dwell_bench.o
 

@@ -68,7 +68,8 @@ struct witness {
 int witness_init(struct witness *witness, uint32_t max_threads);
 void witness_fini(struct witness *witness);
 
-/* Monotonic time of what follows. Set before each batch of calls; it never goes back. */
+/* Monotonic time of what follows. Set before each batch of calls; one before the last is taken as the
+ * last, for who sets it may have read the clock a turn ago. */
 void witness_set_time(struct witness *witness, uint64_t mono_ns);
 
 /* A sample that is evidence (evidence_is_in). Adds to the evidence the looks at its thread from its

@@ -38,7 +38,7 @@ PURE = set(
 
 # What else of the system there is, for rank 3 and above, the client, and tests.
 SYSTEM = re.compile(
-    r"(sys|netinet|arpa|net|linux)/[a-z_]+|dirent|dlfcn|fcntl|grp|locale|malloc|netdb|poll|pthread|"
+    r"(sys|netinet|arpa|net|linux)/[a-z_]+|dirent|dlfcn|fcntl|ftw|grp|locale|malloc|netdb|poll|pthread|"
     r"pwd|regex|sched|setjmp|signal|sysexits|syscall|time|unistd"
 )
 
