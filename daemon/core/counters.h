@@ -31,6 +31,8 @@
     X(OVERFLOW_RECORDS, "overflow_records_total", COUNTER,                                         \
       "Records of metrics and budgets past a ceiling, counted in an overflow series or layer.")    \
     X(LOST_EXEMPLARS, "lost_exemplars_total", COUNTER, "Exemplars not kept for want of memory.")   \
+    X(LOST_EVIDENCE, "lost_evidence_total", COUNTER,                                               \
+      "Samples whose evidence was not used, and verdicts from it not shown, for want of memory.")  \
     X(MODELS, "models", GAUGE, "Models known, the overflow model included.")                       \
     X(FAMILIES, "metric_families", GAUGE, "Families of clients' metrics.")                         \
     X(SERIES, "metric_series", GAUGE, "Series of clients' metrics, without the overflow series.")  \

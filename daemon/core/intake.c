@@ -3,8 +3,8 @@
  *   1. peer_begin     the client's place in the ledger, if it ever named itself
  *   2. hello          library, service, hash; on NDJSON the client id, which opens the account
  *   3. batch          of frames: client id and number of the first record
- *   4. sample         to the models, metric to the metrics, span to the spans, budget to the
- *                     budgets; accepted
+ *   4. sample         to the models, and its evidence to the judge; metric to the metrics, span to the
+ *                     spans, budget to the budgets; accepted
  *   5. flush          settles, then the owner is asked to answer
  *   6. peer_settle    the ledger learns what was accepted since peer_begin
  *
@@ -215,12 +215,27 @@ static int take_budget(void *ctx, const struct budget *budget)
     return err;
 }
 
+/* Of a sample with evidence the model's number is needed, too. */
+static int apply_sample(const struct peer *peer, const struct sample *sample)
+{
+    const struct intake *intake = peer->intake;
+    uint32_t number;
+    if (intake->judge == NULL || !evidence_is_in(sample)) {
+        return registry_record(intake->registry, sample);
+    }
+    int err = registry_record_evidence(intake->registry, sample, &number);
+    if (err == 0) {
+        judge_sample(intake->judge, number, peer->kernel_pid, sample);
+    }
+    return err;
+}
+
 static int take_sample(void *ctx, const struct sample *sample)
 {
     struct peer *peer = ctx;
     int err = govern(peer);
     if (err == 0) {
-        err = registry_record(peer->intake->registry, sample);
+        err = apply_sample(peer, sample);
     }
     peer->applied += err == 0;
     return err;

@@ -9,6 +9,7 @@
 
 #include "core/budgets.h"
 #include "core/counters.h"
+#include "core/judge.h"
 #include "core/ledger.h"
 #include "core/metrics.h"
 #include "core/registry.h"
@@ -21,6 +22,7 @@ struct intake {
     struct metrics *metrics;
     struct spans *spans;
     struct budgets *budgets;
+    struct judge *judge; /* NULL: evidence decides nothing */
     struct processes *processes;
     struct ledger *ledger;
     struct counters *counters;

@@ -10,6 +10,10 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
     snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES] = registry->overflowed;
     snapshot->counters.value[COUNTER_LOST_EXEMPLARS] =
         registry->lost_exemplars + intake->metrics->lost_exemplars;
+    if (intake->judge != NULL) {
+        snapshot->counters.value[COUNTER_LOST_EVIDENCE] = intake->judge->lost;
+        snapshot->counters.value[COUNTER_IMPOSSIBLE_EVIDENCE] = intake->judge->impossible;
+    }
     snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] =
         intake->metrics->overflowed + intake->budgets->overflowed;
     snapshot->counters.value[COUNTER_FAMILIES] = intake->metrics->family_count;
@@ -59,6 +63,7 @@ int snapshot_take(struct intake *intake, const struct thresholds *thresholds, ui
     snapshot->slot = registry->slot;
     snapshot->window_ns = registry->options.window_ns;
     snapshot->thresholds = *thresholds;
+    snapshot->machine = intake->judge == NULL ? machine_unknown : intake->judge->machine;
     copy_counters(snapshot, intake);
     *ret_snapshot = snapshot;
     return 0;

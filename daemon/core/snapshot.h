@@ -22,6 +22,7 @@ struct snapshot {
     uint32_t model_count;
     const struct model **models; /* in order of first arrival */
     struct thresholds thresholds;
+    struct machine machine; /* that opinions are of */
     struct ledger_view ledger;
     struct counters counters;
     uint64_t accepted;

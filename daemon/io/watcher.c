@@ -152,6 +152,9 @@ static void on_tick(uv_timer_t *tick)
     struct watcher *watcher = tick->data;
     set_time(watcher);
     metrics_tick(watcher->intake->metrics);
+    if (watcher->intake->judge != NULL) {
+        judge_tick(watcher->intake->judge, watcher->clock.mono_ns(watcher->clock.ctx));
+    }
     trim(watcher);
 }
 

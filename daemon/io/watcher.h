@@ -1,6 +1,7 @@
 /*
  * Watches the processes that said who they are, and does what has to be done now and then: what
- * belongs to a process ends when it does, idle series end. It does not know what that is.
+ * belongs to a process ends when it does, idle series end, rounds of evidence are closed. It does not
+ * know what that is.
  * Loop thread only.
  */
 #ifndef DWELL_IO_WATCHER_H
