@@ -1,6 +1,7 @@
 #include "render/json.h"
 
 #include "base/clock.h"
+#include "render/json_explain.h"
 #include "render/json_write.h"
 #include "render/order.h"
 
@@ -132,8 +133,9 @@ static void put_analysis(struct json_writer *writer, const struct verdict *verdi
     json_close(writer, '}');
 }
 
+/* `explained`: the model, when it is to be explained; else NULL. */
 static void put_model(struct json_writer *writer, const struct snapshot *snapshot,
-                      const struct profile *profile)
+                      const struct profile *profile, const struct model *explained)
 {
     json_open(writer, '{');
     json_put_text(writer, "model_name", profile->id->name);
@@ -148,6 +150,9 @@ static void put_model(struct json_writer *writer, const struct snapshot *snapsho
     put_time(writer, profile);
     put_hints(writer, profile);
     put_analysis(writer, &profile->verdict);
+    if (explained != NULL) {
+        json_explain(writer, snapshot, explained);
+    }
     json_close(writer, '}');
 }
 
@@ -166,7 +171,7 @@ void json_render_models(const struct snapshot *snapshot, enum profile_span span,
     for (uint32_t i = 0; i < order.count && out->err == 0; i++) {
         struct profile profile;
         if (profile_compute(snapshot, order.models[i], span, scratch, &profile) > 0) {
-            put_model(&writer, snapshot, &profile);
+            put_model(&writer, snapshot, &profile, NULL);
         }
     }
     json_close(&writer, ']');
@@ -188,7 +193,7 @@ bool json_render_model(const struct snapshot *snapshot, enum profile_span span, 
     for (uint32_t i = 0; i < order.count && !found; i++) {
         struct profile profile;
         if (profile_compute(snapshot, order.models[i], span, scratch, &profile) > 0) {
-            put_model(&writer, snapshot, &profile);
+            put_model(&writer, snapshot, &profile, order.models[i]);
             buf_char(out, '\n');
             found = true;
         }

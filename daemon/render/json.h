@@ -17,9 +17,8 @@
 void json_render_models(const struct snapshot *snapshot, enum profile_span span,
                         const struct str *name, struct profile_scratch *scratch, struct buf *out);
 
-/* MODEL: of several label sets the first. Returns false, with nothing appended, when there is none
- * of this name (404). True
- * with out->err set when memory is lacking. */
+/* MODEL with its explanation: of several label sets the first. Returns false, with nothing appended, when
+ * there is none of this name (404). True with out->err set when memory is lacking. */
 bool json_render_model(const struct snapshot *snapshot, enum profile_span span, struct str name,
                        struct profile_scratch *scratch, struct buf *out);
 

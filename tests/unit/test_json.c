@@ -151,7 +151,8 @@ static void test_json_model_has_the_keys_of_the_design(void **state)
     json_t *model = find_one(&core, PROFILE_WINDOW, "m");
     must_have_keys(model, NULL,
                    KEYS("model_name", "labels", "window", "sample_count", "errors", "latency",
-                        "cpu", "memory", "time", "hints", "analysis"));
+                        "cpu", "memory", "time", "hints", "analysis", "explanation"));
+    must_be_null(model, "explanation");
     must_have_keys(model, "latency",
                    KEYS("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "mean_ms", "std_ms",
                         "min_ms", "max_ms"));
