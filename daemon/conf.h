@@ -29,7 +29,7 @@ enum {
     CONF_PAIRS_MAX = 64,
 };
 
-enum conf_classifier { CONF_CLASSIFIER_THRESHOLDS };
+enum conf_classifier { CONF_CLASSIFIER_THRESHOLDS, CONF_CLASSIFIER_EVIDENCE };
 enum conf_gpu_objective { CONF_GPU_COST, CONF_GPU_LATENCY };
 
 /* Where to listen: a numeric address, so nothing has to be resolved. */
@@ -123,6 +123,7 @@ struct conf {
         uint64_t max_models;
         struct conf_texts label_keys;
         int classifier; /* enum conf_classifier */
+        uint64_t round_ms;
         double cpu_compute_threshold_percent;
         double cpu_io_threshold_percent;
         double latency_gpu_threshold_ms;

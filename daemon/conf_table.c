@@ -8,7 +8,7 @@ static const char *const format_words[] = {"text", "json", NULL};
 _Static_assert(sizeof format_words / sizeof format_words[0] == LOG_FORMAT_COUNT + 1,
                "a word a format");
 
-static const char *const classifier_words[] = {"thresholds", NULL};
+static const char *const classifier_words[] = {"thresholds", "evidence", NULL};
 
 static const char *const objective_words[] = {"cost", "latency", NULL};
 
@@ -153,9 +153,13 @@ const struct conf_option conf_options[] = {
     {"profiling.label_keys", CONF_KEYS, RANGE(0, CONF_LABEL_KEYS_MAX), "[]",
      AT(profiling.label_keys),
      .sentence = "Labels of samples that are kept, each combination a model of its own."},
-    {"profiling.classifier", CONF_CHOICE, .initial = "\"thresholds\"", AT(profiling.classifier),
+    {"profiling.classifier", CONF_CHOICE, .initial = "\"evidence\"", AT(profiling.classifier),
      .words = classifier_words,
-     .sentence = "How a model's bottleneck is found; this version knows thresholds."},
+     .sentence = "How a model's bottleneck is found: by means alone, or by where time went, if samples "
+                 "tell it."},
+    {"profiling.round_ms", CONF_WHOLE, RANGE(250, DAY_MS), "5000", "ms", AT(profiling.round_ms),
+     .sentence = "Evidence is judged after so long, or longer when there is too little. At most the "
+                 "window."},
     {"profiling.cpu_compute_threshold_percent", CONF_NUMBER, RANGE(0, 1e6), "50", "%",
      .reloadable = true, AT(profiling.cpu_compute_threshold_percent),
      .sentence = "A model is bound by computing when its mean CPU share is above; 100 is one core."},

@@ -382,9 +382,6 @@ static void describe_choice(struct buf *out, const struct conf_option *option)
         bool last = words[i + 1] == NULL;
         buf_printf(out, "%s\"%s\"", i == 0 ? "" : last ? " or " : ", ", words[i]);
     }
-    if (words[1] == NULL) {
-        buf_puts(out, " (this version has no other)");
-    }
 }
 
 /* "0660": three or four octal digits. */

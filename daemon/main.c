@@ -70,6 +70,7 @@ struct dwelld {
     struct metrics metrics;
     struct spans spans;
     struct budgets budgets;
+    struct judge judge;
     struct processes processes;
     struct ledger ledger;
     struct counters counters;
@@ -392,11 +393,14 @@ static int make_state(struct dwelld *dwelld)
     if (err == 0) {
         err = init_budgets(dwelld);
     }
+    bool judges = conf->profiling.classifier == CONF_CLASSIFIER_EVIDENCE;
+    judge_init(&dwelld->judge, &dwelld->registry, NULL, conf->profiling.round_ms * NS_PER_MS);
     dwelld->intake =
         (struct intake){.registry = &dwelld->registry,
                         .metrics = &dwelld->metrics,
                         .spans = &dwelld->spans,
                         .budgets = &dwelld->budgets,
+                        .judge = judges ? &dwelld->judge : NULL,
                         .processes = &dwelld->processes,
                         .ledger = &dwelld->ledger,
                         .counters = &dwelld->counters,
@@ -795,6 +799,7 @@ static void free_state(struct dwelld *dwelld)
     spans_fini(&dwelld->spans);
     span_export_fini(&dwelld->span_export);
     budgets_fini(&dwelld->budgets);
+    judge_fini(&dwelld->judge);
     metrics_fini(&dwelld->metrics);
     processes_fini(&dwelld->processes);
     registry_fini(&dwelld->registry);

@@ -224,6 +224,29 @@ class TestReadmeTables(DaemonCase):
             found = [analysis[key] for key in ("rule", "bottleneck_type", "gpu_decision")]
             self.assertEqual(found, [code(row[0])[0], row[2], row[3]])
 
+    def test_readme_names_every_rule_of_evidence(self):
+        known = {"user_ms": 0.25, "system_ms": 0, "runqueue_ms": 0, "disk_bytes": 0}
+        samples = {
+            "evidence": {**known, "disk_bytes": 4096},
+            "mixed": {**known, "user_ms": 4.5, "disk_bytes": 4096},
+            "starved": {**known, "runqueue_ms": 9.5},
+            "insufficient": None,  # takes a whole window
+            "lock": None,  # takes a process that waits for one
+            "cpu": {**known, "user_ms": 9.75},
+            "wait": known,
+        }
+        rows = table(section("Verdicts by evidence"))
+        self.assertEqual([code(row[0])[0] for row in rows], list(samples))
+        daemon = self.start(sets={"profiling.round_ms": 250})
+        daemon.send(*({"model_name": rule, "execution_time_ms": 10, **sample}
+                      for rule, sample in samples.items() if sample for _ in range(30)))
+        for row in rows:
+            rule = code(row[0])[0]
+            if samples[rule]:
+                with self.subTest(rule):
+                    until(lambda rule=rule: daemon.models()[rule]["analysis"]["rule"] == rule, f"it is {rule}")
+                    self.assertIn(daemon.models()[rule]["analysis"]["bottleneck_type"], row[2])
+
     def test_readme_names_the_sockets(self):
         daemon = self.start()
         named = {}

@@ -173,7 +173,8 @@ static void test_conf_defaults_are_the_documented_ones(void **state)
     assert_int_equal(conf.profiling.window_seconds, 300);
     assert_int_equal(conf.profiling.max_samples, 0);
     assert_int_equal(conf.profiling.max_models, 1000);
-    assert_int_equal(conf.profiling.classifier, CONF_CLASSIFIER_THRESHOLDS);
+    assert_int_equal(conf.profiling.classifier, CONF_CLASSIFIER_EVIDENCE);
+    assert_int_equal(conf.profiling.round_ms, 5000);
     assert_true(conf.profiling.cpu_compute_threshold_percent == 50);
     assert_true(conf.profiling.cpu_io_threshold_percent == 20);
     assert_true(conf.profiling.latency_gpu_threshold_ms == 1);
@@ -542,9 +543,10 @@ static void test_conf_refuses_values_beyond_their_limits(void **state)
                 "with a digit, got \"1a\" (--set)\n");
     must_refuse("log.level=loud", "log.level: expects \"error\", \"warning\", \"info\" or "
                                   "\"debug\", got \"loud\" (--set)\n");
-    must_refuse("profiling.classifier=evidence",
-                "profiling.classifier: expects \"thresholds\" (this version has no other), got "
-                "\"evidence\" (--set)\n");
+    must_refuse("profiling.classifier=means", "profiling.classifier: expects \"thresholds\" or "
+                                              "\"evidence\", got \"means\" (--set)\n");
+    must_refuse("profiling.round_ms=249", "profiling.round_ms: expects a whole number from 250 to "
+                                          "86400000, got 249 (--set)\n");
 }
 
 static void test_conf_cuts_long_wrong_values(void **state)
