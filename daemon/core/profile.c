@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <math.h>
 
+#include "base/clock.h"
+
 const uint32_t quantile_per_mille[] = {500, 900, 950, 990, 999};
 _Static_assert(sizeof quantile_per_mille / sizeof quantile_per_mille[0] == QUANTILE_COUNT, "each");
 
@@ -164,6 +166,77 @@ static const struct opinion *find_opinion(const struct snapshot *snapshot,
     return count >= PROFILE_EVIDENCE_MIN ? &model->opinion->opinion : NULL;
 }
 
+/* --- of a GPU ---------------------------------------------------------------------------------- */
+
+/* A burst just after the start is no rate yet. */
+#define RATE_STRETCH_MIN_NS (10 * NS_PER_SECOND)
+
+/* Whether the model ran before the window began. */
+static bool is_older(const struct snapshot *snapshot, const struct model *model)
+{
+    return model->base != NULL ||
+           (model->closed_count > 0 && !registry_in_window(model->closed[0], snapshot->slot));
+}
+
+/* How long the window is as far as it has come; of a younger model since its first sample, and after a
+ * reset since the beginning of the part that the first one is in. */
+static uint64_t covered_ns(const struct snapshot *snapshot, const struct model *model,
+                           const struct parts *window)
+{
+    uint64_t slot_ns = snapshot->window_ns / WINDOW_SLOTS;
+    uint64_t in_slot_ns = snapshot->mono_ns % slot_ns;
+    if (is_older(snapshot, model)) {
+        return (WINDOW_SLOTS - 1) * slot_ns + in_slot_ns;
+    }
+    uint64_t slots = snapshot->slot - window->tally[0]->slot; /* in order of time */
+    uint64_t covered = slots * slot_ns + in_slot_ns;
+    uint64_t created_ns = model->id->created_wall_ns;
+    bool is_known = model->past == NULL && snapshot->wall_ns >= created_ns;
+    uint64_t age_ns = is_known ? snapshot->wall_ns - created_ns : covered;
+    return age_ns < covered ? age_ns : covered;
+}
+
+/* Inferences a second. NaN: there were none, or only the newest are kept and nobody knows since when. */
+static double rate_of(const struct snapshot *snapshot, const struct model *model)
+{
+    struct parts window = window_parts(snapshot, model);
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < window.count; i++) {
+        count += window.tally[i]->sums.count;
+    }
+    if (count == 0 || snapshot->max_samples > 0) {
+        return NAN;
+    }
+    uint64_t covered = covered_ns(snapshot, model, &window);
+    uint64_t least =
+        RATE_STRETCH_MIN_NS < snapshot->window_ns ? RATE_STRETCH_MIN_NS : snapshot->window_ns;
+    covered = covered > least ? covered : least;
+    return (double)count * (double)NS_PER_SECOND / (double)covered;
+}
+
+/* `opinion` may be NULL: then only what samples say of the run queue is known. */
+static void ask_gpu(const struct snapshot *snapshot, const struct model *model,
+                    const struct opinion *opinion, struct profile *profile)
+{
+    const double *state = profile->state_ms;
+    double cpu_ms = state[STATE_USER] + state[STATE_SYSTEM] + state[STATE_FAULT];
+    double starved = opinion != NULL ? opinion->starved
+                                     : state[STATE_RUNQUEUE] / (cpu_ms + state[STATE_RUNQUEUE]);
+    /* Without evidence all is 0, and the quotients are NaN. */
+    struct gpu_facts facts = {.device = model->id->device,
+                              .load = {.mean_ms = profile->mean_ms,
+                                       .p99_ms = profile->quantile_ms[QUANTILE_99],
+                                       .movable = cpu_ms / (cpu_ms + state[STATE_BLOCKED]),
+                                       .cpu_ms = cpu_ms / (double)profile->evidence_count,
+                                       .rate = rate_of(snapshot, model),
+                                       .flops = profile->flops,
+                                       .bytes_moved = profile->bytes_moved},
+                              .starved = starved};
+    gpu_decide(&snapshot->thresholds.gpu, &facts, &profile->verdict, &profile->gpu);
+}
+
+/* --- all of it --------------------------------------------------------------------------------- */
+
 uint64_t profile_compute(const struct snapshot *snapshot, const struct model *model,
                          enum profile_span span, struct profile_scratch *scratch,
                          struct profile *ret_profile)
@@ -191,6 +264,7 @@ uint64_t profile_compute(const struct snapshot *snapshot, const struct model *mo
     } else {
         classify(&snapshot->thresholds, &sums, model->id->device, &ret_profile->verdict);
     }
+    ask_gpu(snapshot, model, opinion, ret_profile);
     return sums.count;
 }
 

@@ -5,6 +5,7 @@
 #ifndef DWELL_CORE_PROFILE_H
 #define DWELL_CORE_PROFILE_H
 
+#include "core/gpu.h"
 #include "core/snapshot.h"
 
 /* Samples of the window with evidence, from which on an opinion decides: below it the thresholds do. */
@@ -35,6 +36,7 @@ struct profile {
     double state_ms[STATE_COUNT];
     double flops, bytes_moved; /* of one inference, as samples hint at */
     struct verdict verdict;
+    struct gpu_answer gpu; /* why it says what it says of a GPU */
 };
 
 /* Bucket counts added up from several tallies; zero between calls. Large: allocate it. */

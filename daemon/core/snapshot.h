@@ -19,6 +19,7 @@ struct snapshot {
     uint64_t wall_ns;
     uint64_t slot; /* the stretch of time, for registry_in_window */
     uint64_t window_ns;
+    uint64_t max_samples; /* in it; 0: no cap */
     uint32_t model_count;
     const struct model **models; /* in order of first arrival */
     struct thresholds thresholds;

@@ -129,7 +129,7 @@ static void put_analysis(struct json_writer *writer, const struct verdict *verdi
         json_put_text(writer, "gpu_decision", str_of(decision));
     }
     json_put_text(writer, "gpu_recommendation", str_of(verdict->recommendation));
-    json_put_null(writer, "max_speedup");
+    json_put_double(writer, "max_speedup", verdict->max_speedup);
     json_close(writer, '}');
 }
 

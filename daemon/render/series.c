@@ -243,6 +243,9 @@ void series_render_family(const struct series_pen *pen, enum series series)
     case SERIES_GPU:
         gpu_decision(pen);
         break;
+    case SERIES_SPEEDUP:
+        plain(pen, series, pen->profile.verdict.max_speedup);
+        break;
     case SERIES_COUNT:
         break;
     }
@@ -254,6 +257,7 @@ static void fill_empty_verdict(const struct model *model, struct verdict *verdic
     struct str device = model->id->device;
     verdict_init(verdict);
     verdict->gpu = device.len == 0 || str_is(device, "cpu") ? GPU_INSUFFICIENT : GPU_NOT_ASKED;
+    verdict->max_speedup = NAN;
 }
 
 void series_prepare(const struct series_style *style, const struct series_subject *subject,

@@ -34,7 +34,9 @@
     X(SHARE, GAUGE, "model_share_ratio",                                                           \
       "Share of the time in which the model could run, NaN without a verdict from evidence.")      \
     X(GPU, GAUGE, "model_gpu_decision",                                                            \
-      "1 for the answer to whether a GPU would help, all 0 for a model not on a CPU.")
+      "1 for the answer to whether a GPU would help, all 0 for a model not on a CPU.")             \
+    X(SPEEDUP, GAUGE, "model_max_speedup_ratio",                                                   \
+      "How much faster any GPU can make the model at most, NaN when that is not known.")
 
 enum series {
 #define X(code, type, name, help) SERIES_##code,

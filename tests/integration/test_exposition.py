@@ -33,6 +33,7 @@ MODEL_FAMILIES = {
     "model_time_seconds_total": "counter", "model_evidence_inferences_total": "counter",
     "model_evidence_seconds_total": "counter", "model_bottleneck": "gauge", "model_bottleneck_confidence_ratio": "gauge",
     "model_share_ratio": "gauge", "model_gpu_decision": "gauge",
+    "model_max_speedup_ratio": "gauge",
 }
 
 

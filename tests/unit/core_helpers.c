@@ -363,6 +363,7 @@ static void describe_profile(FILE *out, const struct snapshot *snapshot, const s
                   profile.cpu_peak, profile.memory_mean_mb, profile.memory_peak_mb,
                   bottleneck_names[profile.verdict.bottleneck], rule_names[profile.verdict.rule],
                   (int)profile.verdict.gpu, profile.verdict.reason, profile.verdict.recommendation);
+    (void)fprintf(out, " %s %a", profile.gpu.reason, profile.verdict.max_speedup);
 }
 
 static void describe_tally(FILE *out, const struct tally *tally)

@@ -131,8 +131,8 @@ static void add_full(struct core *core, double ms)
 {
     struct sample sample = sample_of("full", ms);
     sample.has = 1u << SAMPLE_CPU_DURING | 1u << SAMPLE_MEMORY_AFTER | 1u << SAMPLE_USER |
-                 1u << SAMPLE_SYSTEM | 1u << SAMPLE_RUNQUEUE | 1u << SAMPLE_FLOPS;
-    sample.flops = ms > 3 ? 3e9 : 1e9;
+                 1u << SAMPLE_SYSTEM | 1u << SAMPLE_RUNQUEUE | 1u << SAMPLE_BYTES_MOVED;
+    sample.bytes_moved = ms > 3 ? 3e9 : 1e9;
     sample.cpu_percent_during = 80.125;
     sample.memory_mb_after = 100.5;
     sample.user_ms = 1;
@@ -196,12 +196,13 @@ static void test_json_model_tells_what_is_known_in_full_precision(void **state)
     must_be_number(model, "time.blocked_ms", 1.9);
     must_be_number(model, "time.inferences", 2);
     must_be_number(model, "time.wall_ms", 5.4);
-    must_be_number(model, "hints.flops", 2e9);
-    must_be_null(model, "hints.bytes_moved");
+    must_be_number(model, "hints.bytes_moved", 2e9);
+    must_be_null(model, "hints.flops");
     must_be_text(model, "analysis.bottleneck_type", "compute_bound");
     must_be_text(model, "analysis.rule", "compute");
     must_be_text(model, "analysis.reason", "mean CPU 80.12 % is above 50 %");
     must_be_text(model, "analysis.gpu_decision", "yes");
+    must_be_number(model, "analysis.max_speedup", 1 / (1 - 3 / 4.9)); /* 3 ms of CPU, 1.9 blocked */
     json_decref(model);
     core_close(&core);
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 #define PART(part) (1u << SAMPLE_##part)
 
 static struct core core;
@@ -135,6 +137,126 @@ static void test_profile_opinion_is_the_whole_verdict(void **state)
     assert_string_equal(profile.verdict.reason, opinion.reason);
     core_drop(&core, before);
     core_drop(&core, after);
+    core_close(&core);
+}
+
+/* --- of a GPU ---------------------------------------------------------------------------------- */
+
+static void must_have_rate(double wanted)
+{
+    struct snapshot *snapshot = must_take(&core);
+    for (unsigned span = PROFILE_WINDOW; span <= PROFILE_ALL; span++) {
+        struct profile profile = must_profile(&core, snapshot, "m", (enum profile_span)span);
+        if (isnan(wanted)) {
+            assert_true(isnan(profile.gpu.rate));
+        } else {
+            must_be_near(profile.gpu.rate, wanted, 1e-12);
+        }
+    }
+    core_drop(&core, snapshot);
+}
+
+static void record_many(unsigned count)
+{
+    struct sample sample = sample_of("m", 5);
+    for (unsigned i = 0; i < count; i++) {
+        must_record(&core, &sample);
+    }
+}
+
+/* The core begins 10 s after the beginning of a slot of 50 s, of which six are the window. */
+static void test_profile_rate_is_over_what_the_window_covers(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    record_many(100);
+    must_have_rate(10); /* too short a time to tell */
+    core_move(&core, 10);
+    must_have_rate(10);
+    core_move(&core, 1);
+    must_have_rate(100.0 / 11);
+    core_move(&core, 30); /* a second slot */
+    must_have_rate(100.0 / 41);
+    record_many(23);
+    must_have_rate(3);
+    core_move(&core, 258); /* the first has left; the last is 9 s old */
+    must_have_rate(23.0 / 259);
+    record_many(236);
+    must_have_rate(1);
+    must_reset(&core, "m", 1);
+    record_many(20);
+    must_have_rate(2);
+    core_move(&core, 11);
+    must_have_rate(1);
+    core_move(&core, 300);
+    must_have_rate((double)NAN);
+    core_close(&core);
+}
+
+/* The clock on the wall may be set: what it says is believed where it makes sense. */
+static void test_profile_rate_when_the_clock_is_set(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    record_many(100);
+    core_move(&core, 30);
+    must_have_rate(100.0 / 30);
+    core.wall_ns -= 3600 * NS_PER_SECOND;
+    must_have_rate(100.0 / 40); /* since the slot began */
+    core.wall_ns += 7200 * NS_PER_SECOND;
+    must_have_rate(100.0 / 40);
+    core_close(&core);
+}
+
+static void test_profile_rate_of_the_newest_samples_is_not_known(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    options.max_samples = 1000;
+    core_open(&core, &options);
+    record_many(3);
+    must_have_rate((double)NAN);
+    core_close(&core);
+}
+
+static void test_profile_tells_a_gpu_what_is_known(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    struct sample sample = sample_of("m", 10);
+    sample.has = PART(CPU_DURING) | PART(USER) | PART(SYSTEM) | PART(RUNQUEUE) | PART(FLOPS);
+    sample.cpu_percent_during = 90;
+    sample.user_ms = 5;
+    sample.system_ms = 1;
+    sample.runqueue_ms = 1;
+    sample.flops = 1e8;
+    for (unsigned i = 0; i < 20000; i++) {
+        must_record(&core, &sample);
+    }
+    struct snapshot *snapshot = must_take(&core);
+    struct profile profile = must_profile(&core, snapshot, "m", PROFILE_WINDOW);
+    must_be_near(profile.gpu.movable, 6.0 / 9, 1e-12);
+    must_be_near(profile.gpu.starved, 1.0 / 7, 1e-12);
+    must_be_near(profile.verdict.max_speedup, 3, 1e-12);
+    assert_true(profile.flops == 1e8 && isnan(profile.bytes_moved));
+    assert_true(profile.gpu.estimated && profile.gpu.rate == 2000);
+    /* 6 2/3 ms of CPU time, of 8 threads 0.7 each. */
+    must_be_near(profile.gpu.estimate.cpu_machines, 2000 / (0.7 * 8 * 1000 / (20.0 / 3)), 1e-12);
+    assert_int_equal(profile.verdict.gpu, GPU_YES);
+    core_drop(&core, snapshot);
+    /* Waits for a CPU: nothing is known of a GPU then. */
+    sample.runqueue_ms = 4;
+    for (unsigned i = 0; i < 20000; i++) {
+        must_record(&core, &sample);
+    }
+    snapshot = must_take(&core);
+    profile = must_profile(&core, snapshot, "m", PROFILE_WINDOW);
+    must_be_near(profile.gpu.starved, 2.5 / 8.5, 1e-12);
+    assert_int_equal(profile.verdict.gpu, GPU_INSUFFICIENT);
+    core_drop(&core, snapshot);
     core_close(&core);
 }
 
@@ -343,6 +465,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profile_of_nothing),
         cmocka_unit_test(test_profile_unknown_figures_are_nan),
+        cmocka_unit_test(test_profile_rate_is_over_what_the_window_covers),
+        cmocka_unit_test(test_profile_rate_when_the_clock_is_set),
+        cmocka_unit_test(test_profile_rate_of_the_newest_samples_is_not_known),
+        cmocka_unit_test(test_profile_tells_a_gpu_what_is_known),
         cmocka_unit_test(test_profile_stays_between_the_extremes),
         cmocka_unit_test(test_profile_scratch_is_left_empty),
         cmocka_unit_test(test_profile_names_the_time_by_state),
