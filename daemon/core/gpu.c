@@ -96,13 +96,12 @@ static void reason_of_p99(struct trial *trial, const struct gpu_estimate *estima
 static void reason_of_cost(struct trial *trial, const struct gpu_estimate *estimate)
 {
     double ratio = estimate->gpu_cost.point / estimate->cpu_cost.point;
-    char pays[64] = "it never pays";
+    char pays[64] = "never pays";
     if (isfinite(estimate->break_even.point)) {
-        (void)snprintf(pays, sizeof pays, "it pays from %s a second",
-                       SAY(estimate->break_even.point));
+        (void)snprintf(pays, sizeof pays, "pays from %s/s", SAY(estimate->break_even.point));
     }
     REASON(trial,
-           "at %s inferences a second a GPU costs %s times as much as CPUs, %s; a saving has "
+           "at %s inferences/s a GPU costs %s times what CPUs do, and %s; a saving has "
            "probability %.2f",
            SAY(estimate->rate), SAY(ratio), pays, estimate->probability);
 }

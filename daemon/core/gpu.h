@@ -20,7 +20,7 @@
     X(SEND_EVIDENCE, "Send evidence (user_ms, system_ms, runqueue_ms) with the samples")           \
     X(SEND_HINTS, "Send hints (flops, bytes_moved) with the samples, for an estimate")             \
     X(SEND_SAMPLES, "Let more inferences run within the window")                                   \
-    X(SHOW_WAITS, "Let dwelld see what the inferences wait for: run it as their user")             \
+    X(SHOW_WAITS, "Run dwelld as the user of the models, to see what they wait for")               \
     X(STATE_CONSTANTS, "Narrow the options gpu.* to the machines that are to be had")
 
 enum gpu_action {

@@ -1,6 +1,7 @@
 #include "io/routes.h"
 
 #include "render/json_budgets.h"
+#include "render/json_decision.h"
 #include "render/negotiate.h"
 #include "render/report.h"
 
@@ -98,6 +99,12 @@ static void answer_budgets(struct route_context *context, const struct route_req
                         &response->body);
 }
 
+static void answer_decision(struct route_context *context, const struct route_request *request,
+                            struct route_response *response)
+{
+    json_render_decision(request->snapshot, context->scratch, &response->body);
+}
+
 static void answer_status(struct route_context *context, const struct route_request *request,
                           struct route_response *response)
 {
@@ -127,6 +134,7 @@ static const struct route routes[] = {
     {"GET", "/report", false, ROUTE_NEEDS_SNAPSHOT, answer_report},
     {"GET", "/api/v1/models", false, ROUTE_NEEDS_SNAPSHOT, answer_models},
     {"GET", "/api/v1/models/", false, ROUTE_NEEDS_SNAPSHOT, answer_model},
+    {"GET", "/api/v1/decision", false, ROUTE_NEEDS_SNAPSHOT, answer_decision},
     {"GET", "/api/v1/budgets", false, ROUTE_NEEDS_SNAPSHOT, answer_budgets},
     {"GET", "/api/v1/status", false, ROUTE_NEEDS_SNAPSHOT, answer_status},
     {"POST", "/api/v1/reset", true, ROUTE_NEEDS_RESET, answer_reset},

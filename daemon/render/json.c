@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "render/json_explain.h"
+#include "render/json_labels.h"
 #include "render/json_write.h"
 #include "render/order.h"
 
@@ -20,25 +21,6 @@ static void finish(struct json_writer *writer)
 }
 
 /* --- MODEL ------------------------------------------------------------------------------------- */
-
-static void put_labels(struct json_writer *writer, const struct model_id *id)
-{
-    json_put_open(writer, "labels", '{');
-    if (id->device.len > 0) {
-        json_put_text(writer, "device", id->device);
-    }
-    for (uint32_t i = 0; i < id->label_count; i++) {
-        const struct label *label = &id->labels[i];
-        /* As on /metrics: the device of the sample is another thing than a label of that name. */
-        bool clashes = str_is(label->key, "device");
-        json_key(writer, clashes ? STR_LITERAL("exported_device") : label->key);
-        json_text(writer, label->value);
-    }
-    if (id->overflow) {
-        json_put_text(writer, "dwell_overflow", STR_LITERAL("true"));
-    }
-    json_close(writer, '}');
-}
 
 static void put_window(struct json_writer *writer, const struct snapshot *snapshot,
                        enum profile_span span)
@@ -139,7 +121,7 @@ static void put_model(struct json_writer *writer, const struct snapshot *snapsho
 {
     json_open(writer, '{');
     json_put_text(writer, "model_name", profile->id->name);
-    put_labels(writer, profile->id);
+    json_put_labels(writer, profile->id);
     put_window(writer, snapshot, profile->span);
     json_put_u64(writer, "sample_count", profile->count);
     json_put_u64(writer, "errors", profile->errors);

@@ -293,10 +293,10 @@ static void test_gpu_decides_by_the_estimate(void **state)
     } table[] = {
         /* 224 a second keep a machine of 8 threads busy */
         {1000, 1e8, 1, 0, GPU_COST, GPU_YES, "a saving has probability 1.00"},
-        {10, 1e8, 1, 0, GPU_COST, GPU_NO, "it pays from 336 a second"},
-        {300, 1e8, 1, 0, GPU_COST, GPU_INSUFFICIENT, "it pays from 336 a second"},
+        {10, 1e8, 1, 0, GPU_COST, GPU_NO, "and pays from 336/s"},
+        {300, 1e8, 1, 0, GPU_COST, GPU_INSUFFICIENT, "and pays from 336/s"},
         {1000, 1e12, 1, 0, GPU_COST, GPU_NO, "with a GPU p99 would be"},
-        {1000, 5e10, 1, 1000, GPU_COST, GPU_NO, "it never pays"},
+        {1000, 5e10, 1, 1000, GPU_COST, GPU_NO, "and never pays"},
         {1000, 1e8, 0.02, 0, GPU_COST, GPU_NO, "a saving has"},
         {1000, 1e8, 1, 1, GPU_COST, GPU_YES, "a saving has"},
         {1000, 1e8, 1, 0.05, GPU_COST, GPU_NO, "0.05 ms is the most"},

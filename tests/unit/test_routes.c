@@ -46,6 +46,7 @@ static void test_routes_there_are(void **state)
     must_find("GET", "/readyz", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/report", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/status", false, ROUTE_NEEDS_SNAPSHOT, "");
+    must_find("GET", "/api/v1/decision", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/budgets", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/models", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/models/a/b", false, ROUTE_NEEDS_SNAPSHOT, "a/b");
@@ -60,6 +61,7 @@ static void test_routes_there_are_not(void **state)
     must_not_find("GET", "/metrics/", false);
     must_not_find("GET", "/Metrics", false);
     must_not_find("GET", "/api/v1/models/", false); /* of no name */
+    must_not_find("GET", "/api/v1/decision/m", false);
     must_not_find("GET", "/api/v1/reset", false);
     must_not_find("POST", "/api/v1/reset", false); /* not through this door */
 }
@@ -70,6 +72,7 @@ static void test_routes_take_their_method_only(void **state)
     must_allow("POST", "/metrics", false, "GET, HEAD");
     must_allow("get", "/metrics", false, "GET, HEAD"); /* methods have case */
     must_allow("DELETE", "/api/v1/models/m", true, "GET, HEAD");
+    must_allow("POST", "/api/v1/decision", false, "GET, HEAD");
     must_allow("GET", "/api/v1/reset", true, "POST");
     must_allow("HEAD", "/api/v1/reset", true, "POST");
 }
