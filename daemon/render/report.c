@@ -13,6 +13,8 @@
  *
  *     OVERALL: EVALUATE_GPU
  *       …
+ *     TO DO
+ *       …
  *
  *     TIME BUDGETS
  *       …
@@ -29,16 +31,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "render/decision.h"
 #include "render/figure.h"
 #include "render/order.h"
 #include "render/report_budgets.h"
+#include "render/report_gpu.h"
+#include "render/report_sentence.h"
 #include "render/width.h"
 
 enum {
-    PAGE_COLUMNS = 80,
-    INDENT = 11,            /* of what stands beside a block's words */
-    TITLE_COLUMNS_MAX = 31, /* in the table: it then fits the page */
-    REASONS_MAX = 5,
+    TITLE_COLUMNS_MAX = 31,      /* in the table: it then fits the page */
     TITLES_BYTES_MAX = 64 << 20, /* of all models; the ceilings on models and names are lower */
 };
 
@@ -53,6 +55,7 @@ struct report {
     const struct report_options *options;
     struct row *rows; /* owned */
     uint32_t count;
+    struct decision_counts decisions;
     struct buf titles; /* names with labels, as shown */
     struct buf *out;
 };
@@ -108,6 +111,7 @@ static int collect(struct report *report, struct profile_scratch *scratch)
             row->title_at = report->titles.len;
             put_title(&report->titles, row->profile.id);
             row->title_len = report->titles.len - row->title_at;
+            decision_count(&report->decisions, &row->profile);
             report->count++;
         }
     }
@@ -148,7 +152,7 @@ static void put_block_title(const struct report *report, const struct row *row)
     buf_puts(out, "\n── ");
     buf_str(out, title);
     buf_char(out, ' ');
-    figure_put_rule(out, used + 2 < PAGE_COLUMNS ? PAGE_COLUMNS - used : 2);
+    figure_put_rule(out, used + 2 < REPORT_COLUMNS ? REPORT_COLUMNS - used : 2);
     buf_char(out, ' ');
     buf_puts(out, word);
     buf_puts(out, " ──\n");
@@ -255,35 +259,15 @@ static void put_shares(struct buf *out, const struct verdict *verdict)
     buf_char(out, '\n');
 }
 
-/* A sentence beside its word, in as many lines as the page makes of it. */
-static void put_sentence(struct buf *out, const char *word, const char *sentence)
+static void put_verdict(struct buf *out, const struct profile *profile)
 {
-    size_t column = width_count(str_of(word));
-    bool begins = true;
-    buf_puts(out, word);
-    while (*sentence != '\0') {
-        struct str next = {sentence, strcspn(sentence, " ")};
-        size_t width = width_count(next);
-        if (!begins && column + 1 + width > PAGE_COLUMNS) {
-            buf_puts(out, "\n          ");
-            column = INDENT - 1;
-        }
-        buf_puts(out, begins ? "" : " ");
-        buf_str(out, next);
-        column += width + (begins ? 0 : 1);
-        begins = false;
-        sentence += next.len + (sentence[next.len] == ' ' ? 1 : 0);
-    }
-    buf_char(out, '\n');
-}
-
-static void put_verdict(struct buf *out, const struct verdict *verdict)
-{
-    char word[INDENT + 32];
+    const struct verdict *verdict = &profile->verdict;
+    char word[REPORT_INDENT + 32];
     (void)snprintf(word, sizeof word, "  verdict  %s: ", bottleneck_names[verdict->bottleneck]);
-    put_sentence(out, word, verdict->reason);
+    report_put_sentence(out, word, verdict->reason);
     put_shares(out, verdict);
-    put_sentence(out, "  advice   ", verdict->recommendation);
+    report_put_gpu(profile, out);
+    report_put_sentence(out, "  advice   ", verdict->recommendation);
 }
 
 static void put_block(const struct report *report, const struct row *row)
@@ -295,7 +279,7 @@ static void put_block(const struct report *report, const struct row *row)
     put_latency(out, profile);
     put_uses(out, profile);
     put_states(out, profile);
-    put_verdict(out, &profile->verdict);
+    put_verdict(out, profile);
 }
 
 /* --- the table --------------------------------------------------------------------------------- */
@@ -360,56 +344,41 @@ static void put_table(const struct report *report)
 
 /* --- the whole service ------------------------------------------------------------------------- */
 
-static uint32_t count_decision(const struct report *report, enum gpu_decision decision)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < report->count; i++) {
-        count += report->rows[i].profile.verdict.gpu == decision ? 1 : 0;
-    }
-    return count;
-}
-
 static void put_candidates(const struct report *report)
 {
     struct buf *out = report->out;
     uint32_t count = 0;
     for (uint32_t i = 0; i < report->count; i++) {
         const struct row *row = &report->rows[i];
-        if (row->profile.verdict.gpu == GPU_YES && count++ < REASONS_MAX) {
+        if (row->profile.verdict.gpu == GPU_YES && count++ < DECISION_REASONS_MAX) {
             buf_puts(out, "  - ");
             (void)width_cut(title_of(report, row), TITLE_COLUMNS_MAX, out); /* nothing is aligned */
             buf_puts(out, ": ");
-            buf_puts(out, row->profile.verdict.reason);
+            buf_puts(out, row->profile.gpu.reason);
             buf_char(out, '\n');
         }
     }
-    if (count > REASONS_MAX) {
+    if (count > DECISION_REASONS_MAX) {
         buf_puts(out, "  - and ");
-        figure_put_plural(out, count - REASONS_MAX, "more model\n", "more models\n");
-    }
-}
-
-static void put_group(const struct report *report, enum gpu_decision decision, const char *one,
-                      const char *many)
-{
-    uint32_t count = count_decision(report, decision);
-    if (count > 0) {
-        buf_puts(report->out, "  - ");
-        figure_put_plural(report->out, count, one, many);
+        figure_put_plural(out, count - DECISION_REASONS_MAX, "more model\n", "more models\n");
     }
 }
 
 static void put_overall(const struct report *report)
 {
-    bool evaluate = count_decision(report, GPU_YES) > 0;
-    buf_puts(report->out, evaluate ? "\nOVERALL: EVALUATE_GPU\n" : "\nOVERALL: KEEP_CPU\n");
+    struct buf *out = report->out;
+    buf_puts(out, "\nOVERALL: ");
+    buf_puts(out, decision_overall(&report->decisions));
+    buf_char(out, '\n');
     put_candidates(report);
-    put_group(report, GPU_NO, "model is better off on the CPU\n",
-              "models are better off on the CPU\n");
-    put_group(report, GPU_INSUFFICIENT, "model has shown too little to decide\n",
-              "models have shown too little to decide\n");
-    put_group(report, GPU_NOT_ASKED, "model does not run on the CPU\n",
-              "models do not run on the CPU\n");
+    for (unsigned i = GPU_YES + 1; i < GPU_COUNT; i++) {
+        if (report->decisions.of[i] > 0) {
+            buf_puts(out, "  - ");
+            decision_put_group(&report->decisions, (enum gpu_decision)i, out);
+            buf_char(out, '\n');
+        }
+    }
+    report_put_actions(&report->decisions, out);
 }
 
 void report_render(const struct snapshot *snapshot, const struct report_options *options,

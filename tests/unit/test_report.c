@@ -204,6 +204,61 @@ static void test_report_tells_of_time_budgets(void **state)
     core_close(&core);
 }
 
+/* `count` inferences of 25 ms that compute for a part of it, with a hint. */
+static void add_load(struct core *core, const char *name, unsigned count, double user_ms,
+                     double runqueue_ms, double flops)
+{
+    struct sample sample = sample_of(name, 25);
+    sample.has = 1u << SAMPLE_CPU_DURING | 1u << SAMPLE_USER | 1u << SAMPLE_SYSTEM |
+                 1u << SAMPLE_RUNQUEUE | (flops > 0 ? 1u << SAMPLE_FLOPS : 0);
+    sample.cpu_percent_during = 90;
+    sample.user_ms = user_ms;
+    sample.runqueue_ms = runqueue_ms;
+    sample.flops = flops;
+    for (unsigned i = 0; i < count; i++) {
+        must_record(core, &sample);
+    }
+}
+
+static void test_report_tells_what_a_gpu_would_do(void **state)
+{
+    (void)state;
+    struct core core;
+    struct buf text;
+    open_core(&core);
+    add_load(&core, "busy", 10000, 24, 0, 1e8);
+    add_load(&core, "rare", 10, 24, 0, 1e8);
+    add_load(&core, "unhinted", 10, 20, 0, 0);
+    add_load(&core, "starved", 10, 10, 10, 0);
+    must_report(&core, &text);
+    must_hold(&text,
+              "  GPU      yes: at 1000 inferences/s a GPU costs 0.35 times what CPUs do, and\n"
+              "           pays from 350/s; a saving has probability 1.00\n"
+              "           1.15 ms (1.14 ms to 1.18 ms) in batches of 1, 21.7 times faster (21.2 to "
+              "21.9)\n"
+              "           0.000125 (8.33e-05 to 0.000167) for 1,000 instead of 0.000357 (0.000238 "
+              "to 0.000476)\n"
+              "  advice   Evaluate a GPU: the time goes into computing, which it can take over.\n");
+    must_hold(&text,
+              "  GPU      no: at 1 inferences/s a GPU costs 1.5 times what CPUs do, and pays\n"
+              "           from 350/s; a saving has probability 0.08\n");
+    must_hold(&text,
+              "  GPU      yes: 80 % of its time could move: a GPU can make it 5 times faster at\n"
+              "           most\n  advice   Evaluate a GPU");
+    must_hold(
+        &text,
+        "  GPU      insufficient: it had no CPU for 50 % of the time in which it could\n"
+        "           run: free the CPU first\n  advice   Free the CPU first, then look again.\n");
+    must_hold(&text, "OVERALL: EVALUATE_GPU\n"
+                     "  - busy: at 1000 inferences/s");
+    must_hold(&text, "\nTO DO\n"
+                     "  - Free the CPU, or grant more of it, and look again: 1 model\n"
+                     "  - Send hints (flops, bytes_moved) with the samples, for an estimate: 1 "
+                     "model\n");
+    buf_fini(&text);
+    core_close(&core);
+}
+
 static void test_report_says_so_when_there_is_nothing(void **state)
 {
     (void)state;
@@ -443,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_report_looks_as_in_the_file),
         cmocka_unit_test(test_report_tells_shares_and_confidence),
         cmocka_unit_test(test_report_tells_of_time_budgets),
+        cmocka_unit_test(test_report_tells_what_a_gpu_would_do),
         cmocka_unit_test(test_report_says_so_when_there_is_nothing),
         cmocka_unit_test(test_report_keeps_the_cpu_unless_a_model_wants_a_gpu),
         cmocka_unit_test(test_report_names_a_few_of_many_reasons),
