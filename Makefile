@@ -35,6 +35,13 @@ DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c daem
 DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
 CLIENT_OBJ := $(BUILD)/client/dwell.o $(BUILD)/client/dwell_bench.o
 
+# The tool, with what it takes of the daemon's lowest layer.
+CLI_PACKAGES := libcurl ncursesw jansson
+CLI_CFLAGS := $(shell pkg-config --cflags $(CLI_PACKAGES) 2>/dev/null)
+CLI_LIBS   := $(shell pkg-config --libs $(CLI_PACKAGES) 2>/dev/null) -lm
+CLI_OBJ    := $(patsubst %.c,$(BUILD)/%.o,$(filter-out client/cli/main.c,$(wildcard client/cli/*.c)))
+CLI_BASE   := $(patsubst %,$(BUILD)/daemon/base/%.o,buf date err log num str)
+
 # What carries OTLP, by gRPC; opened when it is needed (daemon/io/export/transport.h). One source, two
 # modules: for TLS, and a smaller one without. Left out where gRPC's headers are missing.
 HAVE_GRPC   := $(shell pkg-config --exists grpc libprotobuf-c 2>/dev/null && command -v protoc-c)
@@ -94,6 +101,9 @@ $(BUILD)/pic/daemon/%.o: daemon/%.c | $(BUILD)/gen/otlp.pb-c.h
 
 $(BUILD)/pic/gen/%.o: $(BUILD)/gen/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CFLAGS) -fvisibility=hidden -fPIC -c -o $@ $<
+
+$(BUILD)/client/cli/%.o: client/cli/%.c
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(CLI_CFLAGS) $(CFLAGS) -Idaemon -Iclient -MMD -MP -c -o $@ $<
 
 $(BUILD)/client/%.o: client/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) -fPIC $(CFLAGS) -pthread -Iclient -MMD -MP -c -o $@ $<
@@ -178,6 +188,10 @@ $(BUILD)/tests/unit/%.o: tests/unit/%.c | $(PROTO_OBJ:.o=.h)
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_OBJ) $(UNIT_HELPERS) $(CLIENT_OBJ) $(PROTO_OBJ)
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ \
 	    $(filter-out $(shell sed -n 's|^#include "\([a-z_/]*\)\.c"|$(BUILD)/daemon/\1.o|p' tests/unit/test_$*.c),$^) $(PKG_LIBS) $(TEST_LIBS) -pthread
+
+# Of the tool; it has nothing of the daemon but its lowest layer.
+$(BUILD)/tests/unit/test_cli_%: $(BUILD)/tests/unit/test_cli_%.o $(CLI_OBJ) $(CLI_BASE) $(BUILD)/tests/unit/mem_fault.o
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CLI_LIBS) $(TEST_LIBS) -pthread
 
 $(GRPC_TESTS:%=$(BUILD)/tests/unit/%): $(BUILD)/tests/unit/otlp_server.o | $(MODULES)
 $(GRPC_TESTS:%=$(BUILD)/tests/unit/%): TEST_LIBS += -lgrpc -lgpr

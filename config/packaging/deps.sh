@@ -4,9 +4,9 @@
 set -eu
 
 build='gcc libc6-dev make pkg-config libuv1-dev libmicrohttpd-dev libjansson-dev libdeflate-dev libxxhash-dev
-       libgrpc-dev libprotobuf-c-dev protobuf-c-compiler'
+       libcurl4-openssl-dev libncurses-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler'
 test='libcmocka-dev libgsl-dev protobuf-compiler prometheus openssl python3 curl
-      netcat-openbsd binutils g++ man-db'
+      netcat-openbsd binutils g++ man-db python3-pyte zsh fish'
 peers='python3 python3-venv python3-pip protobuf-compiler valgrind'
 demo='python3 python3-sklearn python3-numpy'
 lint='clang clang-format shellcheck python3'

@@ -14,7 +14,9 @@ GRPC = ("daemon/io/export/otlp_module/", "tests/unit/otlp_server.c")
 HOMES = {
     "uv.h": ("daemon/io/", "daemon/main.c", "tests/bench/"),
     "microhttpd.h": ("daemon/io/http.c",),
-    "jansson.h": ("daemon/conf", "tests/"),
+    "jansson.h": ("daemon/conf", "client/cli/", "tests/"),
+    "curl/curl.h": ("client/cli/",),
+    "ncurses.h": ("client/cli/top.c",),
     "xxhash.h": ("daemon/core/", "daemon/io/export/spool_file.c"),
     "libdeflate.h": ("daemon/render/gzip.c", "tests/"),
     "cmocka.h": ("tests/",),
@@ -38,8 +40,8 @@ PURE = set(
 
 # What else of the system there is, for rank 3 and above, the client, and tests.
 SYSTEM = re.compile(
-    r"(sys|netinet|arpa|net|linux)/[a-z_]+|dirent|dlfcn|fcntl|ftw|grp|locale|malloc|netdb|poll|pthread|"
-    r"pwd|regex|sched|setjmp|signal|sysexits|syscall|time|unistd"
+    r"(sys|netinet|arpa|net|linux)/[a-z_]+|dirent|dlfcn|fcntl|ftw|grp|langinfo|locale|malloc|netdb|poll|"
+    r"pthread|pwd|regex|sched|setjmp|signal|sysexits|syscall|time|unistd|wchar"
 )
 
 # The exceptions, and the only reason for which each may be used.
@@ -144,11 +146,14 @@ def check_outside_include(path, included):
     return None
 
 
-def is_of_client(path, included):
-    """The library's headers see one another only; the tool's files see these and their own directory."""
-    if included in ("dwell.h", "dwell_bench.h"):
-        return True
-    return path.startswith("client/cli/") and "/" not in included
+LIBRARY_HEADERS = ("dwell.h", "dwell_bench.h")
+
+
+def check_tool_include(included):
+    """An include of the tool's: of the daemon it has the lowest layer, and no other."""
+    if included.startswith(("base/", "cli/")) or "/" not in included:
+        return None
+    return f'the tool includes "{included}": of the daemon it has base/ only'
 
 
 def check_includes(path, text, render_sees):
@@ -159,7 +164,9 @@ def check_includes(path, text, render_sees):
             problem = check_outside_include(path, included)
         elif path.startswith("daemon/"):
             problem = check_own_include(path, included, render_sees)
-        elif path.startswith("client/") and not is_of_client(path, included):
+        elif path.startswith("client/cli/"):
+            problem = check_tool_include(included)
+        elif path.startswith("client/") and included not in LIBRARY_HEADERS:
             problem = f'the client includes "{included}", which is none of its files'
         if problem:
             yield line_of(text, match.start(2)), problem
