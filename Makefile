@@ -70,10 +70,13 @@ SUBMAKE := $(MAKE) $(if $(filter 1,$(V)),,-s) --no-print-directory -j$(JOBS)
 
 ##@ Build
 .PHONY: all
-all: $(BUILD)/dwelld $(MODULES) $(BUILD)/libdwell.a $(BUILD)/libdwell.so ## the daemon, its modules, the C client
+all: $(BUILD)/dwelld $(MODULES) $(BUILD)/dwell $(BUILD)/libdwell.a $(BUILD)/libdwell.so ## the daemon, its modules, the tool, the C client
 
 $(BUILD)/dwelld: $(BUILD)/daemon/main.o $(DAEMON_OBJ)
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/dwell: $(BUILD)/client/cli/main.o $(CLI_OBJ) $(CLI_BASE) $(BUILD)/daemon/base/mem.o
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CLI_LIBS)
 
 # As needed: of gRPC's libraries only what the module calls is named in it.
 MODULE_LINK = $(Q)echo "  LINK  $@"; $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -Wl,--as-needed -o $@ $^
@@ -283,10 +286,12 @@ install: all ## under DESTDIR and PREFIX
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|' \
 	    client/dwell.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc
+	install -Dm755 $(BUILD)/dwell $(DESTDIR)$(BINDIR)/dwell
 	install -Dm644 config/packaging/dwelld.8 $(DESTDIR)$(MANDIR)/man8/dwelld.8
 	install -Dm644 config/packaging/dwelld.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
 
 uninstall: ## what install has put there
+	rm -f $(DESTDIR)$(BINDIR)/dwell
 	rm -f $(DESTDIR)$(BINDIR)/dwelld $(DESTDIR)$(INCLUDEDIR)/dwell.h $(DESTDIR)$(INCLUDEDIR)/dwell_bench.h $(DESTDIR)$(LIBDIR)/libdwell.a \
 	    $(DESTDIR)$(LIBDIR)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc \
 	    $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp.so $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp_insecure.so \

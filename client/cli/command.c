@@ -1,0 +1,545 @@
+#include "cli/command.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sysexits.h>
+
+#include "base/num.h"
+#include "cli/tool.h"
+
+enum {
+    NAME_COLUMNS_MAX = 24, /* of what stands left of a sentence in --help */
+    NEAR_EDITS = 2,        /* for "did you mean" */
+};
+
+#define AT(member) offsetof(struct arguments, member)
+
+/* --- the rows ---------------------------------------------------------------------------------- */
+
+static const struct option common_options[] = {
+    {"help", 'h', OPTION_FLAG, NULL, NULL, 0, 0, AT(help), "Print how to use it, and exit."},
+    {"color", 0, OPTION_CHOICE, "WHEN", "auto|always|never", 0, 0, AT(color),
+     "Whether to use colours: auto, always or never. auto: on a terminal, unless NO_COLOR is set."},
+};
+
+static const struct option asking_options[] = {
+    {"dir", 'd', OPTION_DIRECTORY, "DIR", NULL, 0, 0, AT(dir),
+     "Directory of the daemon's sockets. Otherwise $DWELL_DIR, or the first of "
+     "$XDG_RUNTIME_DIR/dwell, /run/dwell and /tmp/dwell-UID that has an ingest.sock."},
+    {"url", 'u', OPTION_TEXT, "URL", NULL, 0, 0, AT(url),
+     "Ask a daemon by its http.listen, as in http://host:9847, and not by a socket."},
+    {"timeout", 0, OPTION_SECONDS, "SECONDS", NULL, 0.001, 3600, AT(timeout),
+     "How long to wait for an answer; 10 unless given."},
+};
+
+static const struct option json_option = {
+    "json", 'j', OPTION_FLAG, NULL, NULL, 0, 0, AT(json), "Print the daemon's answer as it is."};
+
+/* Of the tool itself. */
+static const struct option version_option = {
+    "version", 'V', OPTION_FLAG, NULL, NULL, 0, 0, AT(version), "Print the version, and exit."};
+static const struct option table_option = {"print-commands", 0, OPTION_FLAG, NULL, NULL, 0, 0,
+                                           AT(print_table),  ""};
+
+static const struct option models_options[] = {
+    {"all", 'a', OPTION_FLAG, NULL, NULL, 0, 0, AT(all),
+     "Since the start or the last reset, not only the window."},
+    {"names", 'n', OPTION_FLAG, NULL, NULL, 0, 0, AT(names), "Only the names, each on a line."},
+    {"sort", 's', OPTION_CHOICE, "KEY", "name|rate|p99|cpu|verdict", 0, 0, AT(sort),
+     "What comes first: name (the default), or the highest rate, p99 or cpu, or by verdict."},
+};
+
+static const struct option explain_options[] = {
+    {"all", 'a', OPTION_FLAG, NULL, NULL, 0, 0, AT(all),
+     "Since the start or the last reset, not only the window."},
+};
+
+static const struct option send_options[] = {
+    {"hash", 0, OPTION_TEXT, "HASH", NULL, 0, 0, AT(hash),
+     "The constitutional hash to name. Otherwise $CONSTITUTIONAL_HASH, or the daemon's default."},
+};
+
+#define ROWS(options) options, sizeof options / sizeof options[0]
+
+const struct command commands[] = {
+    {"status", "", 0, 0, OPERAND_OTHER, true, true, "how the daemon is, and what it received",
+     "Version, addresses, memory, the account of records (accepted, rejected by reason, dropped, "
+     "lost) and "
+     "the export.",
+     NULL, 0, status_run},
+    {"models", "", 0, 0, OPERAND_OTHER, true, true, "all models in a table",
+     "Rate, quantiles, CPU and verdict of each model over the window.", ROWS(models_options),
+     models_run},
+    {"report", "", 0, 0, OPERAND_OTHER, true, true, "the daemon's report, to read at leisure",
+     "All models with all figures, the GPU decision and the time budgets. With --json the models "
+     "that it "
+     "is about.",
+     NULL, 0, report_run},
+    {"explain", "MODEL", 1, 1, OPERAND_MODEL, true, true, "how a model got its verdict",
+     "The shares of its time, the way from the evidence to the label, which evidence was missing, "
+     "and what "
+     "would change the verdict. Exit status 1: there is no such model.",
+     ROWS(explain_options), explain_run},
+    {"budgets", "", 0, 0, OPERAND_OTHER, true, true, "the time budgets and what became of them",
+     "Each layer's budget, quantiles, share of the total, and how often it was exceeded.", NULL, 0,
+     budgets_run},
+    {"decision", "", 0, 0, OPERAND_OTHER, true, true, "whether to evaluate a GPU",
+     "The overall recommendation with its reasons, each model's part in it, and what to do. Exit "
+     "status 1: "
+     "EVALUATE_GPU.",
+     NULL, 0, decision_run},
+    {"send", "[MODEL MS... [KEY=VALUE]...]", 0, -1, OPERAND_MODEL, true, true,
+     "send samples, or any records",
+     "Sends a sample for each MS, with the further keys of samples that are given, labels as "
+     "labels.KEY=VALUE. Without operands, records as JSON, one a line, from standard input: "
+     "samples, "
+     "spans, metrics, budgets. Says which lines were rejected, and confirms the rest. Exit status "
+     "1: some "
+     "were rejected.",
+     ROWS(send_options), send_run},
+    {"reset", "[MODEL]", 0, 1, OPERAND_MODEL, true, true,
+     "forget the samples of one model or of all",
+     "Windows and verdicts begin anew; what is on /metrics goes on. By admin.sock, which is for "
+     "the "
+     "daemon's own user. Exit status 1: there is no such model.",
+     NULL, 0, reset_run},
+    {"check-config", "[FILE]", 0, 1, OPERAND_FILE, false, false, "check the daemon's configuration",
+     "Runs dwelld --check-config, the dwelld beside this program or else the one in PATH, and has "
+     "its exit "
+     "status: 0 or 78.",
+     NULL, 0, check_config_run},
+};
+const size_t command_count = sizeof commands / sizeof commands[0];
+
+/* --- which options there are ------------------------------------------------------------------- */
+
+/* The n-th option of a command, or of the tool itself (NULL); NULL: there are no more. */
+static const struct option *option_at(const struct command *command, size_t n)
+{
+    const struct {
+        const struct option *options;
+        size_t count;
+    } groups[] = {
+        {command != NULL ? command->options : NULL, command != NULL ? command->option_count : 0},
+        {&json_option, command != NULL && command->has_json ? 1 : 0},
+        {asking_options,
+         command != NULL && command->asks ? sizeof asking_options / sizeof asking_options[0] : 0},
+        {common_options, sizeof common_options / sizeof common_options[0]},
+        {&version_option, command == NULL ? 1 : 0},
+    };
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
+        if (n < groups[i].count) {
+            return &groups[i].options[n];
+        }
+        n -= groups[i].count;
+    }
+    return NULL;
+}
+
+/* Before a command is named, the options of every command's kind are taken, too: dwell --json status. */
+static const struct option *find_early(struct str name, char letter);
+
+static bool is_option(const struct option *option, struct str name, char letter)
+{
+    return letter != 0 ? option->letter == letter : str_is(name, option->name);
+}
+
+static const struct option *find_option(const struct command *command, struct str name, char letter)
+{
+    const struct option *option;
+    for (size_t n = 0; (option = option_at(command, n)) != NULL; n++) {
+        if (is_option(option, name, letter)) {
+            return option;
+        }
+    }
+    return command == NULL ? find_early(name, letter) : NULL;
+}
+
+static const struct option *find_early(struct str name, char letter)
+{
+    for (size_t i = 0; i < sizeof asking_options / sizeof asking_options[0]; i++) {
+        if (is_option(&asking_options[i], name, letter)) {
+            return &asking_options[i];
+        }
+    }
+    if (is_option(&table_option, name, letter)) {
+        return &table_option;
+    }
+    return is_option(&json_option, name, letter) ? &json_option : NULL;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < command_count; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- parsing ----------------------------------------------------------------------------------- */
+
+/* The number of a word among "auto|always|never", or -1. */
+static int find_word(const char *words, struct str word)
+{
+    for (int number = 0;; number++) {
+        size_t len = strcspn(words, "|");
+        if (str_equal((struct str){words, len}, word)) {
+            return number;
+        }
+        if (words[len] == '\0') {
+            return -1;
+        }
+        words += len + 1;
+    }
+}
+
+static void put_near(struct buf *problem, const char *near)
+{
+    if (near != NULL) {
+        buf_printf(problem, " (did you mean %s?)", near);
+    }
+}
+
+static int refuse_option(const struct command *command, struct str name, char letter,
+                         struct buf *problem)
+{
+    const char *near = NULL;
+    size_t least = NEAR_EDITS + 1;
+    const struct option *option;
+    for (size_t n = 0; letter == 0 && (option = option_at(command, n)) != NULL; n++) {
+        size_t edits = str_distance(name, str_of(option->name), NEAR_EDITS);
+        if (edits < least) {
+            least = edits;
+            near = option->name;
+        }
+    }
+    buf_puts(problem, letter != 0 ? "there is no option -" : "there is no option --");
+    text_safe(problem, letter != 0 ? (struct str){&letter, 1} : name, true);
+    if (near != NULL) {
+        buf_printf(problem, " (did you mean --%s?)", near);
+    }
+    return EX_USAGE;
+}
+
+static int set_option(struct arguments *arguments, const struct option *option, const char *value,
+                      struct buf *problem)
+{
+    char *member = (char *)arguments + option->offset;
+    switch (option->kind) {
+    case OPTION_FLAG: {
+        bool yes = true;
+        memcpy(member, &yes, sizeof yes);
+        return 0;
+    }
+    case OPTION_TEXT:
+    case OPTION_FILE:
+    case OPTION_DIRECTORY:
+        if (value[0] == '\0') {
+            buf_printf(problem, "--%s: expects %s, got nothing", option->name, option->argument);
+            return EX_USAGE;
+        }
+        memcpy(member, &value, sizeof value);
+        return 0;
+    case OPTION_CHOICE: {
+        int number = find_word(option->words, str_of(value));
+        if (number < 0) {
+            buf_printf(problem, "--%s: expects %s, got ", option->name, option->words);
+            text_safe(problem, str_of(value), true);
+            return EX_USAGE;
+        }
+        memcpy(member, &number, sizeof number);
+        return 0;
+    }
+    case OPTION_SECONDS: {
+        double seconds;
+        if (num_read_double(str_of(value), &seconds) != 0 || seconds < option->least ||
+            seconds > option->most) {
+            buf_printf(problem, "--%s: expects a number of seconds from %g to %g, got ",
+                       option->name, option->least, option->most);
+            text_safe(problem, str_of(value), true);
+            return EX_USAGE;
+        }
+        memcpy(member, &seconds, sizeof seconds);
+        return 0;
+    }
+    }
+    return 0;
+}
+
+struct cursor {
+    int argc, at;
+    char **argv;
+};
+
+/* The value of an option: what is attached, or the next argument. */
+static int take_value(struct cursor *cursor, const struct option *option, const char *attached,
+                      const char **ret_value, struct buf *problem)
+{
+    *ret_value = attached;
+    if (option->argument == NULL) {
+        if (attached != NULL) {
+            buf_printf(problem, "--%s takes no value", option->name);
+            return EX_USAGE;
+        }
+    } else if (attached == NULL) {
+        if (cursor->at + 1 >= cursor->argc) {
+            buf_printf(problem, "--%s: expects %s, got nothing", option->name, option->argument);
+            return EX_USAGE;
+        }
+        *ret_value = cursor->argv[++cursor->at];
+    }
+    return 0;
+}
+
+/* --name, --name=value, --name value */
+static int take_long(struct arguments *arguments, struct cursor *cursor, struct buf *problem)
+{
+    const char *text = cursor->argv[cursor->at] + 2;
+    struct str name = {text, strcspn(text, "=")};
+    const struct option *option = find_option(arguments->command, name, 0);
+    if (option == NULL) {
+        return refuse_option(arguments->command, name, 0, problem);
+    }
+    const char *value;
+    int status = take_value(cursor, option, text[name.len] == '=' ? text + name.len + 1 : NULL,
+                            &value, problem);
+    return status != 0 ? status : set_option(arguments, option, value, problem);
+}
+
+/* -j, -jh, -d DIR, -dDIR */
+static int take_letters(struct arguments *arguments, struct cursor *cursor, struct buf *problem)
+{
+    int status = 0;
+    const char *letter = cursor->argv[cursor->at] + 1;
+    while (status == 0 && *letter != '\0') {
+        const struct option *option = find_option(arguments->command, (struct str){0}, *letter);
+        if (option == NULL) {
+            return refuse_option(arguments->command, (struct str){0}, *letter, problem);
+        }
+        const char *value;
+        bool ends = option->argument != NULL;
+        status = take_value(cursor, option, ends && letter[1] != '\0' ? letter + 1 : NULL, &value,
+                            problem);
+        status = status != 0 ? status : set_option(arguments, option, value, problem);
+        letter = ends ? "" : letter + 1;
+    }
+    return status;
+}
+
+static int take_command(struct arguments *arguments, const char *name, struct buf *problem)
+{
+    arguments->command = find_command(name);
+    if (arguments->command != NULL) {
+        return 0;
+    }
+    const char *near = NULL;
+    size_t least = NEAR_EDITS + 1;
+    for (size_t i = 0; i < command_count; i++) {
+        size_t edits = str_distance(str_of(name), str_of(commands[i].name), NEAR_EDITS);
+        if (edits < least) {
+            least = edits;
+            near = commands[i].name;
+        }
+    }
+    buf_puts(problem, "there is no command ");
+    text_safe(problem, str_of(name), true);
+    put_near(problem, near);
+    return EX_USAGE;
+}
+
+static int check_operands(const struct arguments *arguments, struct buf *problem)
+{
+    const struct command *command = arguments->command;
+    if (arguments->operand_count < command->least ||
+        (command->most >= 0 && arguments->operand_count > command->most)) {
+        buf_printf(problem, "%s: expects %s, got %d argument%s", command->name,
+                   command->operands[0] != '\0' ? command->operands : "no argument",
+                   arguments->operand_count, arguments->operand_count == 1 ? "" : "s");
+        return EX_USAGE;
+    }
+    for (int i = 0; command->operand_kind != OPERAND_OTHER && i < arguments->operand_count; i++) {
+        if (arguments->operands[i][0] == '\0') {
+            buf_printf(problem, "%s: expects %s, got an empty argument", command->name,
+                       command->operands);
+            return EX_USAGE;
+        }
+    }
+    if (arguments->dir != NULL && arguments->url != NULL) {
+        buf_puts(problem, "--dir and --url name two daemons; give one of them");
+        return EX_USAGE;
+    }
+    return 0;
+}
+
+/* What was said before the command must also mean something to it. */
+static int check_early(const struct arguments *arguments, struct buf *problem)
+{
+    const struct command *command = arguments->command;
+    const char *wrong = !command->has_json && arguments->json      ? json_option.name
+                        : !command->asks && arguments->dir != NULL ? "dir"
+                        : !command->asks && arguments->url != NULL ? "url"
+                                                                   : NULL;
+    return wrong != NULL ? refuse_option(command, str_of(wrong), 0, problem) : 0;
+}
+
+int command_parse(struct arguments *arguments, int argc, char **argv, struct buf *problem)
+{
+    struct cursor cursor = {.argc = argc, .at = 1, .argv = argv};
+    int status = 0;
+    bool only_operands = false;
+    *arguments = (struct arguments){
+        .timeout = 10, .interval = 1, .sort = -1, .operands = argv + argc, .color = COLOR_AUTO};
+    int kept = 0;
+    for (; status == 0 && cursor.at < argc; cursor.at++) {
+        char *text = argv[cursor.at];
+        if (!only_operands && strcmp(text, "--") == 0) {
+            only_operands = true;
+        } else if (!only_operands && text[0] == '-' && text[1] == '-') {
+            status = take_long(arguments, &cursor, problem);
+        } else if (!only_operands && text[0] == '-' && text[1] != '\0') {
+            status = take_letters(arguments, &cursor, problem);
+        } else if (arguments->command == NULL) {
+            status = take_command(arguments, text, problem);
+        } else {
+            argv[kept++] = text; /* never past what was read */
+        }
+    }
+    arguments->operands = argv;
+    arguments->operand_count = kept;
+    if (status != 0 || arguments->help || arguments->version || arguments->print_table) {
+        return status;
+    }
+    if (arguments->command == NULL) {
+        buf_puts(problem, "expects a command");
+        return EX_USAGE;
+    }
+    status = check_operands(arguments, problem);
+    return status != 0 ? status : check_early(arguments, problem);
+}
+
+/* --- help -------------------------------------------------------------------------------------- */
+
+static void put_left(struct buf *out, const struct option *option)
+{
+    if (option->letter != 0) {
+        buf_printf(out, "-%c, ", option->letter);
+    }
+    buf_printf(out, "--%s", option->name);
+    if (option->argument != NULL) {
+        buf_printf(out, " %s", option->argument);
+    }
+}
+
+/* A name, and behind it or below it what it is. */
+static void put_entry(struct buf *out, struct str left, const char *sentence, size_t indent,
+                      size_t columns)
+{
+    size_t used = 2 + left.len;
+    buf_puts(out, "  ");
+    buf_str(out, left);
+    if (used + 2 > indent) {
+        buf_char(out, '\n');
+        used = 0;
+    }
+    text_pad(out, indent - used);
+    text_wrap(out, str_of(sentence), indent, indent, columns);
+    buf_char(out, '\n');
+}
+
+static void put_options(struct buf *out, const struct command *command, size_t indent,
+                        size_t columns)
+{
+    const struct option *option;
+    buf_puts(out, "\nOptions:\n");
+    for (size_t n = 0; (option = option_at(command, n)) != NULL; n++) {
+        struct buf left;
+        buf_init(&left, 256); /* names are ours */
+        put_left(&left, option);
+        put_entry(out, (struct str){left.data, left.len}, option->sentence, indent, columns);
+        buf_fini(&left);
+    }
+}
+
+static void put_synopsis(struct buf *out, const struct command *command)
+{
+    buf_printf(out, "usage: dwell %s%s", command->name,
+               command->option_count > 0 || command->asks ? " [OPTION]..." : "");
+    buf_printf(out, "%s%s\n", command->operands[0] != '\0' ? " " : "", command->operands);
+}
+
+void command_help(const struct command *command, size_t columns, struct buf *out)
+{
+    columns = columns < 80 ? columns : 80;
+    size_t indent = columns < 50 ? 4 : NAME_COLUMNS_MAX;
+    if (command != NULL) {
+        put_synopsis(out, command);
+        buf_char(out, '\n');
+        text_wrap(out, str_of(command->description), 0, 0, columns);
+        buf_char(out, '\n');
+        put_options(out, command, indent, columns);
+        return;
+    }
+    buf_puts(out, "usage: dwell COMMAND [OPTION]... [ARGUMENT]...\n\n");
+    text_wrap(out,
+              STR_LITERAL("Asks dwelld, the inference telemetry daemon, and sends it samples."), 0,
+              0, columns);
+    buf_puts(out, "\n\nCommands:\n");
+    for (size_t i = 0; i < command_count; i++) {
+        put_entry(out, str_of(commands[i].name), commands[i].sentence, columns < 50 ? indent : 16,
+                  columns);
+    }
+    put_options(out, NULL, indent, columns);
+    buf_char(out, '\n');
+    text_wrap(out, STR_LITERAL("dwell COMMAND --help tells the options of a command."), 0, 0,
+              columns);
+    buf_puts(out, "\n");
+}
+
+/* --- the rows for the generator ---------------------------------------------------------------- */
+
+static json_t *option_json(const struct option *option)
+{
+    static const char *const kinds[] = {
+        [OPTION_FLAG] = "flag",           [OPTION_TEXT] = "text",     [OPTION_FILE] = "file",
+        [OPTION_DIRECTORY] = "directory", [OPTION_CHOICE] = "choice", [OPTION_SECONDS] = "seconds"};
+    char letter[2] = {option->letter, '\0'};
+    return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s}", "name", option->name, "letter", letter,
+                     "kind", kinds[option->kind], "argument", option->argument, "words",
+                     option->words, "sentence", option->sentence);
+}
+
+static json_t *options_json(const struct command *command)
+{
+    json_t *list = json_array();
+    const struct option *option;
+    for (size_t n = 0; (option = option_at(command, n)) != NULL; n++) {
+        (void)json_array_append_new(list,
+                                    option_json(option)); /* seen as a list that is too short */
+    }
+    return list;
+}
+
+void command_table(struct buf *out)
+{
+    static const char *const kinds[] = {
+        [OPERAND_OTHER] = "other", [OPERAND_MODEL] = "model", [OPERAND_FILE] = "file"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < command_count; i++) {
+        const struct command *command = &commands[i];
+        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "name", command->name, "operands",
+                                command->operands, "operand_kind", kinds[command->operand_kind],
+                                "sentence", command->sentence, "description", command->description,
+                                "options", options_json(command));
+        (void)json_array_append_new(list, row); /* likewise */
+    }
+    json_t *root = json_pack("{s:o, s:o}", "commands", list, "options", options_json(NULL));
+    char *text = json_dumps(root, JSON_INDENT(1) | JSON_ENSURE_ASCII);
+    if (text != NULL) {
+        buf_puts(out, text);
+        buf_char(out, '\n');
+    }
+    free(text);
+    json_decref(root);
+}
