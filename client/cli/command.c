@@ -49,6 +49,17 @@ static const struct option models_options[] = {
      "What comes first: name (the default), or the highest rate, p99 or cpu, or by verdict."},
 };
 
+static const struct option top_options[] = {
+    {"once", '1', OPTION_FLAG, NULL, NULL, 0, 0, AT(once),
+     "Print one picture as text, and exit. Its rates are those of the window."},
+    {"interval", 'i', OPTION_SECONDS, "SECONDS", NULL, 0.1, 3600, AT(interval),
+     "Time between two pictures; 1 unless given."},
+    {"sort", 's', OPTION_CHOICE, "KEY", "name|rate|p99|cpu|verdict", 0, 0, AT(sort),
+     "What comes first: the highest rate (the default), p99 or cpu, or by name or verdict."},
+    {"filter", 'f', OPTION_TEXT, "TEXT", NULL, 0, 0, AT(filter),
+     "Only models in whose name this occurs; capital letters are small ones."},
+};
+
 static const struct option explain_options[] = {
     {"all", 'a', OPTION_FLAG, NULL, NULL, 0, 0, AT(all),
      "Since the start or the last reset, not only the window."},
@@ -75,6 +86,13 @@ const struct command commands[] = {
      "that it "
      "is about.",
      NULL, 0, report_run},
+    {"top", "", 0, 0, OPERAND_OTHER, true, true, "all models, live",
+     "Keys: n, r, l, c, v sort by name, rate, p99, CPU and verdict; the same key again turns the "
+     "order "
+     "round. / filters by name, Enter explains the selected model, q ends. When the daemon goes "
+     "away, top "
+     "shows since when and asks on. --json goes with --once.",
+     ROWS(top_options), top_run},
     {"explain", "MODEL", 1, 1, OPERAND_MODEL, true, true, "how a model got its verdict",
      "The shares of its time, the way from the evidence to the label, which evidence was missing, "
      "and what "

@@ -43,6 +43,7 @@ int tool_print(const struct tool *tool, struct buf *styled, int status);
 int status_run(struct tool *tool);
 int models_run(struct tool *tool);
 int report_run(struct tool *tool);
+int top_run(struct tool *tool);
 int explain_run(struct tool *tool);
 int budgets_run(struct tool *tool);
 int decision_run(struct tool *tool);
