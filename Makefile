@@ -287,11 +287,17 @@ install: all ## under DESTDIR and PREFIX
 	sed -e 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|' \
 	    client/dwell.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc
 	install -Dm755 $(BUILD)/dwell $(DESTDIR)$(BINDIR)/dwell
+	install -Dm644 client/cli/dwell.1 $(DESTDIR)$(MANDIR)/man1/dwell.1
+	install -Dm644 client/cli/dwell.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwell
+	install -Dm644 client/cli/_dwell $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_dwell
+	install -Dm644 client/cli/dwell.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/dwell.fish
 	install -Dm644 config/packaging/dwelld.8 $(DESTDIR)$(MANDIR)/man8/dwelld.8
 	install -Dm644 config/packaging/dwelld.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
 
 uninstall: ## what install has put there
-	rm -f $(DESTDIR)$(BINDIR)/dwell
+	rm -f $(DESTDIR)$(BINDIR)/dwell $(DESTDIR)$(MANDIR)/man1/dwell.1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwell \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_dwell $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/dwell.fish
 	rm -f $(DESTDIR)$(BINDIR)/dwelld $(DESTDIR)$(INCLUDEDIR)/dwell.h $(DESTDIR)$(INCLUDEDIR)/dwell_bench.h $(DESTDIR)$(LIBDIR)/libdwell.a \
 	    $(DESTDIR)$(LIBDIR)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc \
 	    $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp.so $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp_insecure.so \
