@@ -69,6 +69,8 @@ static void put_short(struct buf *out, double number)
 {
     if (fabs(number) >= 1e6) {
         buf_printf(out, "%.3g", number);
+    } else if (number == floor(number)) {
+        figure_count(out, number);
     } else {
         figure_number(out, number);
     }
@@ -124,6 +126,30 @@ static void put_model(struct table *table, const json_t *model, bool utf8)
     table_next(table);
 }
 
+/* One part of an estimate, where it is known: ", cost per 1,000 0.01 – 0.02". */
+static void put_part(struct buf *out, const char *head, const json_t *value, const char *after)
+{
+    if (json_is_number(value) || isfinite(answer_number(value, "low"))) {
+        buf_puts(out, head);
+        put_interval(out, value, after);
+    }
+}
+
+/* What a GPU would do, as far as its constants and the hints tell. */
+static void put_estimate(struct buf *out, const json_t *estimate)
+{
+    if (!json_is_object(estimate)) {
+        return;
+    }
+    buf_puts(out, " With a GPU, by the constants below");
+    put_part(out, ": ", json_object_get(estimate, "speedup"), " times faster");
+    put_part(out, ", p99 ", json_object_get(estimate, "p99_ms"), " ms");
+    put_part(out, ", cost per 1,000 ", json_object_get(estimate, "gpu_cost_per_1000"), "");
+    put_part(out, " against ", json_object_get(estimate, "cpu_cost_per_1000"), "");
+    put_part(out, ", cheaper above ", json_object_get(estimate, "break_even_per_second"), "/s");
+    buf_char(out, '.');
+}
+
 /* matrix-product: 0.93 of the time is computing. */
 static void put_reason(const struct page *page, const json_t *model)
 {
@@ -134,6 +160,7 @@ static void put_reason(const struct page *page, const json_t *model)
     buf_puts(&line, ": ");
     text_safe(&line, str_of(answer_text(model, "reason")), page->utf8);
     buf_char(&line, '.');
+    put_estimate(&line, json_object_get(model, "estimate"));
     text_pad(page->out, INDENT);
     if (line.len > 0) {
         text_wrap(page->out, (struct str){line.data, line.len}, INDENT, (size_t)2 * INDENT,

@@ -267,6 +267,8 @@ static void put_number(struct buf *out, double number, const char *unit)
         figure_bytes(out, number);
     } else if (strcmp(unit, "share") == 0 || strcmp(unit, "ratio") == 0) {
         figure_share(out, number);
+    } else if (number == floor(number)) {
+        figure_count(out, number);
     } else {
         figure_number(out, number);
         buf_puts(out, unit[0] != '\0' && isfinite(number) ? " " : "");
@@ -274,22 +276,35 @@ static void put_number(struct buf *out, double number, const char *unit)
     }
 }
 
-/* One figure, or a range where the evidence leaves one. */
+static void put_range(struct buf *out, double low, double high, const char *unit)
+{
+    put_number(out, low, unit);
+    buf_puts(out, " – ");
+    put_number(out, high, unit);
+}
+
+/* One figure, a range where the evidence leaves one, or both; or a word. */
 static void put_step_figure(struct buf *out, const json_t *step)
 {
     const char *unit = answer_text(step, "unit");
-    double value = answer_number(step, "value");
+    const json_t *said = json_object_get(step, "value");
     double low = answer_number(step, "low");
     double high = answer_number(step, "high");
-    const char *word = answer_text(step, "value");
-    if (word[0] != '\0') {
-        text_safe(out, str_of(word), false);
-    } else if (isfinite(low) && isfinite(high) && low != high) {
-        put_number(out, low, unit);
-        buf_puts(out, " – ");
-        put_number(out, high, unit);
+    bool wide = isfinite(low) && isfinite(high) && low != high;
+    if (json_is_string(said)) {
+        text_safe(out, str_of(json_string_value(said)), false);
+    } else if (json_is_boolean(said)) {
+        buf_puts(out, json_is_true(said) ? "yes" : "no");
+    } else if (json_is_number(said)) {
+        put_number(out, json_number_value(said), unit);
+        if (wide) {
+            buf_puts(out, ", ");
+            put_range(out, low, high, unit);
+        }
+    } else if (wide) {
+        put_range(out, low, high, unit);
     } else {
-        put_number(out, isfinite(value) ? value : low, unit);
+        put_number(out, low, unit);
     }
 }
 
@@ -388,39 +403,29 @@ static void put_steps(const struct page *page)
 /* What each source is, and what it costs not to have it. Sources that are not here go by their name. */
 static const struct source {
     const char *name;
+    const char *unit;
     const char *is;
-    const char *without;
+    const char *without; /* NULL: that there is none of it is no lack */
 } sources[] = {
-    {"getrusage", "user and system time of each inference, said by its samples",
-     "nothing tells where the time went: only the thresholds on CPU decide. Send user_ms and "
-     "system_ms"},
-    {"rusage", "user and system time of each inference, said by its samples",
-     "nothing tells where the time went: only the thresholds on CPU decide. Send user_ms and "
-     "system_ms"},
-    {"schedstat", "the wait for a CPU, said by samples (runqueue_ms)",
-     "the wait for a CPU is only bounded by the switches, and a label must hold at both ends"},
-    {"runqueue", "the wait for a CPU, said by samples (runqueue_ms)",
-     "the wait for a CPU is only bounded by the switches, and a label must hold at both ends"},
-    {"process_cpu", "CPU time of the whole process (process_cpu_ms)",
-     "threads of the model's own that work for it are not seen"},
-    {"proc", "what dwelld sees of the process in /proc",
-     "throttling, faults and files are not seen. dwelld must see the process: one machine, one pid "
-     "namespace"},
-    {"wchan", "what the thread waits for, looked at inside inferences",
-     "locks and input cannot be told apart. dwelld must run as the process's user"},
-    {"touch", "how fast it touches memory, against a reference",
-     "computing and waiting for memory cannot be told apart: profiling.touch_probe, and the same "
-     "user"},
-    {"touch_rate", "how fast it touches memory, against a reference",
-     "computing and waiting for memory cannot be told apart: profiling.touch_probe, and the same "
-     "user"},
-    {"pressure", "pressure stall information of the kernel", "a lack of memory is not seen"},
-    {"cgroup", "limits and throttling of the control group",
-     "a quota that holds it back is not seen"},
-    {"perf", "hardware counters", "the memory share rests on other evidence"},
-    {"counters", "hardware counters", "the memory share rests on other evidence"},
-    {"hints", "bytes moved and operations, said by samples (bytes_moved, flops)",
-     "no estimate of a GPU's time"},
+    {"inferences", "", "inferences whose samples say user_ms and system_ms",
+     "nothing tells where the time went, and the thresholds on CPU decide"},
+    {"runqueue", "", "inferences whose samples say runqueue_ms, the wait for a CPU",
+     "that wait is only bounded by the switches, and a label must hold at both ends"},
+    {"process_cpu", "",
+     "inferences whose samples say process_cpu_ms, the CPU time of the whole process",
+     "threads of its process that work for it are not seen"},
+    {"bytes_hints", "", "inferences whose samples say bytes_moved",
+     "only the touch rate can prove that it is bound by memory"},
+    {"flops_hints", "", "inferences whose samples say flops", "no time on a GPU can be estimated"},
+    {"looks", "", "looks at what its thread did within inferences",
+     "locks, input and throttling cannot be told apart. dwelld must run as the process's user"},
+    {"touch_probes", "", "probes of how fast it touches memory",
+     "computing and waiting for memory cannot be told apart: profiling.touch_probe, and dwelld as "
+     "the "
+     "process's user"},
+    {"process_ms", "ms", "over which its processes were watched in /proc",
+     "faults, files and throttling are not seen: dwelld must be in its pid namespace"},
+    {"throttled_ms", "ms", "in which a quota of its control group kept it from running", NULL},
 };
 
 static const struct source *find_source(const char *name)
@@ -433,59 +438,40 @@ static const struct source *find_source(const char *name)
     return NULL;
 }
 
-/* true, false, a count above 0, or an object that says so in one of these ways. */
-static bool is_had(const json_t *value)
-{
-    static const char *const keys[] = {"had", "present", "available", "used", "known"};
-    for (size_t i = 0; json_is_object(value) && i < sizeof keys / sizeof keys[0]; i++) {
-        const json_t *said = json_object_get(value, keys[i]);
-        if (said != NULL) {
-            return is_had(said);
-        }
-    }
-    return json_is_true(value) || json_number_value(value) > 0 || json_is_string(value) ||
-           json_is_object(value);
-}
-
+/* How much of it there is, or true and false. */
 static void put_source(const struct page *page, const char *name, const json_t *value)
 {
-    bool had = is_had(value);
     const struct source *source = find_source(name);
-    const char *cost = answer_text(value, "cost");
+    bool had = json_is_true(value) || json_number_value(value) > 0;
     struct buf line;
+    if (!had && source != NULL && source->without == NULL) {
+        return;
+    }
     buf_init(&line, LINE_MAX_BYTES);
     text_style(&line, had ? STYLE_GOOD : STYLE_WARN);
     text_safe(&line, str_of(name), page->utf8);
     buf_puts(&line, had ? "" : " is missing");
     text_style(&line, STYLE_PLAIN);
-    if (cost[0] != '\0') {
-        buf_puts(&line, ": ");
-        text_safe(&line, str_of(cost), page->utf8);
-    } else if (source != NULL) {
-        buf_puts(&line, ": ");
-        buf_puts(&line, source->is);
-        buf_puts(&line, had ? "" : ". Without it ");
+    buf_puts(&line, ": ");
+    if (had && json_is_number(value)) {
+        put_number(&line, json_number_value(value), source != NULL ? source->unit : "");
+        buf_char(&line, ' ');
+    }
+    if (source != NULL) {
+        buf_puts(&line, had ? source->is : "without it ");
         buf_puts(&line, had ? "" : source->without);
     }
     buf_char(&line, '.');
     put_paragraph(page, INDENT, &line);
 }
 
-/* An object by name, or a list of names or of objects that have one. */
 static void put_sources(const struct page *page, const json_t *list)
 {
-    size_t i;
     json_t *value;
     const char *name;
     json_object_foreach((json_t *)(uintptr_t)list, name, value)
     {
         put_source(page, name, value);
-    }
-    json_array_foreach((json_t *)(uintptr_t)list, i, value)
-    {
-        put_source(page,
-                   json_is_string(value) ? json_string_value(value) : answer_text(value, "name"),
-                   value);
     }
 }
 
@@ -505,8 +491,8 @@ static void put_evidence(const struct page *page)
 {
     const json_t *list = json_object_get(page->explanation, "sources");
     double inferences = answer_number(page->model, "time.inferences");
-    if (json_object_size(list) > 0 || json_array_size(list) > 0) {
-        put_heading(page, "EVIDENCE", "");
+    if (json_object_size(list) > 0) {
+        put_heading(page, "EVIDENCE", page->columns < 50 ? "" : " of the last round");
         put_sources(page, list);
         return;
     }
@@ -593,12 +579,7 @@ static void put_leaders(const struct page *page)
 static void put_changes(const struct page *page)
 {
     const char *rule = answer_text(page->analysis, "rule");
-    const char *said = answer_text(page->explanation, "change");
     put_heading(page, "WHAT WOULD CHANGE IT", "");
-    if (said[0] != '\0') {
-        put_sentence(page, INDENT, said);
-        return;
-    }
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         if (strcmp(changes[i].rule, rule) == 0) {
             put_sentence(page, INDENT, changes[i].change);
