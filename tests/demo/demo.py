@@ -148,9 +148,20 @@ def judge(daemon, sent):
                          f"{verdict['reason']}. Is the machine very busy?")
 
 
+def ask_tool(daemon, *arguments):
+    """What the tool prints."""
+    try:
+        return subprocess.run([os.path.join(BUILD, "dwell"), *arguments, "--dir", daemon.directory], check=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding="utf-8", timeout=30).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed(f"dwell {' '.join(arguments)}: {error}") from None
+
+
 def show(screen, daemon, address, stay):
     screen.title("GET /report")
     screen.write(daemon.get("/report").rstrip() + "\n")
+    screen.title("dwell top --once")
+    screen.write(ask_tool(daemon, "top", "--once"))
     screen.title("Where to look")
     if stay:
         screen.write(f"  http://{address}/metrics   what Prometheus scrapes\n"

@@ -72,6 +72,17 @@ class TestDemo(unittest.TestCase):
         for line in excerpt.splitlines():
             self.assertIn(shape(line), shapes | {""})
 
+    def test_demo_is_where_the_picture_in_the_readme_comes_from(self):
+        readme = (ROOT / "README.md").read_text()
+        picture = re.search(r"^On the models of `make demo`:\n\n```text\n(.*?)^```", readme, re.M | re.S).group(1)
+        shown = self.done.stdout.partition("dwell top --once\n\n")[2].partition("\n\n")[0].splitlines()
+        self.assertEqual([shape(line) for line in picture.splitlines()[:3]], [shape(line) for line in shown[:3]])
+        for model in ("matrix-product", "remote-model"):
+            found = [[shape(line) for line in lines if line.startswith(model)] for lines in (picture.splitlines(), shown)]
+            self.assertEqual(found[0], found[1])
+        rates = [float(re.split(r"  +", line)[1].removesuffix("/s").replace(",", "")) for line in shown[3:]]
+        self.assertEqual(rates, sorted(rates, reverse=True))
+
 
 class TestDemoFails(unittest.TestCase):
     def test_demo_says_what_is_missing(self):
