@@ -203,6 +203,19 @@ static void put_ledger(struct json_writer *writer, const struct ledger_view *led
     json_close(writer, '}');
 }
 
+/* All records, in the account or not: what /metrics counts. */
+static void put_records(struct json_writer *writer, const struct snapshot *snapshot)
+{
+    json_put_open(writer, "records", '{');
+    json_put_u64(writer, "accepted", snapshot->accepted);
+    json_put_open(writer, "rejected", '{');
+    for (int row = 0; row < ERR_ROW_COUNT; row++) {
+        json_put_u64(writer, err_label(-1 - row), snapshot->rejected[row]);
+    }
+    json_close(writer, '}');
+    json_close(writer, '}');
+}
+
 static void put_paths(struct json_writer *writer, const struct json_status *status)
 {
     json_put_open(writer, "sockets", '{');
@@ -271,6 +284,7 @@ void json_render_status(const struct snapshot *snapshot, const struct json_statu
         json_put_text(&writer, "http_address", str_of(status->http_address));
     }
     put_paths(&writer, status);
+    put_records(&writer, snapshot);
     put_ledger(&writer, &snapshot->ledger);
     put_counters(&writer, snapshot, status);
     put_limits(&writer, status);

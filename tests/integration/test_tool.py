@@ -68,7 +68,7 @@ class TestCommands(ToolCase):
         super().setUpClass()
         cls.daemon = Daemon(sets={"profiling.label_keys": ["tier"]})
         cls.addClassCleanup(cls.daemon.stop)
-        cls.daemon.send(COMPUTE, COMPUTE, WAITING, EVIL, {**WAITING, "model_name": "a/b ..?#%", "error": True},
+        cls.daemon.send({"model_name": "m"}, COMPUTE, COMPUTE, WAITING, EVIL, {**WAITING, "model_name": "a/b ..?#%", "error": True},
                         {"type": "budget", "layer": "layer1_validation", "elapsed_ms": 5.5},
                         {"type": "budget", "layer": "total", "elapsed_ms": 20})
 
@@ -80,7 +80,7 @@ class TestCommands(ToolCase):
         self.assertIn(f"http://{self.daemon.http_address}", text)
         self.assertIn(str(self.daemon.ingest), text)
         self.assertRegex(text, r"(?m)^models +4 of at most 1,000$")
-        self.assertRegex(text, r"(?m)^records +\d+ accepted, 0 rejected$")
+        self.assertRegex(text, r"(?m)^records +7 accepted, 1 rejected \(missing_key 1\)$")
 
     def test_models(self):
         lines = self.ask("models").splitlines()
@@ -118,7 +118,7 @@ class TestCommands(ToolCase):
 
     def test_top_once(self):
         lines = self.ask("top", "--once", "--sort", "p99").splitlines()
-        self.assertRegex(lines[0], r"^records \d.*/s  lost 0  rejected 0  memory .*  up \d.*  dwelld \d")
+        self.assertRegex(lines[0], r"^records \d.*/s  lost 0  rejected 1  memory .*  up \d.*  dwelld \d")
         self.assertEqual(lines[1], "4 models by p99")
         self.assertEqual([line.split()[0] for line in lines[3:]], ["a/b", "remote", "matrix", "evil\\n\\x1b[2J\\u202e日本"])
         self.assertEqual(self.ask("top", "--once", "--filter", "RIX").splitlines()[1], "/RIX  1 of 4 models by rate")

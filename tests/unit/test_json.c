@@ -468,6 +468,8 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     snapshot->ledger.all = (struct ledger_terms){.sent = 10, .accepted = 6, .dropped = 1};
     snapshot->ledger.all.rejected[ERR_ROW_RANGE] = 3;
     snapshot->ledger.unledgered = 4;
+    snapshot->accepted = 9;
+    snapshot->rejected[ERR_ROW_RANGE] = 5;
     struct export_view traces = {.signal = "traces", .accepted = 9, .in_flight = 2};
     traces.dropped[EXPORT_DROP_QUEUE_FULL] = 7;
     buf_init(&out, TEXT_BYTES_MAX);
@@ -488,8 +490,12 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     json_t *root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
     assert_non_null(root);
     must_have_keys(root, NULL,
-                   KEYS("version", "uptime_seconds", "http_address", "sockets", "ledger",
+                   KEYS("version", "uptime_seconds", "http_address", "sockets", "records", "ledger",
                         "counters", "limits", "export", "rss_bytes"));
+    must_have_keys(root, "records", KEYS("accepted", "rejected"));
+    must_be_number(root, "records.accepted", 9);
+    must_be_number(root, "records.rejected.out_of_range", 5);
+    must_be_number(root, "records.rejected.too_deep", 0);
     must_have_keys(root, "ledger",
                    KEYS("sent", "accepted", "rejected", "dropped", "lost", "unledgered"));
     must_be_text(root, "version", "0.1.0");
