@@ -137,6 +137,10 @@ static void fill_figures(struct profile *profile, const struct sums *sums,
                               profile->min_ms, profile->max_ms);
     profile->deviation_ms =
         exact_deviation(sums->latency_sum, &sums->latency_squares, sums->count, EXACT_STEPS_PER_MS);
+    profile->queue_mean_ms =
+        extra->queue_ms.count == 0
+            ? NAN
+            : exact_mean(extra->queue_ms.sum, extra->queue_ms.count, EXACT_STEPS_PER_MS);
     profile->cpu_mean = mean_or_nan(&sums->cpu_percent, EXACT_STEPS_PER_PERCENT);
     profile->cpu_peak = sums->cpu_percent.count == 0 ? NAN : sums->cpu_percent.peak;
     profile->memory_mean_mb = mean_or_nan(&sums->memory_mb, EXACT_STEPS_PER_MB);

@@ -29,6 +29,7 @@ struct profile {
     uint64_t errors;
     double quantile_ms[QUANTILE_COUNT];
     double mean_ms, deviation_ms, min_ms, max_ms;
+    double queue_mean_ms;                  /* of samples that tell it */
     double cpu_mean, cpu_peak;             /* percent */
     double memory_mean_mb, memory_peak_mb; /* MiB */
     uint64_t evidence_count;

@@ -50,6 +50,13 @@ static void put_latency(struct json_writer *writer, const struct profile *profil
     json_close(writer, '}');
 }
 
+static void put_queue(struct json_writer *writer, const struct profile *profile)
+{
+    json_put_open(writer, "queue", '{');
+    json_put_double(writer, "mean_ms", profile->queue_mean_ms);
+    json_close(writer, '}');
+}
+
 static void put_pair(struct json_writer *writer, const char *key, const char *mean_key, double mean,
                      const char *peak_key, double peak)
 {
@@ -126,6 +133,7 @@ static void put_model(struct json_writer *writer, const struct snapshot *snapsho
     json_put_u64(writer, "sample_count", profile->count);
     json_put_u64(writer, "errors", profile->errors);
     put_latency(writer, profile);
+    put_queue(writer, profile);
     put_pair(writer, "cpu", "avg_percent", profile->cpu_mean, "peak_percent", profile->cpu_peak);
     put_pair(writer, "memory", "avg_mb", profile->memory_mean_mb, "peak_mb",
              profile->memory_peak_mb);

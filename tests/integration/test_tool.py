@@ -91,6 +91,13 @@ class TestCommands(ToolCase):
         self.assertRegex(lines[3], r"12\.5 ms +99\.0 % +0 +compute_bound +compute +yes$")
         self.assertNotRegex("\n".join(lines), r"[\t\x1b]")
 
+    def test_models_queue_is_shown_where_it_is_told(self):
+        daemon = self.start_with({**COMPUTE, "queue_ms": 2.5}, WAITING)
+        lines = self.must(0, "models", "--dir", daemon.directory).splitlines()
+        self.assertIn("QUEUE", lines[0])
+        self.assertIn("2.50 ms", lines[1])
+        self.assertNotIn("QUEUE", self.ask("models"))
+
     def test_models_sorted_and_named(self):
         lines = self.ask("models", "--sort", "cpu").splitlines()
         self.assertTrue(lines[1].startswith("matrix"))

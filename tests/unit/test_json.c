@@ -131,8 +131,10 @@ static void add_full(struct core *core, double ms)
 {
     struct sample sample = sample_of("full", ms);
     sample.has = 1u << SAMPLE_CPU_DURING | 1u << SAMPLE_MEMORY_AFTER | 1u << SAMPLE_USER |
-                 1u << SAMPLE_SYSTEM | 1u << SAMPLE_RUNQUEUE | 1u << SAMPLE_BYTES_MOVED;
+                 1u << SAMPLE_SYSTEM | 1u << SAMPLE_RUNQUEUE | 1u << SAMPLE_BYTES_MOVED |
+                 1u << SAMPLE_QUEUE;
     sample.bytes_moved = ms > 3 ? 3e9 : 1e9;
+    sample.queue_ms = 2 * ms;
     sample.cpu_percent_during = 80.125;
     sample.memory_mb_after = 100.5;
     sample.user_ms = 1;
@@ -151,11 +153,12 @@ static void test_json_model_has_the_keys_of_the_design(void **state)
     json_t *model = find_one(&core, PROFILE_WINDOW, "m");
     must_have_keys(model, NULL,
                    KEYS("model_name", "labels", "window", "sample_count", "errors", "latency",
-                        "cpu", "memory", "time", "hints", "analysis", "explanation"));
+                        "queue", "cpu", "memory", "time", "hints", "analysis", "explanation"));
     must_be_null(model, "explanation");
     must_have_keys(model, "latency",
                    KEYS("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "mean_ms", "std_ms",
                         "min_ms", "max_ms"));
+    must_have_keys(model, "queue", KEYS("mean_ms"));
     must_have_keys(model, "cpu", KEYS("avg_percent", "peak_percent"));
     must_have_keys(model, "memory", KEYS("avg_mb", "peak_mb"));
     must_have_keys(model, "time",
@@ -185,6 +188,7 @@ static void test_json_model_tells_what_is_known_in_full_precision(void **state)
     must_be_number(model, "latency.min_ms", 2.1);
     must_be_number(model, "latency.max_ms", 3.3);
     must_be_number(model, "latency.mean_ms", 2.7);
+    must_be_number(model, "queue.mean_ms", 5.4);
     must_be_number(model, "cpu.avg_percent", 80.125);
     must_be_number(model, "cpu.peak_percent", 80.125);
     must_be_number(model, "memory.avg_mb", 100.5);
@@ -214,6 +218,7 @@ static void test_json_model_says_null_for_what_is_not_known(void **state)
     open_core(&core);
     add(&core, "m", 1);
     json_t *model = find_one(&core, PROFILE_WINDOW, "m");
+    must_be_null(model, "queue.mean_ms");
     must_be_null(model, "cpu.avg_percent");
     must_be_null(model, "cpu.peak_percent");
     must_be_null(model, "memory.avg_mb");

@@ -42,6 +42,7 @@ static void test_profile_unknown_figures_are_nan(void **state)
     struct snapshot *snapshot = must_take(&core);
     struct profile profile = must_profile(&core, snapshot, "m", PROFILE_WINDOW);
     assert_true(isnan(profile.cpu_mean) && isnan(profile.cpu_peak));
+    assert_true(isnan(profile.queue_mean_ms));
     assert_true(isnan(profile.memory_mean_mb) && isnan(profile.memory_peak_mb));
     assert_int_equal(profile.evidence_count, 0);
     assert_int_equal(profile.verdict.rule, RULE_NO_CPU);
@@ -310,6 +311,25 @@ static void test_profile_scratch_is_left_empty(void **state)
     core_close(&core);
 }
 
+static void test_profile_queue_is_the_mean_of_those_who_tell(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    core_open(&core, &options);
+    struct sample sample = sample_of("m", 10);
+    must_record(&core, &sample);
+    sample.has = PART(QUEUE);
+    for (int i = 0; i < 3; i++) {
+        sample.queue_ms = i;
+        must_record(&core, &sample);
+        core_move(&core, CORE_SLOT_S);
+    }
+    struct snapshot *snapshot = must_take(&core);
+    assert_true(must_profile(&core, snapshot, "m", PROFILE_WINDOW).queue_mean_ms == 1);
+    core_drop(&core, snapshot);
+    core_close(&core);
+}
+
 static void test_profile_names_the_time_by_state(void **state)
 {
     (void)state;
@@ -471,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_profile_tells_a_gpu_what_is_known),
         cmocka_unit_test(test_profile_stays_between_the_extremes),
         cmocka_unit_test(test_profile_scratch_is_left_empty),
+        cmocka_unit_test(test_profile_queue_is_the_mean_of_those_who_tell),
         cmocka_unit_test(test_profile_names_the_time_by_state),
         cmocka_unit_test(test_profile_opinion_needs_evidence_in_the_window),
         cmocka_unit_test(test_profile_opinion_is_the_whole_verdict),
