@@ -14,10 +14,8 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <ncurses.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <time.h>
@@ -26,6 +24,7 @@
 #include "cli/explain.h"
 #include "cli/tool.h"
 #include "cli/top_frame.h"
+#include "cli/top_screen.h"
 
 enum {
     FILTER_BYTES = 256, /* as long as a name may be */
@@ -41,7 +40,7 @@ enum question { ASK_MODELS, ASK_TOTALS, ASK_STATUS, ASK_MODEL, ASK_COUNT };
 struct top {
     struct tool *tool;
     struct fetch *fetch;
-    SCREEN *screen;
+    struct screen screen; /* that is open while a picture is drawn */
     struct buf problem;
 
     bool asking;
@@ -86,75 +85,6 @@ static double now(void)
 
 /* --- drawing ----------------------------------------------------------------------------------- */
 
-static attr_t attribute_of(enum style style, bool color)
-{
-    static const short colors[STYLE_COUNT] = {
-        [STYLE_GOOD] = COLOR_GREEN,     [STYLE_WARN] = COLOR_YELLOW,    [STYLE_BAD] = COLOR_RED,
-        [STYLE_COMPUTE] = COLOR_YELLOW, [STYLE_MEMORY] = COLOR_MAGENTA, [STYLE_IO] = COLOR_CYAN,
-        [STYLE_LOCK] = COLOR_RED};
-    switch (style) {
-    case STYLE_STRONG:
-        return A_BOLD;
-    case STYLE_DIM:
-        return A_DIM;
-    case STYLE_SELECTED:
-        return A_REVERSE;
-    default:
-        return color && colors[style] > 0 ? (attr_t)COLOR_PAIR(colors[style]) : A_NORMAL;
-    }
-}
-
-static void start_colors(const struct terminal *terminal)
-{
-    if (!terminal->color || !has_colors() || start_color() == ERR) {
-        return;
-    }
-    bool defaults = use_default_colors() != ERR;
-    for (short color = COLOR_RED; color <= COLOR_WHITE; color++) {
-        (void)init_pair(color, color,
-                        defaults ? -1 : COLOR_BLACK); /* a pair less is a colour less */
-    }
-}
-
-/* One line; ncurses cuts what is too wide, and tells by an error that nobody needs. */
-static void draw_line(const struct terminal *terminal, int y, struct str line)
-{
-    (void)move(y, 0);
-    (void)attrset(A_NORMAL);
-    while (line.len > 0) {
-        size_t len = 1;
-        enum style style = text_style_of(line.ptr[0]);
-        if (style != STYLE_COUNT) {
-            (void)attrset((int)attribute_of(style, terminal->color));
-        } else {
-            uint32_t point = text_decode(line, &len);
-            const char *ascii = terminal->utf8 ? NULL : text_plain(point);
-            (void)addnstr(ascii != NULL ? ascii : line.ptr, ascii != NULL ? 1 : (int)len);
-        }
-        line.ptr += len;
-        line.len -= len;
-    }
-}
-
-/* Lines of text from the n-th on, as many as there is room for. */
-static int draw_text(const struct terminal *terminal, const struct buf *text, int from, int rows)
-{
-    int line = 0;
-    size_t at = 0;
-    while (at < text->len) {
-        size_t len = 0;
-        while (at + len < text->len && text->data[at + len] != '\n') {
-            len++;
-        }
-        if (line >= from && line - from < rows) {
-            draw_line(terminal, line - from, (struct str){text->data + at, len});
-        }
-        line++;
-        at += len + 1;
-    }
-    return line;
-}
-
 static void draw_explained(struct top *top, int rows, int columns)
 {
     const struct terminal *terminal = &top->tool->terminal;
@@ -162,17 +92,17 @@ static void draw_explained(struct top *top, int rows, int columns)
     buf_init(&out, TOOL_TEXT_MAX);
     explain_render(top->explained, terminal->utf8, (size_t)columns, &out);
     int room = rows > 1 ? rows - 1 : rows;
-    int lines = draw_text(terminal, &out, top->scrolled, room);
+    int lines = screen_text(terminal, &out, top->scrolled, room);
     int most = lines > room ? lines - room : 0;
     if (top->scrolled > most) { /* the window or the text has become another one */
         top->scrolled = most;
         (void)erase();
-        (void)draw_text(terminal, &out, top->scrolled, room);
+        (void)screen_text(terminal, &out, top->scrolled, room);
     }
     buf_clear(&out);
     text_style(&out, STYLE_DIM);
     text_cut_end(&out, STR_LITERAL("q back  ↑↓ scroll"), (size_t)columns);
-    draw_line(terminal, rows - 1, (struct str){out.data, out.len});
+    screen_line(terminal, rows - 1, (struct str){out.data, out.len});
     buf_fini(&out);
 }
 
@@ -230,7 +160,7 @@ static void draw(struct top *top)
         place_selection(top, top_frame_room(&frame, (size_t)rows));
         frame = frame_of(top);
         top_frame_render(&frame, (size_t)columns, (size_t)rows, &out);
-        (void)draw_text(&top->tool->terminal, &out, 0, rows);
+        (void)screen_text(&top->tool->terminal, &out, 0, rows);
         buf_fini(&out);
     }
     (void)refresh();
@@ -373,7 +303,7 @@ static bool step(struct top *top, int *ret_status)
         status = ask(top, ASK_MODELS);
     }
     if (status == 0 && top->asking) {
-        if (!fetch_wait(top->fetch, top->screen != NULL ? STDIN_FILENO : -1, WAIT_MS_MAX)) {
+        if (!fetch_wait(top->fetch, top->screen.handle != NULL ? STDIN_FILENO : -1, WAIT_MS_MAX)) {
             return false;
         }
         status = take_answer(top);
@@ -605,19 +535,7 @@ static bool open_screen(struct top *top)
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         (void)sigaction(ends[i], &action, NULL); /* there are such signals */
     }
-    top->screen = newterm(NULL, stdout, stdin);
-    if (top->screen == NULL) {
-        return false;
-    }
-    (void)set_escdelay(ESCAPE_MS);
-    (void)cbreak();
-    (void)noecho();
-    (void)nonl();
-    (void)keypad(stdscr, TRUE);
-    (void)nodelay(stdscr, TRUE);
-    (void)curs_set(0); /* a terminal that cannot hide it shows it */
-    start_colors(&top->tool->terminal);
-    return true;
+    return screen_open(&top->screen, &top->tool->terminal);
 }
 
 /* The first answers, without a screen: when there is no daemon it is said as by every command. */
@@ -658,8 +576,7 @@ static int run(struct top *top)
         return EX_UNAVAILABLE;
     }
     run_live(top);
-    (void)endwin(); /* there is a screen */
-    delscreen(top->screen);
+    screen_close(&top->screen);
     return 0;
 }
 

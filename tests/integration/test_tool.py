@@ -723,6 +723,10 @@ class TestTerminal(ToolCase):
         terminal.wait_for(lambda t: not t.lines[0].startswith("matrix"), "it scrolls")
         terminal.press("\x1b[6~" * 20)
         terminal.wait_for(lambda t: t.lines[-2].endswith("14.2 times faster."), "the end, and no further")
+        terminal.press("\x1b[1~")
+        terminal.resize(10, 6)  # where no paragraph fits: lines are cut, not run into one another
+        terminal.wait_for(lambda t: t.lines[1] == "compute_bo", "it is cut")
+        terminal.resize(80, 12)
         terminal.press("q")
         self.must_show(terminal, "text", "slee", "remo", "matr", "impa", "digi")
         terminal.press("q")
@@ -807,7 +811,8 @@ class TestTerminal(ToolCase):
 
     def test_top_without_a_terminal_proposes_once(self):
         self.assertIn("dwell top --once", self.must(64, "top", "--dir", self.place))
-        terminal = self.open("top", term="no-such-terminal")
+        # ncurses keeps what it has begun with.
+        terminal = self.open("top", term="no-such-terminal", env={"ASAN_OPTIONS": "detect_leaks=0"})
         self.assertEqual(terminal.end(), 69)
         self.assertIn("dwell top --once", terminal.text)
         self.assertIn("--json goes with --once", self.must(64, "top", "--json", "--dir", self.place))

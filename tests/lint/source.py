@@ -16,7 +16,7 @@ HOMES = {
     "microhttpd.h": ("daemon/io/http.c",),
     "jansson.h": ("daemon/conf", "client/cli/", "tests/"),
     "curl/curl.h": ("client/cli/",),
-    "ncurses.h": ("client/cli/top.c",),
+    "ncurses.h": ("client/cli/top_screen.h",),
     "xxhash.h": ("daemon/core/", "daemon/io/export/spool_file.c"),
     "libdeflate.h": ("daemon/render/gzip.c", "tests/"),
     "cmocka.h": ("tests/",),
