@@ -90,6 +90,10 @@ static void put_interval(struct buf *out, const json_t *value, const char *after
             put_short(out, high);
         }
         buf_puts(out, after);
+    } else if (isfinite(low)) { /* it has no upper end */
+        buf_puts(out, "≥ ");
+        put_short(out, low);
+        buf_puts(out, after);
     } else {
         buf_puts(out, "–");
     }
@@ -146,7 +150,7 @@ static void put_estimate(struct buf *out, const json_t *estimate)
     put_part(out, ", p99 ", json_object_get(estimate, "p99_ms"), " ms");
     put_part(out, ", cost per 1,000 ", json_object_get(estimate, "gpu_cost_per_1000"), "");
     put_part(out, " against ", json_object_get(estimate, "cpu_cost_per_1000"), "");
-    put_part(out, ", cheaper above ", json_object_get(estimate, "break_even_per_second"), "/s");
+    put_part(out, ", costs the same at ", json_object_get(estimate, "break_even_per_second"), "/s");
     buf_char(out, '.');
 }
 
