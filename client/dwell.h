@@ -79,10 +79,11 @@ typedef struct dwell dwell_t;
 struct dwell_model;
 
 /*
- * What an inference is asked for besides its time. A reading costs about 1.5 µs (cpu) or 4.5 µs (full)
- * an inference, and is taken only as often as dwell_options.evidence_percent allows; the samples of
- * other inferences are as short as with `none`. With a reading go the number of the thread and when
- * the inference ended, so that the daemon can hold against it what it sees of the process.
+ * What an inference is asked for besides its time. A reading costs 2 µs (cpu) or 7 µs (full) an inference
+ * when its code is in the CPU's caches, and up to ten times that when it is not; it is taken only as
+ * often as dwell_options.evidence_percent allows, by what it was seen to cost. The samples of other
+ * inferences are as short as with `none`. With a reading go the number of the thread and when the
+ * inference ended, so that the daemon can hold against it what it sees of the process.
  */
 enum dwell_evidence {
     DWELL_EVIDENCE_DEFAULT, /* cpu */

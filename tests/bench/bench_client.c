@@ -3,97 +3,16 @@
  * readings back to back, in turns; what a span with four attributes costs, a root and a child; start
  * and stop of a layer of a time budget, with a record of it; and for information the other levels,
  * whole samples, and a budget without a handle.
- * The daemon is played by a thread that throws away what it reads. A round stays below what a lane
- * holds, and the next one begins when everything was sent: nothing is dropped, nobody is woken.
+ * A round stays below what a lane holds, and the next one begins when everything was sent: nothing is
+ * dropped, nobody is woken.
  */
-#include "bench.h"
-#include "dwell.h"
-
-#include <pthread.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include "subject.h"
 
 enum { CALLS = 2000, SPANS = 250, BUDGETS = 1000, ROUNDS = 21, WARM_UP_ROUNDS = 8 };
 
 #define NONE_RATIO_LIMIT 1.5
 #define SPAN_NS_LIMIT    400
 #define BUDGET_NS_LIMIT  300
-#define TEMPLATE         "/tmp/dwell-bench-XXXXXX"
-
-static void *throw_away(void *arg)
-{
-    static char bytes[65536];
-    int listener = *(int *)arg;
-    for (;;) {
-        int peer = accept(listener, NULL, NULL);
-        while (peer >= 0 && read(peer, bytes, sizeof bytes) > 0) {
-        }
-        close(peer);
-    }
-    return NULL;
-}
-
-/* Clients of a directory are served one after the other: each bench handle gets its own. */
-static void sink_start(const char *directory, int *listener)
-{
-    pthread_t thread;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/ingest.sock", directory);
-    *listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (*listener < 0 || bind(*listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(*listener, 8) != 0 || pthread_create(&thread, NULL, throw_away, listener) != 0) {
-        perror("bench_client");
-        exit(1);
-    }
-    pthread_detach(thread);
-}
-
-/* Handles under measurement, one for each level. */
-struct subject {
-    enum dwell_evidence evidence;
-    int listener;
-    char directory[32];
-    dwell_t *dwell;
-    const struct dwell_model *model;
-};
-
-static void subject_open(struct subject *subject)
-{
-    if (mkdtemp(subject->directory) == NULL) {
-        perror("bench_client");
-        exit(1);
-    }
-    sink_start(subject->directory, &subject->listener);
-    struct dwell_options options = {
-        .size = sizeof options,
-        .directory = subject->directory,
-        .evidence = subject->evidence,
-    };
-    subject->dwell = dwell_open(&options);
-    subject->model = dwell_model(subject->dwell, "resnet50");
-}
-
-static void subject_close(struct subject *subject)
-{
-    char path[64];
-    dwell_close(subject->dwell);
-    snprintf(path, sizeof path, "%s/ingest.sock", subject->directory);
-    unlink(path);
-    rmdir(subject->directory);
-}
-
-static void wait_until_sent(dwell_t *dwell)
-{
-    struct dwell_stats stats = {.size = sizeof stats};
-    do {
-        usleep(1000);
-        dwell_stats(dwell, &stats);
-    } while (stats.sent + stats.dropped != stats.recorded);
-    if (stats.dropped != 0) {
-        fprintf(stderr, "bench_client: records were dropped, the figures mean nothing\n");
-        exit(1);
-    }
-}
 
 static double clocks_ns(void)
 {
@@ -223,9 +142,9 @@ int main(void)
     double budget_ratio[ROUNDS];
     double budget_alone[ROUNDS];
     struct subject subjects[] = {
-        {.evidence = DWELL_EVIDENCE_NONE, .directory = TEMPLATE},
-        {.evidence = DWELL_EVIDENCE_CPU, .directory = TEMPLATE},
-        {.evidence = DWELL_EVIDENCE_FULL, .directory = TEMPLATE},
+        {.evidence = DWELL_EVIDENCE_NONE, .directory = SUBJECT_TEMPLATE},
+        {.evidence = DWELL_EVIDENCE_CPU, .directory = SUBJECT_TEMPLATE},
+        {.evidence = DWELL_EVIDENCE_FULL, .directory = SUBJECT_TEMPLATE},
     };
     for (int i = 0; i < 3; i++) {
         subject_open(&subjects[i]);
