@@ -149,7 +149,8 @@ static void take_batch(void *ctx, const struct batch *batch)
     registry_begin_batch(peer->intake->registry);
     if (batch->constitutional_hash.len > 0) {
         peer->said_hello = true;
-        check_hash(peer, batch->constitutional_hash, (struct str){0});
+        check_hash(peer, batch->constitutional_hash,
+                   (struct str){peer->service, peer->service_len});
     }
     if (batch->has_client_id) {
         name_client(peer, batch->client_id);

@@ -620,6 +620,24 @@ static void test_intake_enforcement_on_batches(void **state)
     must_be(1, 2, 0, 0, 0); /* refused records have their numbers */
 }
 
+/* A batch does not say whose it is; on a connection a hello has said so before. */
+static void test_intake_violations_of_batches_are_those_of_the_hello(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    struct batch batch = batch_of(1, 0, 0);
+    batch.constitutional_hash = STR_LITERAL("0000");
+    talk.sink.batch(talk.sink.ctx, &batch);
+    say_hello(&talk, 0, "billing", GOOD, &nowhere);
+    talk.sink.batch(talk.sink.ctx, &batch);
+    peer_settle(&talk.peer);
+    assert_true(violations_of("unknown") == 1);
+    assert_true(violations_of("billing") == 1);
+    assert_string_equal(talk.told.service, "billing");
+}
+
 static void test_intake_violations_past_a_ceiling_are_counted_together(void **state)
 {
     (void)state;
@@ -876,6 +894,7 @@ int main(void)
         TEST(test_intake_violations_are_counted_but_records_count),
         TEST(test_intake_enforcement_refuses_until_the_hash_is_right),
         TEST(test_intake_enforcement_on_batches),
+        TEST(test_intake_violations_of_batches_are_those_of_the_hello),
         TEST(test_intake_violations_past_a_ceiling_are_counted_together),
         TEST(test_intake_services_with_bad_names_are_other),
         TEST(test_intake_metrics_are_accounted_for),
