@@ -29,6 +29,9 @@ enum {
     CONF_PAIRS_MAX = 64,
 };
 
+/* What is done where it helps, or not at all. */
+enum conf_auto { CONF_AUTO, CONF_OFF };
+
 enum conf_classifier { CONF_CLASSIFIER_THRESHOLDS, CONF_CLASSIFIER_EVIDENCE };
 enum conf_gpu_objective { CONF_GPU_COST, CONF_GPU_LATENCY };
 
@@ -127,6 +130,10 @@ struct conf {
         double cpu_compute_threshold_percent;
         double cpu_io_threshold_percent;
         double latency_gpu_threshold_ms;
+        int probe; /* enum conf_auto */
+        uint64_t max_watched_threads;
+        int touch_probe; /* enum conf_auto */
+        uint64_t touch_probe_max_mb;
     } profiling;
     struct { /* for estimates of what a GPU would do */
         double peak_tflops;

@@ -12,6 +12,8 @@ static const char *const classifier_words[] = {"thresholds", "evidence", NULL};
 
 static const char *const objective_words[] = {"cost", "latency", NULL};
 
+static const char *const auto_words[] = {"auto", "off", NULL};
+
 static const char *const compression_words[] = {"none", "gzip", NULL};
 static const char *const signal_compression_words[] = {"inherit", "none", "gzip", NULL};
 static const char *const signal_insecure_words[] = {"inherit", "false", "true", NULL};
@@ -169,6 +171,20 @@ const struct conf_option conf_options[] = {
     {"profiling.latency_gpu_threshold_ms", CONF_NUMBER, RANGE(0, 1e12), "1", "ms",
      .reloadable = true, AT(profiling.latency_gpu_threshold_ms),
      .sentence = "A model whose mean latency is below is too quick for a GPU to help."},
+    {"profiling.probe", CONF_CHOICE, .initial = "\"auto\"", AT(profiling.probe),
+     .words = auto_words,
+     .sentence = "Whether dwelld looks into /proc for what processes that send evidence do, for at most "
+                 "1 % of a CPU; auto: with the first of them."},
+    {"profiling.max_watched_threads", CONF_WHOLE, RANGE(1, 1024), "64", "threads",
+     AT(profiling.max_watched_threads),
+     .sentence = "Threads that are looked at; past it they take turns."},
+    {"profiling.touch_probe", CONF_CHOICE, .initial = "\"auto\"", AT(profiling.touch_probe),
+     .words = auto_words,
+     .sentence = "Whether the memory of a process is probed; auto: where a verdict needs it."},
+    {"profiling.touch_probe_max_mb", CONF_WHOLE, RANGE(1, 1048576), "1024", "MiB",
+     AT(profiling.touch_probe_max_mb),
+     .sentence = "Largest process in memory that is probed: a probe may keep its page faults waiting for "
+                 "40 ms a GiB."},
 
     /* A machine that is easily had for inference, and one without a GPU of like size: an NVIDIA T4 (its
      * datasheet: 8.1 TFLOP/s in single precision, 320 GB/s) in an AWS g4dn.xlarge (4 threads), beside a

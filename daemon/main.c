@@ -35,6 +35,7 @@
 #include "io/http.h"
 #include "io/lag.h"
 #include "io/listener.h"
+#include "io/probe/probe.h"
 #include "io/export/span_export.h"
 #include "io/system.h"
 #include "io/watcher.h"
@@ -45,7 +46,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 22,
+    LIMITS = 24,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -54,6 +55,7 @@ enum {
     RESOURCE_MAX = 4 + CONF_PAIRS_MAX,
     OWN_DESCRIPTORS =
         32, /* of the daemon itself: 20, with both exports 26, and what is open for a moment */
+    THREAD_DESCRIPTORS = 2, /* of the probe, for each thread that it watches */
 };
 
 static const int handled_signals[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
@@ -81,6 +83,8 @@ struct dwelld {
     struct datagrams datagrams;
     struct handover handover;
     struct watcher watcher;
+    struct witness witness;
+    struct probe probe;
     struct lag lag;
     struct http *http;
     struct exporter *exporter;               /* NULL: no traces are exported */
@@ -389,6 +393,9 @@ static int make_state(struct dwelld *dwelld)
     if (err == 0) {
         err = ledger_init(&dwelld->ledger, seed);
     }
+    if (err == 0) {
+        err = witness_init(&dwelld->witness, (uint32_t)conf->profiling.max_watched_threads);
+    }
     init_spans(dwelld);
     if (err == 0) {
         err = init_budgets(dwelld);
@@ -446,6 +453,14 @@ static struct thresholds thresholds_of(const struct conf *conf)
                                .gpu = gpu_options_of(conf)};
 }
 
+/* Of the probe: a directory of each process, the files of each thread. */
+static uint64_t probe_descriptors(const struct conf *conf)
+{
+    return conf->profiling.probe == CONF_OFF
+               ? 0
+               : WITNESS_PROCESSES_MAX + THREAD_DESCRIPTORS * conf->profiling.max_watched_threads;
+}
+
 static uint64_t clamp(uint64_t number, uint64_t most)
 {
     return number == 0 ? 1 : number < most ? number : most;
@@ -458,10 +473,11 @@ static void fit_connections(struct dwelld *dwelld)
 {
     uint64_t ingest = dwelld->conf.ingest.max_connections;
     uint64_t http = dwelld->conf.http.max_connections;
-    uint64_t needed = OWN_DESCRIPTORS + ingest + HTTP_DOORS * http;
+    uint64_t own = OWN_DESCRIPTORS + probe_descriptors(&dwelld->conf);
+    uint64_t needed = own + ingest + HTTP_DOORS * http;
     uint64_t granted = system_raise_descriptors(needed + ingest); /* and a process for each */
     if (granted < needed) {
-        uint64_t rest = granted > OWN_DESCRIPTORS ? granted - OWN_DESCRIPTORS : 0;
+        uint64_t rest = granted > own ? granted - own : 0;
         http = clamp(rest / 4 / HTTP_DOORS, http);
         uint64_t of_http = HTTP_DOORS * http;
         ingest = clamp(rest > of_http ? rest - of_http : 0, ingest);
@@ -511,6 +527,22 @@ static int start_ingest(struct dwelld *dwelld)
     return err;
 }
 
+/* Nothing but a timer until a process sends evidence. */
+static int start_probe(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct probe_options options = {.roots = proc_roots_real,
+                                    .clock = dwelld->clock,
+                                    .max_threads = (uint32_t)conf->profiling.max_watched_threads,
+                                    .touches = conf->profiling.touch_probe != CONF_OFF,
+                                    .touch_max_bytes =
+                                        (double)conf->profiling.touch_probe_max_mb * 1024 * 1024};
+    return conf->profiling.probe == CONF_OFF
+               ? 0
+               : probe_start(&dwelld->probe, &dwelld->loop, &dwelld->witness, &dwelld->counters,
+                             &options);
+}
+
 static void fill_status(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -535,6 +567,8 @@ static void fill_status(struct dwelld *dwelld)
         {"profiling.window_seconds", conf->profiling.window_seconds},
         {"profiling.max_samples", conf->profiling.max_samples},
         {"profiling.max_models", conf->profiling.max_models},
+        {"profiling.max_watched_threads", conf->profiling.max_watched_threads},
+        {"profiling.touch_probe_max_mb", conf->profiling.touch_probe_max_mb},
         {"metrics.max_series", conf->metrics.max_series},
         {"metrics.max_series_per_family", conf->metrics.max_series_per_family},
         {"metrics.max_label_bytes", conf->metrics.max_label_bytes},
@@ -663,6 +697,7 @@ static void close_handles(struct dwelld *dwelld)
     uv_close((uv_handle_t *)&dwelld->drain_timer, NULL);
     metric_exporter_close(dwelld->metric_exporter);
     handover_close(&dwelld->handover);
+    probe_close(&dwelld->probe);
     lag_close(&dwelld->lag);
 }
 
@@ -802,6 +837,7 @@ static void free_state(struct dwelld *dwelld)
     judge_fini(&dwelld->judge);
     metrics_fini(&dwelld->metrics);
     processes_fini(&dwelld->processes);
+    witness_fini(&dwelld->witness);
     registry_fini(&dwelld->registry);
     ledger_fini(&dwelld->ledger);
     mem_free(dwelld->http_address);
@@ -827,6 +863,9 @@ static int run(struct dwelld *dwelld)
     }
     if (err == 0) {
         err = start_signals(dwelld);
+    }
+    if (err == 0) {
+        err = start_probe(dwelld);
     }
     if (err == 0) {
         err = start_exporters(dwelld);

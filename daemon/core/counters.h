@@ -46,6 +46,16 @@
     X(REFUSED_SPAN_SAMPLES, "refused_span_samples_total", COUNTER,                                 \
       "Spans with a model_name that could not be counted as an inference.")                        \
     X(PROCESSES, "processes", GAUGE, "Processes that said their pid and have not ended.")          \
+    X(PROBE_LOOKS, "probe_looks_total", COUNTER,                                                   \
+      "Looks at threads that send evidence: whether they run, wait, or wait for a lock.")          \
+    X(PROBE_TOUCHES, "probe_touches_total", COUNTER,                                               \
+      "Probes of how fast a process touches memory.")                                              \
+    X(PROBE_HERTZ, "probe_look_hertz", GAUGE,                                                      \
+      "Looks a second at each thread: 20, or fewer where they would cost more than 1% of a CPU.")  \
+    X(PROBE_REFUSED, "probe_refused_samples_total", COUNTER,                                       \
+      "Samples with evidence whose thread or process found no place among those watched.")         \
+    X(PROBE_LOST, "probe_lost_total", COUNTER,                                                     \
+      "Looks and readings of processes lost for want of room or memory.")                          \
     X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
       "Snapshots not taken because too many were alive, or for want of memory.")                   \
     X(SCRAPES, "scrapes_total", COUNTER, "Answers to /metrics.")                                   \

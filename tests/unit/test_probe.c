@@ -1,0 +1,315 @@
+#include "core_helpers.h"
+
+#include <dirent.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "fake_proc.h"
+#include "io/probe/probe.h"
+#include "io/system.h"
+#include "mem_fault.h"
+
+enum { PLACES = 4 };
+
+/* A loop with a witness and a probe, as the daemon has them. */
+static struct world {
+    uv_loop_t loop;
+    struct witness witness;
+    struct counters counters;
+    struct probe probe;
+    struct probe_options options;
+    unsigned descriptors;
+    int log_pipe[2];
+} world;
+
+static unsigned count_descriptors(void)
+{
+    unsigned count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    assert_non_null(directory);
+    while (readdir(directory) != NULL) {
+        count++;
+    }
+    assert_int_equal(closedir(directory), 0);
+    return count;
+}
+
+static int open_world(void **state)
+{
+    world = (struct world){.descriptors = count_descriptors()};
+    (void)note_memory(state);
+    assert_int_equal(pipe(world.log_pipe), 0);
+    log_init(&(struct log_options){
+        .fd = world.log_pipe[1], .level = LOG_LEVEL_INFO, .hash = "", .clock = system_clock()});
+    assert_int_equal(uv_loop_init(&world.loop), 0);
+    assert_int_equal(witness_init(&world.witness, PLACES), 0);
+    world.options = (struct probe_options){.roots = proc_roots_real,
+                                           .clock = system_clock(),
+                                           .max_threads = PLACES,
+                                           .touches = true,
+                                           .touch_max_bytes = 1e12};
+    return 0;
+}
+
+/* The first loop of a process opens descriptors for signals that are never closed. */
+static int open_first_loop(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    return uv_loop_init(&loop) == 0 ? uv_loop_close(&loop) : -1;
+}
+
+static void must_start(void)
+{
+    assert_int_equal(
+        probe_start(&world.probe, &world.loop, &world.witness, &world.counters, &world.options), 0);
+}
+
+static int close_world(void **state)
+{
+    probe_close(&world.probe);
+    assert_int_equal(uv_run(&world.loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&world.loop), 0);
+    witness_fini(&world.witness);
+    assert_int_equal(close(world.log_pipe[0]) + close(world.log_pipe[1]), 0);
+    assert_int_equal(count_descriptors(), world.descriptors);
+    return must_be_clean(state);
+}
+
+static uint64_t wall_ns(void)
+{
+    return system_clock().wall_ns(NULL);
+}
+
+/* An inference of this length that is over now. */
+static struct evidence report(int64_t pid, uint64_t thread_id, double ms)
+{
+    struct evidence evidence = {0};
+    struct sample sample = sample_of("model", ms);
+    sample.has |= EVIDENCE_PARTS | 1U << SAMPLE_THREAD_ID | 1U << SAMPLE_TIMESTAMP;
+    sample.thread_id = thread_id;
+    sample.timestamp_wall_ns = wall_ns();
+    witness_set_time(&world.witness, system_clock().mono_ns(NULL));
+    witness_sample(&world.witness, pid, &sample, &evidence);
+    return evidence;
+}
+
+/* Runs the loop until this holds; every turn something is reported, so that it goes on being watched. */
+static void run_until(bool (*holds)(pid_t child), pid_t child)
+{
+    while (!holds(child)) {
+        (void)report(child, (uint64_t)child, 0);
+        (void)uv_run(&world.loop, UV_RUN_ONCE);
+    }
+}
+
+static unsigned sources_of(pid_t child, struct evidence *ret_evidence)
+{
+    *ret_evidence = (struct evidence){0};
+    return witness_collect(&world.witness, child, 0, ret_evidence);
+}
+
+/* --- children ---------------------------------------------------------------------------------- */
+
+static void wait_for_futex(void *arg)
+{
+    (void)syscall(SYS_futex, arg, FUTEX_WAIT, 0, NULL, NULL, 0);
+}
+
+static void spin(void *arg)
+{
+    (void)arg;
+    for (volatile unsigned i = 0; i < 1000000; i++) {
+    }
+}
+
+static bool has_looks(pid_t child)
+{
+    struct evidence evidence = report(child, (uint64_t)child, 1e6);
+    return evidence.looks[LOOK_RUNS] + evidence.looks[LOOK_FUTEX] + evidence.looks[LOOK_WAITS] >=
+           20;
+}
+
+static bool has_figures(pid_t child)
+{
+    struct evidence evidence;
+    return (sources_of(child, &evidence) & 1U << SEEN_CPU) != 0;
+}
+
+static bool has_touches(pid_t child)
+{
+    struct evidence evidence;
+    witness_wants_touch(&world.witness, child, true);
+    return (sources_of(child, &evidence) & 1U << SEEN_TOUCH) != 0;
+}
+
+static bool is_forgotten(pid_t child)
+{
+    struct evidence evidence;
+    return sources_of(child, &evidence) == 0;
+}
+
+static void test_probe_does_nothing_until_there_is_a_sample(void **state)
+{
+    (void)state;
+    must_start();
+    for (unsigned i = 0; i < 3; i++) { /* ticks */
+        (void)uv_run(&world.loop, UV_RUN_ONCE);
+    }
+    assert_false(world.probe.has_thread);
+}
+
+static void test_probe_sees_what_a_thread_waits_for(void **state)
+{
+    (void)state;
+    int word = 0;
+    must_start();
+    pid_t child = child_start(wait_for_futex, &word);
+    run_until(has_looks, child);
+    struct evidence evidence = report(child, (uint64_t)child, 1e6);
+    assert_true(evidence.looks[LOOK_FUTEX] >= 19); /* the child may not have been there yet */
+    assert_true(world.counters.value[COUNTER_PROBE_LOOKS] >= 20);
+    assert_in_range(world.counters.value[COUNTER_PROBE_HERTZ], 1, LOOKS_A_SECOND);
+    assert_int_equal(world.counters.value[COUNTER_PROBE_LOST], 0);
+    child_end(child);
+}
+
+static void test_probe_reads_figures_and_the_machine(void **state)
+{
+    (void)state;
+    struct evidence evidence;
+    must_start();
+    pid_t child = child_start(spin, NULL);
+    run_until(has_figures, child);
+    (void)sources_of(child, &evidence);
+    assert_true(evidence.seen_ms > 0);
+    assert_true(evidence.seen_user_ms > 0);
+    assert_true(evidence.resident_bytes > 0);
+    assert_true(world.probe.knows_machine);
+    assert_true(world.probe.machine.page_fault_us > 0);
+    child_end(child);
+    (void)report(child, (uint64_t)child, 0);
+    while (!is_forgotten(child)) {
+        (void)uv_run(&world.loop, UV_RUN_ONCE);
+    }
+}
+
+enum { MEMORY_BYTES = 96 << 20 };
+
+static void stream(void *arg)
+{
+    const volatile uint64_t *words = arg;
+    for (size_t i = 0; i < MEMORY_BYTES / sizeof *words; i += 8) {
+        (void)words[i];
+    }
+}
+
+static void test_probe_touches_memory_of_who_wants_it(void **state)
+{
+    (void)state;
+    struct evidence evidence;
+    void *memory =
+        mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(memory != MAP_FAILED);
+    must_start();
+    pid_t child = child_start(stream, memory);
+    run_until(has_figures, child);
+    assert_int_equal(world.counters.value[COUNTER_PROBE_TOUCHES], 0);
+    run_until(has_touches, child);
+    (void)sources_of(child, &evidence);
+    assert_true(evidence.touch_sum > 0);
+    assert_true(world.probe.machine.bandwidth_bytes > 0);
+    child_end(child);
+    assert_int_equal(munmap(memory, MEMORY_BYTES), 0);
+}
+
+/* --- a /proc of files -------------------------------------------------------------------------- */
+
+static struct fake_proc fake;
+
+static bool has_fake_figures(pid_t pid)
+{
+    return has_figures(pid);
+}
+
+static unsigned count_lines(void)
+{
+    char text[8192];
+    unsigned lines = 0;
+    log_error("the last line");
+    ssize_t len = read(world.log_pipe[0], text, sizeof text);
+    for (ssize_t i = 0; i < len; i++) {
+        lines += text[i] == '\n';
+    }
+    return lines - 1;
+}
+
+static void test_probe_notices_that_a_number_is_used_again(void **state)
+{
+    (void)state;
+    fake_proc_open(&fake);
+    world.options.roots = fake.roots;
+    fake_proc_write(&fake, "proc/12/status", "NSpid:\t12\n");
+    fake_proc_stat(&fake, "proc/12/stat", 'R', 0, 0, 0, 5);
+    fake_proc_stat(&fake, "proc/12/task/12/stat", 'R', 0, 0, 0, 5);
+    fake_proc_write(&fake, "proc/12/task/12/wchan", "0");
+    must_start();
+    run_until(has_fake_figures, 12);
+    fake_proc_stat(&fake, "proc/12/stat", 'R', 0, 0, 0, 6);
+    while (!is_forgotten(12)) {
+        (void)uv_run(&world.loop, UV_RUN_ONCE);
+    }
+    run_until(has_fake_figures, 12); /* the new one is watched as any other */
+    /* io, memory, throttling, pressure: each is missed once, however often it is not there. */
+    assert_int_equal(count_lines(), 4);
+    fake_proc_close(&fake);
+}
+
+static void test_probe_needs_memory_to_start(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 2; n++) {
+        mem_fail_after(n);
+        assert_int_equal(
+            probe_start(&world.probe, &world.loop, &world.witness, &world.counters, &world.options),
+            ERR_NOMEM);
+    }
+    mem_fail_after(0);
+    must_start();
+    (void)report(getpid(), (uint64_t)getpid(), 0);
+    mem_fail_after(1); /* and when the thread is to begin: it is said, and not tried again */
+    while (!world.probe.has_failed) {
+        (void)uv_run(&world.loop, UV_RUN_ONCE);
+    }
+    mem_fail_after(0);
+    (void)uv_run(&world.loop, UV_RUN_ONCE);
+    assert_false(world.probe.has_thread);
+    assert_int_equal(count_lines(), 1);
+}
+
+static void test_probe_that_was_not_started_may_be_closed(void **state)
+{
+    (void)state;
+    probe_close(&world.probe);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_probe_does_nothing_until_there_is_a_sample),
+        TEST(test_probe_sees_what_a_thread_waits_for),
+        TEST(test_probe_reads_figures_and_the_machine),
+        TEST(test_probe_touches_memory_of_who_wants_it),
+        TEST(test_probe_notices_that_a_number_is_used_again),
+        TEST(test_probe_needs_memory_to_start),
+        TEST(test_probe_that_was_not_started_may_be_closed),
+    };
+    return cmocka_run_group_tests_name("probe", tests, open_first_loop, NULL);
+}
