@@ -401,7 +401,10 @@ static int make_state(struct dwelld *dwelld)
         err = init_budgets(dwelld);
     }
     bool judges = conf->profiling.classifier == CONF_CLASSIFIER_EVIDENCE;
-    judge_init(&dwelld->judge, &dwelld->registry, NULL, conf->profiling.round_ms * NS_PER_MS);
+    bool probes = conf->profiling.probe != CONF_OFF;
+    judge_init(&dwelld->judge, &dwelld->registry, &dwelld->witness,
+               probes ? &dwelld->probe.machine : &machine_unknown,
+               conf->profiling.round_ms * NS_PER_MS);
     dwelld->intake =
         (struct intake){.registry = &dwelld->registry,
                         .metrics = &dwelld->metrics,

@@ -39,13 +39,13 @@ struct judged {
 enum { FIRST_CAPACITY = 16 };
 
 void judge_init(struct judge *judge, struct registry *registry, struct witness *witness,
-                uint64_t round_ns)
+                const struct machine *machine, uint64_t round_ns)
 {
     uint64_t window_ns = registry->options.window_ns;
     *judge =
         (struct judge){.registry = registry,
                        .witness = witness,
-                       .machine = machine_unknown,
+                       .machine = machine,
                        .window_ns = window_ns,
                        .delay_ns = {[JUDGE_ROUND] = round_ns < window_ns ? round_ns : window_ns,
                                     [JUDGE_LONGER] = JUDGE_LONGER_NS,
@@ -192,7 +192,7 @@ static void close_round(struct judge *judge, struct judged *judged, uint64_t mon
     if (judge->witness != NULL) {
         collect(judge, judged);
     }
-    opinion_take(&judged->memory, &judged->evidence, &judge->machine, &opinion);
+    opinion_take(&judged->memory, &judged->evidence, judge->machine, &opinion);
     if (judge->witness != NULL) {
         ask_for_touch(judge, judged, &opinion);
     }
@@ -227,14 +227,6 @@ static struct judged *find_open(struct judge *judge, uint32_t number, const stru
     return judged;
 }
 
-/* The witness's time is also set by who sees. */
-static void set_time(const struct judge *judge, uint64_t mono_ns)
-{
-    if (judge->witness != NULL && judge->witness->now_ns < mono_ns) {
-        witness_set_time(judge->witness, mono_ns);
-    }
-}
-
 static void note_process(struct judged *judged, int64_t kernel_pid)
 {
     uint32_t at = 0;
@@ -256,7 +248,7 @@ void judge_sample(struct judge *judge, uint32_t number, int64_t kernel_pid,
     }
     judge->impossible += evidence_add(&judged->evidence, sample) ? 0 : 1;
     if (judge->witness != NULL) {
-        set_time(judge, judge->registry->mono_ns);
+        witness_set_time(judge->witness, judge->registry->mono_ns);
         note_process(judged, kernel_pid);
         witness_sample(judge->witness, kernel_pid, sample, &judged->evidence);
     }
@@ -291,7 +283,9 @@ static void look(struct judge *judge, struct judged *judged, uint64_t mono_ns)
 
 void judge_tick(struct judge *judge, uint64_t mono_ns)
 {
-    set_time(judge, mono_ns);
+    if (judge->witness != NULL) {
+        witness_set_time(judge->witness, mono_ns);
+    }
     for (unsigned i = 0; i < JUDGE_WAIT_COUNT; i++) {
         struct judge_queue *queue = &judge->queues[i];
         for (unsigned looks = 0; looks < JUDGE_TICK_MODELS; looks++) {

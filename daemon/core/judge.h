@@ -43,9 +43,9 @@ struct judge_queue {
 enum judge_wait { JUDGE_ROUND, JUDGE_LONGER, JUDGE_KEPT, JUDGE_WAIT_COUNT };
 
 struct judge {
-    struct registry *registry; /* borrowed */
-    struct witness *witness;   /* likewise; NULL: samples are all the evidence there is */
-    struct machine machine;    /* may change at any time */
+    struct registry *registry;     /* borrowed */
+    struct witness *witness;       /* likewise; NULL: samples are all the evidence there is */
+    const struct machine *machine; /* likewise; may change at any time */
     uint64_t delay_ns[JUDGE_WAIT_COUNT];
     uint64_t window_ns;
     struct judge_queue queues[JUDGE_WAIT_COUNT];
@@ -57,7 +57,7 @@ struct judge {
 
 /* Rounds are at least `round_ns` long, at most the registry's window. */
 void judge_init(struct judge *judge, struct registry *registry, struct witness *witness,
-                uint64_t round_ns);
+                const struct machine *machine, uint64_t round_ns);
 void judge_fini(struct judge *judge);
 
 /* A sample that is evidence, of the model of this number, was counted. `kernel_pid` sent it; 0: not

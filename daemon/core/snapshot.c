@@ -64,7 +64,7 @@ int snapshot_take(struct intake *intake, const struct thresholds *thresholds, ui
     snapshot->window_ns = registry->options.window_ns;
     snapshot->max_samples = registry->options.max_samples;
     snapshot->thresholds = *thresholds;
-    snapshot->machine = intake->judge == NULL ? machine_unknown : intake->judge->machine;
+    snapshot->machine = intake->judge == NULL ? machine_unknown : *intake->judge->machine;
     copy_counters(snapshot, intake);
     *ret_snapshot = snapshot;
     return 0;

@@ -97,7 +97,7 @@ int main(void)
     double sample[BENCH_ROUNDS];
     double worst[BENCH_ROUNDS];
     bench_core_init();
-    judge_init(&judge, &registry, NULL, ROUND_MS * NS_PER_MS);
+    judge_init(&judge, &registry, NULL, &machine_unknown, ROUND_MS * NS_PER_MS);
     intake.judge = &judge;
     registry_set_time(&registry, mono_ns, mono_ns);
     run_round(); /* makes the models */

@@ -1,11 +1,14 @@
 """The classifier `evidence` through the running daemon: samples whose evidence says where their time went, rounds, and
 what /api/v1/models, /metrics and the report say of it then."""
+import datetime
+import threading
+import time
 import unittest
 
 import wire
 from harness import DaemonCase, until
 
-QUICK = {"profiling.round_ms": 250}
+QUICK = {"profiling.round_ms": 250, "profiling.probe": "off"}  # what samples say, and nothing else
 ENOUGH = 40  # for a round, and for the window
 THE_SAME = ("bottleneck_type", "rule", "reason", "confidence", "shares")
 
@@ -108,6 +111,31 @@ class TestJudge(DaemonCase):
             said.append(model["explanation"]["round_bottleneck"])
         self.assertEqual(len(set(said[-3:])), 1, said)
         self.assertNotEqual(said[-1], "io_bound")
+
+    def test_what_the_daemon_sees_joins_the_evidence(self):
+        """An inference that waits for an answer, in a thread that says its number."""
+        daemon = self.start(sets={"profiling.round_ms": 250})
+
+        def infer():
+            begin, used = time.monotonic(), time.thread_time()
+            time.sleep(0.02)
+            took, used = 1e3 * (time.monotonic() - begin), 1e3 * (time.thread_time() - used)
+            return {"model_name": "m", "execution_time_ms": took, "user_ms": min(used, took), "system_ms": 0,
+                    "runqueue_ms": 0, "thread_id": threading.get_native_id(), "threads": 1,
+                    "timestamp": datetime.datetime.now(datetime.timezone.utc).isoformat()}
+
+        with daemon.peer() as peer:
+            def seen():
+                peer.records(infer())
+                peer.flush()
+                explanation = self.model(daemon, "m")["explanation"]
+                return explanation and explanation["sources"]["looks"] >= 10 and explanation
+            explanation = until(seen, "the thread is looked at")
+        self.assertGreater(explanation["sources"]["process_ms"], 0)
+        self.assertGreater(explanation["evidence"]["resident_bytes"], 1e6)
+        self.assertGreater(explanation["evidence"]["looks"]["waits"], 0)
+        self.assertGreater(explanation["machine"]["cpus"], 0)
+        self.assertEqual(self.model(daemon, "m")["analysis"]["bottleneck_type"], "io_bound")
 
     def test_few_samples_are_judged_by_thresholds(self):
         daemon = self.start(sets=QUICK)

@@ -237,7 +237,7 @@ class TestReadmeTables(DaemonCase):
         }
         rows = table(section("Verdicts by evidence"))
         self.assertEqual([code(row[0])[0] for row in rows], list(samples))
-        daemon = self.start(sets={"profiling.round_ms": 250})
+        daemon = self.start(sets={"profiling.round_ms": 250, "profiling.probe": "off"})
         daemon.send(*({"model_name": rule, "execution_time_ms": 10, **sample}
                       for rule, sample in samples.items() if sample for _ in range(30)))
         for row in rows:

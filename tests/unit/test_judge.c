@@ -22,11 +22,13 @@ enum {
 
 static struct core core;
 static struct judge judge;
+static struct machine machine;
 
 static void open_with(const struct registry_options *options, uint64_t round_ms)
 {
+    machine = machine_unknown;
     core_open(&core, options);
-    judge_init(&judge, core.registry, NULL, round_ms * NS_PER_MS);
+    judge_init(&judge, core.registry, NULL, &machine, round_ms * NS_PER_MS);
     core.intake.judge = &judge;
 }
 
@@ -385,6 +387,32 @@ static void test_judge_asks_for_probes_where_they_decide(void **state)
     close_witnessed();
 }
 
+/* It may become known between two rounds. */
+static void test_judge_knows_the_machine(void **state)
+{
+    (void)state;
+    open_default();
+    struct sample sample = evidence_of("m", 9.9);
+    sample.has |= PART(BYTES_MOVED);
+    sample.bytes_moved = 9e7; /* 9 GB a second */
+    uint32_t m = 0;
+    for (unsigned i = 0; i < ENOUGH; i++) {
+        m = say_sample(&sample);
+    }
+    pass(ROUND_MS);
+    assert_int_equal(must_opine(m).rule, RULE_CPU);
+    machine.bandwidth_bytes = 1e10;
+    for (unsigned i = 0; i < ENOUGH; i++) {
+        say_sample(&sample);
+    }
+    pass(ROUND_MS);
+    assert_int_equal(must_opine(m).bottleneck, BOTTLENECK_MEMORY);
+    struct snapshot *snapshot = must_take(&core);
+    assert_true(snapshot->machine.bandwidth_bytes == 1e10);
+    core_drop(&core, snapshot);
+    close_all();
+}
+
 static void test_judge_knows_so_many_processes_of_a_model(void **state)
 {
     (void)state;
@@ -702,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_judge_rounds_follow_one_another),
         cmocka_unit_test(test_judge_adds_what_the_witness_saw),
         cmocka_unit_test(test_judge_asks_for_probes_where_they_decide),
+        cmocka_unit_test(test_judge_knows_the_machine),
         cmocka_unit_test(test_judge_knows_so_many_processes_of_a_model),
         cmocka_unit_test(test_judge_adds_up_each_model_alone),
         cmocka_unit_test(test_judge_counts_what_cannot_be),

@@ -167,7 +167,8 @@ static void on_async(uv_async_t *async)
 int probe_start(struct probe *probe, uv_loop_t *loop, struct witness *witness,
                 struct counters *counters, const struct probe_options *options)
 {
-    *probe = (struct probe){.options = *options, .witness = witness, .counters = counters};
+    *probe = (struct probe){
+        .options = *options, .witness = witness, .counters = counters, .machine = machine_unknown};
     int err = probe_orders_init(&probe->orders, options->max_threads);
     if (err == 0) {
         err = probe_orders_init(&probe->fresh, options->max_threads);
