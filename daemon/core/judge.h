@@ -24,9 +24,9 @@
 #include "core/registry.h"
 #include "core/witness.h"
 
-/* A tick looks at no more models of each queue: with one each 250 ms, 800 rounds a second may end, and
- * of more models than that the rounds lengthen. */
-enum { JUDGE_TICK_MODELS = 200 };
+/* A tick looks at no more models of each queue, which takes it up to a millisecond: with one each 250 ms,
+ * 400 rounds a second may end, and of more models than that the rounds lengthen. */
+enum { JUDGE_TICK_MODELS = 100 };
 
 /* Processes of a model whose readings are added up in a round: the first that send samples in it. */
 enum { JUDGE_PROCESSES_MAX = 8 };
