@@ -70,8 +70,8 @@ class ExpositionCase(DaemonCase):
         return plain
 
     def must_agree(self, plain, other):
-        """The same series with the same values, but for what counts the scrapes themselves."""
-        moving = re.compile(r"dwelld_(scrapes|loop_lag|snapshot|resident)")
+        """The same series with the same values, but for what counts the scrapes themselves, or goes on meanwhile."""
+        moving = re.compile(r"dwelld_(scrapes|loop_lag|snapshot|resident|probe)")
         for metrics in (plain, other):
             for (name, _), value in metrics.values.items():
                 if name.endswith("_total"):
