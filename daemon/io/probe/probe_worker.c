@@ -23,8 +23,9 @@
 
 #define RETRY_NS     (10 * NS_PER_SECOND)
 #define READ_NS      NS_PER_SECOND
-#define TOUCH_NS     (WITNESS_TOUCH_SECONDS * NS_PER_SECOND / 8)
-#define TOUCH_AGAIN  (2 * NS_PER_SECOND)        /* after one in which the process hardly ran */
+#define TOUCHES      8 /* a minute: of verdicts with two, 8 % were wrong */
+#define TOUCH_NS     (WITNESS_TOUCH_SECONDS * NS_PER_SECOND / TOUCHES)
+#define TOUCH_SOON   (2 * NS_PER_SECOND) /* the first ones, and after one in which it hardly ran */
 #define REFERENCE_NS (6 * 3600 * NS_PER_SECOND) /* machines hardly change, but virtual ones move */
 #define IDLE_NS      (3600 * NS_PER_SECOND)     /* as long as any: orders wake it */
 
@@ -292,6 +293,7 @@ static void open_process(struct probe_worker *worker, struct worker_process *pro
     process->read_ns = at_ns + READ_NS;
     process->touch_ns = at_ns + READ_NS;
     process->cannot_touch = false;
+    process->touches = 0;
     if (reason != 0 && !proc_is_gone(reason)) {
         say_missing(worker, SEEN_CPU, process->who.kernel_pid, reason);
     }
@@ -402,6 +404,14 @@ static double touch_price_ms(const struct worker_process *process)
     return process->touch_cost_ms > 0 ? process->touch_cost_ms : guess_ms;
 }
 
+/* Eight a minute; the first eight soon, so that there is a verdict after a quarter of one. Half of the
+ * pause to half as much again, as for looks. */
+static uint64_t touch_pause_ns(struct probe_worker *worker, const struct worker_process *process)
+{
+    uint64_t mean_ns = process->touches < TOUCHES ? TOUCH_SOON : TOUCH_NS;
+    return mean_ns / 2 + draw(worker) % mean_ns;
+}
+
 static void touch_process(struct probe_worker *worker, struct worker_process *process,
                           uint64_t at_ns)
 {
@@ -411,7 +421,7 @@ static void touch_process(struct probe_worker *worker, struct worker_process *pr
     int reason = touch_take(&process->reader, &waiter, &touch);
     process->touch_cost_ms = own_cpu_ms() - from_ms;
     allowance_spend(&worker->allowance, process->touch_cost_ms);
-    process->touch_ns = at_ns + TOUCH_NS;
+    process->touch_ns = at_ns + touch_pause_ns(worker, process);
     if (reason != 0) {
         process->cannot_touch = reason != ECANCELED;
         if (process->cannot_touch && !proc_is_gone(reason)) {
@@ -422,9 +432,10 @@ static void touch_process(struct probe_worker *worker, struct worker_process *pr
     process->reader.huge_bytes = touch.huge_bytes;
     process->reader.knows_huge = true;
     if (touch.rate < 0) {
-        process->touch_ns = at_ns + TOUCH_AGAIN;
+        process->touch_ns = at_ns + TOUCH_SOON;
         return;
     }
+    process->touches++;
     worker->view.touches++;
     put_fact(worker, process,
              (struct probe_fact){.kind = FACT_TOUCH, .touch = touch.rate / worker->reference.rate});

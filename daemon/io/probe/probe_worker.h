@@ -32,6 +32,7 @@ struct worker_process {
     struct process_reader reader;
     bool is_open;
     bool cannot_touch;
+    unsigned touches; /* probes so far that were worth something */
     uint64_t retry_ns;
     uint64_t read_ns;     /* when it is read next */
     uint64_t touch_ns;    /* when its memory may be probed next */
