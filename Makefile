@@ -264,6 +264,16 @@ bench: ## speed and memory: one JSON line each, exit 1 when a limit is broken
 	$(Q)$(SUBMAKE) all $(BENCH_BIN)
 	$(Q)failed=0; for b in $(BENCH_BIN); do DWELL_BUILD=$(BUILD) $$b || failed=1; done; exit $$failed
 
+# Loops are to be as fast as their compiler can make them: what waits for memory is to wait for nothing else.
+WORKLOAD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/workloads/*.c))
+WORKLOAD_CFLAGS := -O3 $(shell $(CC) -march=native -E -x c /dev/null >/dev/null 2>&1 && echo -march=native)
+
+$(BUILD)/tests/bench/workloads/%.o: tests/bench/workloads/%.c
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(CFLAGS) $(WORKLOAD_CFLAGS) -pthread -Iclient -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/bench/workloads/run: $(WORKLOAD_OBJ) $(BUILD)/libdwell.a
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ -pthread -lm
+
 SECONDS ?= 600
 
 bench-outage: ## a collector that is gone for SECONDS, under 10,000 spans a second
