@@ -274,6 +274,12 @@ $(BUILD)/tests/bench/workloads/%.o: tests/bench/workloads/%.c
 $(BUILD)/tests/bench/workloads/run: $(WORKLOAD_OBJ) $(BUILD)/libdwell.a
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ -pthread -lm
 
+.PHONY: workloads
+workloads: ## are verdicts right? an hour on an idle machine; QUICK=1: a part of it; ARGS='--only NAME'
+	$(Q)sh config/packaging/deps.sh build workloads
+	$(Q)$(SUBMAKE) all $(BUILD)/tests/bench/workloads/run
+	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) -B tests/bench/workloads/workloads.py $(if $(QUICK),--quick) $(ARGS)
+
 SECONDS ?= 600
 
 bench-outage: ## a collector that is gone for SECONDS, under 10,000 spans a second

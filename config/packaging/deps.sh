@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for the named purposes: build, test, peers, demo, lint, fuzz.
+# Installs what is missing for the named purposes: build, test, peers, demo, workloads, lint, fuzz.
 # On Debian with apt, with sudo when not root; elsewhere it says what to install. Exit 1: missing.
 set -eu
 
@@ -9,6 +9,7 @@ test='libcmocka-dev libgsl-dev protobuf-compiler prometheus openssl python3 curl
       netcat-openbsd binutils g++ man-db python3-pyte zsh fish'
 peers='python3 python3-venv python3-pip protobuf-compiler valgrind'
 demo='python3 python3-sklearn python3-numpy'
+workloads='python3 python3-venv python3-pip python3-numpy python3-sklearn libopenblas0-pthread'
 lint='clang clang-format shellcheck python3'
 fuzz='clang libclang-rt-dev'
 
@@ -23,6 +24,7 @@ for purpose in "$@"; do
         command -v npm >/dev/null 2>&1 || wanted="$wanted nodejs npm"
         ;;
     demo) wanted="$wanted $demo" ;;
+    workloads) wanted="$wanted $workloads" ;;
     lint) wanted="$wanted $lint" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     *) echo "deps.sh: no purpose named $purpose" >&2 && exit 64 ;;

@@ -1,0 +1,288 @@
+#!/usr/bin/python3
+"""Ground truth for the verdicts: runs workloads whose bottleneck is known from what they do, asks daemons with
+more and less evidence about them, and prints how often they were right.
+
+    make workloads [QUICK=1] [ARGS='--only NAME --level full']
+
+    1. levels     a daemon for each level of evidence; all of them see the same inferences
+    2. workloads  one process each (run.c, run.py), idle and beside one hog for each CPU
+    3. rounds     a model of its own at every daemon, so that no verdict knows the one before
+    4. raw        a JSON object a line for each round: the truth, what the process measured, what each daemon said
+    5. report     confusion matrices and figures (score.py), a third of the workloads apart
+
+What can fail: a workload that the machine cannot run is skipped and said so; one that breaks is said, too, and
+makes the status 1. A run that was cut off goes on with --resume.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(ROOT / "tests/integration"))
+import score  # noqa: E402
+from harness import BUILD, DWELLD, Daemon, environment, until  # noqa: E402
+from runner import Failed, Hogs, Runner, Skipped  # noqa: E402
+
+RUN = BUILD / "tests/bench/workloads/run"
+PLACE = BUILD / "workloads"
+LOADS = ("idle", "hogs")
+
+# What the client sends, and what the daemon does with it. Options that a daemon does not have are left out.
+LEVELS = {
+    "thresholds": ("cpu", {"profiling.classifier": "thresholds"}),
+    "rusage": ("cpu", {"profiling.classifier": "evidence", "profiling.looks": "off", "profiling.touch_probe": "off"}),
+    "proc": ("full", {"profiling.classifier": "evidence", "profiling.touch_probe": "off"}),
+    "full": ("full", {"profiling.classifier": "evidence"}),
+}
+SECONDS, ROUNDS = 4.0, 2  # so that all of it takes less than an hour
+MODELS_MAX = 5000  # each round is a model: enough for 10 rounds of all
+BUSY = 0.25  # of one CPU that others take, above which a round was not what it is called
+
+
+def options():
+    parser = argparse.ArgumentParser(prog="workloads.py", description="Ground truth for the verdicts.")
+    parser.add_argument("--only", action="append", metavar="NAME", help="this workload alone; may be repeated")
+    parser.add_argument("--level", action="append", choices=LEVELS, help="this level alone; may be repeated")
+    parser.add_argument("--load", action="append", choices=LOADS, help="this load alone")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of a round (default {SECONDS:g})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each workload and load (default {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="a third of the workloads, none of them frozen, one round")
+    parser.add_argument("--json", type=pathlib.Path, default=PLACE / "raw.jsonl", metavar="FILE",
+                        help="keeps the raw evidence there, a JSON object a line")
+    parser.add_argument("--resume", action="store_true", help="goes on with what FILE has")
+    parser.add_argument("--report", action="store_true", help="prints the report on FILE and runs nothing")
+    parser.add_argument("--list", action="store_true", help="prints the workloads and why their truth is so")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="an option for every daemon")
+    return parser.parse_args()
+
+
+def interpreter_with(module):
+    """A Python that has it, from the peers or a place of our own; None when it cannot be had."""
+    for place in (BUILD / "peers", PLACE / "venv"):
+        python = place / "bin/python"
+        if python.exists() and subprocess.run([python, "-c", f"import {module}, onnx, numpy"], capture_output=True,
+                                              check=False).returncode == 0:
+            return python
+    python = PLACE / "venv/bin/python"
+    wanted = [line for line in (ROOT / "tests/peers/requirements.txt").read_text().split()
+              if line.startswith(("numpy=", "onnx=", "onnxruntime="))]
+    print(f"  FETCH {' '.join(wanted)}", flush=True)
+    for command in ([sys.executable, "-m", "venv", PLACE / "venv"],
+                    [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:",
+                     *wanted]):
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return None
+    return python
+
+
+def listed(command):
+    out = subprocess.run([*command, "--list"], capture_output=True, text=True, check=True).stdout
+    rows = [json.loads(line) for line in out.splitlines()]
+    for row in rows:
+        row["command"] = command
+        row["also"] = row["also"].split(",") if row.get("also") else []
+    return rows
+
+
+def workloads():
+    return listed([str(RUN)]) + listed([sys.executable, "-B", str(HERE / "run.py")])
+
+
+def chosen(settings):
+    rows = workloads()
+    if settings.only:
+        unknown = set(settings.only) - {row["name"] for row in rows}
+        if unknown:
+            sys.exit(f"no workload {', '.join(sorted(unknown))}")
+        rows = [row for row in rows if row["name"] in settings.only]
+    if settings.quick:
+        open_rows = [row for row in rows if not score.is_frozen(row["name"])]
+        rows = open_rows[::2]
+    return rows
+
+
+def fetch_interpreters(rows):
+    """Names the Python of each workload that needs another; False where there is none."""
+    found = {}
+    for row in rows:
+        module = row.get("interpreter")
+        if module is not None:
+            if module not in found:
+                found[module] = interpreter_with(module)
+            row["command"] = found[module] and [str(found[module]), *row["command"][1:]]
+
+
+# ---- the daemons ----
+
+def accepts(path, value):
+    """Whether this daemon has the option, and the value."""
+    return subprocess.run([DWELLD, "--check-config", "--set", f"{path}={value}"], env=environment(),
+                          capture_output=True, check=False).returncode == 0
+
+
+def start_daemons(stack, settings):
+    """{level: daemon}; says which levels cannot differ."""
+    more = dict(pair.split("=", 1) for pair in settings.set)
+    daemons = {}
+    for level in settings.level or LEVELS:
+        _, sets = LEVELS[level]
+        had = {path: value for path, value in sets.items() if accepts(path, value)}
+        for path in sorted(set(sets) - set(had)):
+            print(f"  level {level} is judged without {path}={sets[path]}, which the daemon does not have")
+        daemons[level] = Daemon(sets={"profiling.max_models": MODELS_MAX, **had, **more})
+        stack.callback(daemons[level].stop)
+    return daemons
+
+
+def ask(daemon, model, inferences):
+    """What it says of a model of which it has everything."""
+    def answer():
+        reply = daemon.get(f"/api/v1/models/{model}")
+        found = reply.json if reply.status == 200 else {"sample_count": 0}
+        return found if found["sample_count"] == inferences else None
+    return until(answer, f"{model} has {inferences} samples")
+
+
+# ---- rounds ----
+
+def cpu_seconds():
+    """(all that ran on this machine, what of it we did), in seconds of CPU."""
+    ticks = [int(number) for number in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def tree_seconds():
+    """CPU time of this process and all of its descendants that live."""
+    stats, children = {}, {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # some end meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            pid = int(path.parent.name)
+            stats[pid] = int(fields[11]) + int(fields[12])
+            children.setdefault(int(fields[1]), []).append(pid)
+    total, left = 0, [os.getpid()]
+    while left:
+        pid = left.pop()
+        total += stats.get(pid, 0)
+        left += children.get(pid, [])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def run_one(workload, load, settings, daemons):
+    """The raw rows of one workload under one load."""
+    watchers = [f"{daemon.directory}:{LEVELS[level][0]}" for level, daemon in daemons.items()]
+    model = f"{workload['name']}.{load}"
+    if workload["command"] is None:
+        raise Skipped(f"{workload['interpreter']} cannot be had")
+    with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(Runner(workload, model, settings.seconds, settings.rounds, watchers,
+                                            settings.files, str(RUN)))
+        if load == "hogs":
+            stack.enter_context(Hogs(str(RUN), os.cpu_count()))
+        for number in range(1, settings.rounds + 1):
+            begin, all_before, ours_before = time.monotonic(), cpu_seconds(), tree_seconds()
+            measured = runner.round()
+            foreign = (cpu_seconds() - all_before - tree_seconds() + ours_before) / (time.monotonic() - begin)
+            said = {level: ask(daemon, f"{model}.{number}", measured["inferences"])
+                    for level, daemon in daemons.items()}
+            yield {"workload": workload["name"], "load": load, "round": number, "truth": workload["truth"],
+                   "reason": workload.get("reason"), "also": workload["also"], "measured": measured,
+                   "foreign_cpus": round(max(0.0, foreign), 2), "levels": said}
+
+
+def verdicts(row):
+    """One line on what the levels have said."""
+    def one(analysis):
+        label = analysis["bottleneck_type"]
+        return analysis["rule"] if label == "unknown" else label.removesuffix("_bound")
+    return " ".join(f"{level}={one(model['analysis'])}" for level, model in row["levels"].items())
+
+
+def done_before(path):
+    """The rows of a run that was cut off, and which workloads and loads are complete."""
+    rows = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # the last line may be cut
+                rows.append(json.loads(line))
+    return rows
+
+
+def run_all(settings, plan, daemons):
+    rows = done_before(settings.json) if settings.resume else []
+    complete = {(row["workload"], row["load"]) for row in rows if row["round"] == settings.rounds}
+    rows = [row for row in rows if (row["workload"], row["load"]) in complete]
+    plan = [(workload, load) for workload, load in plan if (workload["name"], load) not in complete]
+    began, skipped, broken = time.monotonic(), {}, []
+    settings.json.parent.mkdir(parents=True, exist_ok=True)
+    with open(settings.json, "w", encoding="utf-8") as raw:
+        raw.writelines(json.dumps(row) + "\n" for row in rows)
+        for at, (workload, load) in enumerate(plan):
+            left_s = (time.monotonic() - began) / at * (len(plan) - at) if at else None
+            left = "" if left_s is None else f", {left_s / 60:.0f} min left"
+            head = f"[{at + 1}/{len(plan)}{left}] {workload['name']} {load}"
+            try:
+                for row in run_one(workload, load, settings, daemons):
+                    rows.append(row)
+                    raw.write(json.dumps(row) + "\n")
+                    raw.flush()
+                    busy = f"  (others took {row['foreign_cpus']} CPUs)" if row["foreign_cpus"] > BUSY else ""
+                    print(f"{head}: {verdicts(row)}{busy}", flush=True)
+            except Skipped as reason:
+                skipped[workload["name"]] = str(reason)
+                print(f"{head}: skipped, {reason}", flush=True)
+            except (Failed, AssertionError) as failure:
+                broken.append(f"{workload['name']} {load}: {failure}")
+                print(f"{head}: {failure}", flush=True)
+    return rows, skipped, broken
+
+
+def conclude(rows, levels, skipped, broken):
+    print(score.report(rows, levels, LOADS))
+    disturbed = sum(row["foreign_cpus"] > BUSY for row in rows)
+    names = {row["workload"] for row in rows}
+    print(f"\n{len(names)} workloads, {len(rows)} rounds; in {disturbed} others took more than {BUSY} of a CPU")
+    for name, reason in skipped.items():
+        print(f"skipped {name}: {reason}")
+    for failure in broken:
+        print(f"failed {failure}")
+
+
+def main():
+    settings = options()
+    if settings.report:
+        rows = done_before(settings.json)
+        conclude(rows, LEVELS, {}, [])
+        return 0
+    if settings.quick:
+        settings.rounds = 1
+    rows = chosen(settings)
+    if settings.list:
+        for row in rows:
+            frozen = "frozen" if score.is_frozen(row["name"]) else ""
+            print(f"{row['name']:<34} {row['truth']:<14} {row.get('reason') or '':<8} {frozen:<7} {row['argument']}")
+        return 0
+    PLACE.mkdir(parents=True, exist_ok=True)
+    fetch_interpreters(rows)
+    os.environ["DWELL_BUILD"] = str(BUILD)
+    plan = [(row, load) for row in rows for load in settings.load or LOADS]
+    with contextlib.ExitStack() as stack:
+        settings.files = tempfile.mkdtemp(prefix="files-", dir=PLACE)  # on a disk, which /tmp may not be
+        stack.callback(shutil.rmtree, settings.files, ignore_errors=True)
+        daemons = start_daemons(stack, settings)
+        raw, skipped, broken = run_all(settings, plan, daemons)
+    conclude(raw, LEVELS, skipped, broken)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
