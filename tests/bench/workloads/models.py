@@ -171,8 +171,8 @@ def py_worker_process():
     return infer
 
 
-@workload("py-program", "unknown", "starts a program and waits for its end: a part is the kernel's work for a process, "
-          "a part the wait for it", reason="mixed", also="io_bound,memory_bound")
+@workload("py-program", "io_bound", "starts a program and waits for its end; a part is the kernel's work for a process",
+          also="mixed")
 def py_program():
     return lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
 
@@ -181,7 +181,7 @@ def py_program():
           "interpreter's lock", 5, reason="lock")
 def py_interpreter_lock():
     infer = py_loop()
-    units = 4
+    units = 2
 
     def busy():
         while True:
@@ -326,7 +326,7 @@ def np_threads():
     left, right = drawn(384, 384), drawn(384, 384)
 
     def some(_):
-        for _ in range(3):
+        for _ in range(2):
             left @ right
     return lambda: list(pool.map(some, range(2)))
 
@@ -399,7 +399,7 @@ sklearn_model("forest", forest, 1, ms=0, argument="60 trees, one after the other
 sklearn_model("forest", forest, 64, ms=0, argument="60 trees, one after the other")
 sklearn_model("forest-threads", functools.partial(forest, 2), 64, ms=0, threads=2, argument="60 trees by two threads")
 sklearn_model("histogram-boosting", boosting_by_histogram, 64, argument="trees by one thread of OpenMP")
-sklearn_model("histogram-boosting-threads", boosting_by_histogram, 64, threads=2,
+sklearn_model("histogram-boosting-threads", boosting_by_histogram, 64, ms=0, threads=2,
               argument="trees by two threads of OpenMP")
 
 

@@ -49,21 +49,26 @@ static double clock_ms(clockid_t clock)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
-/* Time in which this thread was not waiting for a CPU: what a part lasts on an idle machine, also on one
- * that is not. */
-static double own_ms(void)
+/* How long this thread has waited for a CPU; 0 where the kernel does not say. */
+static double runqueue_ms(void)
 {
-    double now = clock_ms(CLOCK_MONOTONIC), waited_ns = 0;
+    double waited_ns = 0;
     FILE *file = fopen("/proc/thread-self/schedstat", "re");
     char line[96], *end = NULL;
     if (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        (void)strtod(line, &end); /* on a CPU */
+        (void)strtod(line, &end); /* the time on a CPU comes first */
         waited_ns = strtod(end, NULL);
     }
     if (file != NULL) {
         (void)fclose(file);
     }
-    return now - waited_ns * 1e-6;
+    return waited_ns * 1e-6;
+}
+
+/* Time without that wait: what a part lasts on an idle machine, also on one that is not. */
+static double own_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC) - runqueue_ms();
 }
 
 static const struct workload *find(const char *name)
@@ -165,6 +170,7 @@ static void round_run(const struct workload *workload, double seconds, struct wa
     unsigned long inferences = 0;
     double slowest = 0;
     (void)getrusage(RUSAGE_THREAD, &before); /* cannot fail */
+    double begin_waited = runqueue_ms();
     double begin_cpu = clock_ms(CLOCK_THREAD_CPUTIME_ID);
     double begin_process = clock_ms(CLOCK_PROCESS_CPUTIME_ID);
     double begin = clock_ms(CLOCK_MONOTONIC), now = begin;
@@ -177,13 +183,15 @@ static void round_run(const struct workload *workload, double seconds, struct wa
     } while (now - begin < seconds * 1e3);
     double cpu = clock_ms(CLOCK_THREAD_CPUTIME_ID) - begin_cpu;
     double process = clock_ms(CLOCK_PROCESS_CPUTIME_ID) - begin_process;
+    double waited = runqueue_ms() - begin_waited;
     (void)getrusage(RUSAGE_THREAD, &after); /* cannot fail */
-    (void)printf("{\"inferences\": %lu, \"wall_ms\": %.3f, \"mean_ms\": %.3f, \"max_ms\": %.3f, "
-                 "\"cpu_ms\": %.3f, \"process_cpu_ms\": %.3f, \"minor_faults\": %ld, "
-                 "\"major_faults\": %ld, \"voluntary\": %ld, \"involuntary\": %ld}\n",
-                 inferences, now - begin, (now - begin) / (double)inferences, slowest, cpu, process,
-                 after.ru_minflt - before.ru_minflt, after.ru_majflt - before.ru_majflt,
-                 after.ru_nvcsw - before.ru_nvcsw, after.ru_nivcsw - before.ru_nivcsw);
+    (void)printf(
+        "{\"inferences\": %lu, \"wall_ms\": %.3f, \"mean_ms\": %.3f, \"max_ms\": %.3f, "
+        "\"cpu_ms\": %.3f, \"process_cpu_ms\": %.3f, \"runqueue_ms\": %.3f, \"minor_faults\": %ld, "
+        "\"major_faults\": %ld, \"voluntary\": %ld, \"involuntary\": %ld}\n",
+        inferences, now - begin, (now - begin) / (double)inferences, slowest, cpu, process, waited,
+        after.ru_minflt - before.ru_minflt, after.ru_majflt - before.ru_majflt,
+        after.ru_nvcsw - before.ru_nvcsw, after.ru_nivcsw - before.ru_nivcsw);
 }
 
 /* DIRECTORY:EVIDENCE. False when it is none, or there is no handle. */

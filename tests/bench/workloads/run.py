@@ -15,7 +15,8 @@ import models  # noqa: E402
 
 SKIPPED = 77
 FLUSH_MS = 20000
-TRIES = 8
+TRIES = 3
+UNITS_MAX = 1 << 20
 
 
 def listed():
@@ -24,28 +25,42 @@ def listed():
         print(json.dumps({key: value for key, value in row.items() if value}))
 
 
-def own_ms():
-    """Time in which this thread did not wait for a CPU."""
+def runqueue_ms():
+    """How long this thread has waited for a CPU."""
     with open("/proc/thread-self/schedstat", encoding="ascii") as file:
-        waited_ns = int(file.read().split()[1])
-    return (time.perf_counter_ns() - waited_ns) / 1e6
+        return int(file.read().split()[1]) / 1e6
+
+
+def own_ms():
+    """Time without that wait."""
+    return time.perf_counter() * 1e3 - runqueue_ms()
+
+
+def repeat(infer, units):
+    for _ in range(units):
+        infer()
 
 
 def count_units(infer, wanted_ms):
-    """How often it is to be done to last so long; of some tries the quickest counts."""
+    """How often it is to be done to last so long, by the quickest of some tries."""
     if wanted_ms <= 0:
         return 1
-    took_ms = []
-    for _ in range(TRIES):
-        begin_ms = own_ms()
-        infer()
-        took_ms.append(own_ms() - begin_ms)
-    return max(1, round(wanted_ms / min(took_ms)))
+    units = 1
+    while True:
+        took_ms = []
+        for _ in range(TRIES):
+            begin_ms = own_ms()
+            repeat(infer, units)
+            took_ms.append(own_ms() - begin_ms)
+        if min(took_ms) >= wanted_ms / 2 or units >= UNITS_MAX:
+            return max(1, round(units * wanted_ms / min(took_ms)))
+        units *= 2
 
 
 def usage():
     now = resource.getrusage(resource.RUSAGE_THREAD)
     return {"cpu_ms": time.thread_time() * 1e3, "process_cpu_ms": time.process_time() * 1e3,
+            "runqueue_ms": runqueue_ms(),
             "minor_faults": now.ru_minflt, "major_faults": now.ru_majflt, "voluntary": now.ru_nvcsw,
             "involuntary": now.ru_nivcsw}
 
@@ -56,8 +71,7 @@ def run_round(infer, units, seconds, dwells):
     while now - begin < seconds:
         for dwell in dwells:
             dwell.begin()
-        for _ in range(units):
-            infer()
+        repeat(infer, units)
         for dwell in reversed(dwells):
             dwell.end()
         last, now = now, time.perf_counter()
@@ -84,7 +98,7 @@ def main():
     except (ImportError, OSError) as error:
         print(f"skipped: {error}", flush=True)
         return SKIPPED
-    infer()
+    infer()  # what only the first one does
     units = count_units(infer, workload.ms)
     from dwell import Dwell  # only now: what prepare forks is to have no handle
     dwells = [Dwell(*watched.rsplit(":", 1)) for watched in sys.argv[5:]]

@@ -14,6 +14,7 @@
 enum {
     WORKERS_MAX = 4,
     HOLD_US = 500, /* how long one holds the lock */
+    RIVALS = 5,    /* for it */
 };
 
 /* ---- a pool ---- */
@@ -234,7 +235,7 @@ static void *rival_sleeping(void *arg)
 
 static void prepare_convoy(void)
 {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < RIVALS; i++) {
         thread_start(rival_computing, NULL);
     }
 }
@@ -246,11 +247,30 @@ static void prepare_sleepers(void)
     }
 }
 
+/* ---- two threads in turn ---- */
+
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t turned;
+    bool is_mine;
+} turn = {.mutex = PTHREAD_MUTEX_INITIALIZER, .turned = PTHREAD_COND_INITIALIZER, .is_mine = true};
+
+/* Gives the turn to the other one, and waits until it comes back. */
+static void take_turns(bool mine)
+{
+    (void)pthread_mutex_lock(&turn.mutex);
+    turn.is_mine = !mine;
+    (void)pthread_cond_signal(&turn.turned);
+    while (turn.is_mine != mine) {
+        (void)pthread_cond_wait(&turn.turned, &turn.mutex);
+    }
+    (void)pthread_mutex_unlock(&turn.mutex);
+}
+
 static void *partner(void *arg)
 {
     for (;;) {
-        line_enter();
-        line_leave();
+        take_turns(false);
     }
     return arg;
 }
@@ -263,8 +283,7 @@ static void prepare_handoff(void)
 static void handoff(size_t units)
 {
     for (size_t i = 0; i < units; i++) {
-        line_enter();
-        line_leave();
+        take_turns(true);
     }
 }
 
@@ -319,10 +338,10 @@ const struct workload thread_workloads[] = {
      .prepare = prepare_busy_socket,
      .parts = {{wait_socket, 0}}},
     LOCK("lock-convoy", prepare_convoy, hold_computing, 4,
-         "three quarters of the time others hold the lock, and compute meanwhile"),
+         "five sixths of the time others hold the lock, and compute meanwhile"),
     LOCK("lock-sleepers", prepare_sleepers, hold_computing, 4,
          "eight ninths of the time others hold the lock, and sleep meanwhile"),
     LOCK("handoff", prepare_handoff, handoff, 4,
-         "two threads give each other the turn, and do nothing else"),
+         "two threads wait for each other in turn, and do nothing else"),
     {.name = NULL},
 };

@@ -39,12 +39,16 @@ LOADS = ("idle", "hogs")
 # What the client sends, and what the daemon does with it. Options that a daemon does not have are left out.
 LEVELS = {
     "thresholds": ("cpu", {"profiling.classifier": "thresholds"}),
-    "rusage": ("cpu", {"profiling.classifier": "evidence", "profiling.looks": "off", "profiling.touch_probe": "off"}),
+    "rusage": ("cpu", {"profiling.classifier": "evidence", "profiling.probe": "off", "profiling.touch_probe": "off"}),
     "proc": ("full", {"profiling.classifier": "evidence", "profiling.touch_probe": "off"}),
     "full": ("full", {"profiling.classifier": "evidence"}),
 }
-SECONDS, ROUNDS = 4.0, 2  # so that all of it takes less than an hour
+SECONDS, ROUNDS = 3.2, 2  # so that all of it takes less than an hour
+SETTLE = 1  # rounds before them: a daemon begins to probe a process when a first verdict has needed it
+ROUND_PART = 0.8  # of a round is a round of the daemon, so that it ends before ours does
+VERDICT_S = 5  # that a verdict may come after the last sample
 MODELS_MAX = 5000  # each round is a model: enough for 10 rounds of all
+QUICK_STEP = 3  # every third of the open workloads: ten minutes
 BUSY = 0.25  # of one CPU that others take, above which a round was not what it is called
 
 
@@ -55,7 +59,8 @@ def options():
     parser.add_argument("--load", action="append", choices=LOADS, help="this load alone")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of a round (default {SECONDS:g})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each workload and load (default {ROUNDS})")
-    parser.add_argument("--quick", action="store_true", help="a third of the workloads, none of them frozen, one round")
+    parser.add_argument("--settle", type=int, default=SETTLE, help=f"rounds before them that do not count (default {SETTLE})")
+    parser.add_argument("--quick", action="store_true", help="some workloads, none of them frozen, one round")
     parser.add_argument("--json", type=pathlib.Path, default=PLACE / "raw.jsonl", metavar="FILE",
                         help="keeps the raw evidence there, a JSON object a line")
     parser.add_argument("--resume", action="store_true", help="goes on with what FILE has")
@@ -106,7 +111,7 @@ def chosen(settings):
         rows = [row for row in rows if row["name"] in settings.only]
     if settings.quick:
         open_rows = [row for row in rows if not score.is_frozen(row["name"])]
-        rows = open_rows[::2]
+        rows = open_rows[::QUICK_STEP]
     return rows
 
 
@@ -129,26 +134,37 @@ def accepts(path, value):
                           capture_output=True, check=False).returncode == 0
 
 
+class Judge(Daemon):
+    """The daemon of one level."""
+
+    def __init__(self, level, settings):
+        rounds = {"profiling.round_ms": max(250, round(1000 * ROUND_PART * settings.seconds))}
+        wanted = {**rounds, **LEVELS[level][1]}
+        had = {path: value for path, value in wanted.items() if accepts(path, value)}
+        for path in sorted(set(wanted) - set(had)):
+            print(f"  level {level} is judged without {path}={wanted[path]}, which the daemon does not have")
+        self.judges_rounds = had.get("profiling.classifier") == "evidence"
+        more = dict(pair.split("=", 1) for pair in settings.set)
+        super().__init__(sets={"profiling.max_models": MODELS_MAX, **had, **more})
+
+
 def start_daemons(stack, settings):
-    """{level: daemon}; says which levels cannot differ."""
-    more = dict(pair.split("=", 1) for pair in settings.set)
     daemons = {}
     for level in settings.level or LEVELS:
-        _, sets = LEVELS[level]
-        had = {path: value for path, value in sets.items() if accepts(path, value)}
-        for path in sorted(set(sets) - set(had)):
-            print(f"  level {level} is judged without {path}={sets[path]}, which the daemon does not have")
-        daemons[level] = Daemon(sets={"profiling.max_models": MODELS_MAX, **had, **more})
+        daemons[level] = Judge(level, settings)
         stack.callback(daemons[level].stop)
     return daemons
 
 
 def ask(daemon, model, inferences):
-    """What it says of a model of which it has everything."""
+    """What it says of a model of which it has everything: once it has judged a round, or will not any more."""
+    deadline = time.monotonic() + (VERDICT_S if daemon.judges_rounds else 0)
+
     def answer():
         reply = daemon.get(f"/api/v1/models/{model}")
         found = reply.json if reply.status == 200 else {"sample_count": 0}
-        return found if found["sample_count"] == inferences else None
+        judged = (found.get("explanation") or {}).get("rounds", 0) > 0
+        return found if found["sample_count"] == inferences and (judged or time.monotonic() >= deadline) else None
     return until(answer, f"{model} has {inferences} samples")
 
 
@@ -184,15 +200,17 @@ def run_one(workload, load, settings, daemons):
     if workload["command"] is None:
         raise Skipped(f"{workload['interpreter']} cannot be had")
     with contextlib.ExitStack() as stack:
-        runner = stack.enter_context(Runner(workload, model, settings.seconds, settings.rounds, watchers,
-                                            settings.files, str(RUN)))
+        runner = stack.enter_context(Runner(workload, model, settings.seconds, settings.settle + settings.rounds,
+                                            watchers, settings.files, str(RUN)))
         if load == "hogs":
             stack.enter_context(Hogs(str(RUN), os.cpu_count()))
+        for _ in range(settings.settle):
+            runner.round()
         for number in range(1, settings.rounds + 1):
             begin, all_before, ours_before = time.monotonic(), cpu_seconds(), tree_seconds()
             measured = runner.round()
             foreign = (cpu_seconds() - all_before - tree_seconds() + ours_before) / (time.monotonic() - begin)
-            said = {level: ask(daemon, f"{model}.{number}", measured["inferences"])
+            said = {level: ask(daemon, f"{model}.{settings.settle + number}", measured["inferences"])
                     for level, daemon in daemons.items()}
             yield {"workload": workload["name"], "load": load, "round": number, "truth": workload["truth"],
                    "reason": workload.get("reason"), "also": workload["also"], "measured": measured,
