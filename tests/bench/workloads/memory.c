@@ -1,7 +1,8 @@
 /*
  * Workloads that go through memory, in turn or at random. Each loop serves several sizes: out of all
  * caches it is bound by memory, in the second level by computing. `run --measure NAME` shows what a
- * unit costs in each; the arguments quote a machine with 1 MB of second and 32 MB of last level.
+ * unit costs in each (units of the first level may be shorter, as their blocks are); the
+ * arguments quote a machine with 1 MB of second and 32 MB of last level.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,12 @@
 enum {
     BLOCK = 64 * 1024, /* bytes of a unit that goes through memory in turn */
     LINE = 64,
-    LANES = 16,    /* sums that do not wait for one another */
-    ROW = 256,     /* bytes of an embedding */
-    BUCKETS = 512, /* of a radix pass: more than a core has lines or pages at hand for */
-    VECTOR = 4096, /* of a matrix row: 16 kB, so that the vector stays in the first level */
-    SPARSE = 16,   /* values in a row of a sparse matrix */
+    LANES = 16,     /* sums that do not wait for one another */
+    ROW_LANES = 64, /* the same for products, which take four times as long as additions */
+    ROW = 256,      /* bytes of an embedding */
+    BUCKETS = 512,  /* of a radix pass: more than a core has lines or pages at hand for */
+    VECTOR = 4096,  /* of a matrix row: 16 kB, so that the vector stays in the first level */
+    SPARSE = 16,    /* values in a row of a sparse matrix */
     TREE_DEPTH = 16,
     FAULT_BYTES = 512 * 1024,
 };
@@ -105,16 +107,16 @@ static void matrix_vector(size_t units)
 {
     static float vector[VECTOR];
     size_t size = VECTOR * sizeof(float);
-    float sums[LANES] = {0};
+    float sums[ROW_LANES] = {0};
     for (size_t i = 0; i < units; i++) {
         const float *row = (const float *)(void *)(room + next_block(room_bytes, size));
-        for (size_t k = 0; k < VECTOR; k += LANES) {
-            for (size_t lane = 0; lane < LANES; lane++) {
+        for (size_t k = 0; k < VECTOR; k += ROW_LANES) {
+            for (size_t lane = 0; lane < ROW_LANES; lane++) {
                 sums[lane] += row[k + lane] * vector[k + lane];
             }
         }
     }
-    for (size_t lane = 0; lane < LANES; lane++) {
+    for (size_t lane = 0; lane < ROW_LANES; lane++) {
         workload_sink += (uint64_t)sums[lane];
     }
 }
@@ -398,38 +400,55 @@ static void fault_again(size_t units)
     }
 
 const struct workload memory_workloads[] = {
-    MEMORY("sum-dram", SIZE_DRAM, memory_sum, 5, "one addition for each 8 bytes, all from memory"),
-    MEMORY("copy-dram", SIZE_DRAM, copy, 8, "STREAM copy: one addition for 16 bytes moved"),
-    MEMORY("triad-dram", SIZE_DRAM, triad, 6, "STREAM triad: two operations for 24 bytes moved"),
-    MEMORY("memcpy-dram", SIZE_DRAM, copy_libc, 10, "only moves bytes, at the bandwidth of memory"),
-    MEMORY("memset-dram", SIZE_DRAM, set_libc, 10, "only writes bytes, at the bandwidth of memory"),
+    MEMORY("sum-dram", SIZE_DRAM, memory_sum, 5,
+           "one addition for each 8 bytes, all from memory: 8 times what they take in the first "
+           "level"),
+    MEMORY(
+        "copy-dram", SIZE_DRAM, copy, 8,
+        "STREAM copy, one addition for 16 bytes moved: 5 times what it takes in the first level"),
+    MEMORY("triad-dram", SIZE_DRAM, triad, 6,
+           "STREAM triad, two operations for 24 bytes moved: 5 times what it takes in the first "
+           "level"),
+    MEMORY("memcpy-dram", SIZE_DRAM, copy_libc, 10,
+           "only moves bytes: 5 times what it takes in the first level"),
+    MEMORY("memset-dram", SIZE_DRAM, set_libc, 10,
+           "only writes bytes: 3 times what it takes in the first level"),
     MEMORY("gemv-dram", SIZE_DRAM, matrix_vector, 12,
-           "two operations for each 4 bytes of a matrix "
-           "that is in no cache"),
+           "two operations for each 4 bytes of a matrix: 4 times what they take in the first "
+           "level"),
     MEMORY("column-dram", SIZE_DRAM, column, 10,
-           "one addition for each line, which nothing fetches ahead"),
+           "one addition for each line, which nothing fetches ahead: 10 times what it takes in the "
+           "first level"),
     MEMORY_BUILT("chase-dram", memory_prepare_chase, memory_chase, 5,
-                 "each load waits for the one before"),
-    MEMORY("gather-dram", SIZE_DRAM, gather, 4,
-           "rows at random: 64 additions for four lines missed"),
+                 "each load waits for the one before: 19 times what it does in the second level"),
+    MEMORY(
+        "gather-dram", SIZE_DRAM, gather, 4,
+        "rows at random, 64 additions for four lines: 9 times what they take in the second level"),
     MEMORY_BUILT("probe-dram", prepare_table, probe_table, 6,
-                 "a miss for each key, and a remainder"),
-    MEMORY("update-dram", SIZE_DRAM, update, 6, "a line read and written for each addition"),
-    MEMORY_BUILT("search-dram", prepare_sorted, search, 5, "the last steps of each search miss"),
-    MEMORY_BUILT("scatter-dram", prepare_keys, scatter, 6,
-                 "each key is written to a line of its own"),
-    MEMORY_BUILT("sparse-dram", prepare_sparse, sparse_product, 8, "a line for each product"),
-    MEMORY_BUILT("trees-dram", prepare_trees, walk_trees, 5, "the lower nodes of each tree miss"),
+                 "a line at random for each key: 4 times what it takes in the first level"),
+    MEMORY("update-dram", SIZE_DRAM, update, 6,
+           "a line read and written for each addition: 8 times what it takes in the second level"),
+    MEMORY_BUILT("search-dram", prepare_sorted, search, 5,
+                 "the last steps of each search miss: 9 times what it takes in the second level"),
+    MEMORY_BUILT(
+        "scatter-dram", prepare_keys, scatter, 6,
+        "each key is written to a line of its own: 3.5 times what it takes in the first level"),
+    MEMORY_BUILT("sparse-dram", prepare_sparse, sparse_product, 8,
+                 "a line at random for each product: 10 times what it takes in the second level"),
+    MEMORY_BUILT("trees-dram", prepare_trees, walk_trees, 5,
+                 "the lower nodes of each tree miss: 3.5 times what they take in the second level"),
     {.name = "chase-huge",
      .truth = "memory_bound",
-     .argument = "each load waits for the one before, in huge pages",
+     .argument = "each load waits for the one before: 12 times what it does in the second level; "
+                 "in huge pages",
      .size = SIZE_DRAM,
      .huge = true,
      .prepare = memory_prepare_chase,
      .parts = {{memory_chase, 5}}},
     {.name = "sum-huge",
      .truth = "memory_bound",
-     .argument = "one addition for each 8 bytes, all from memory, in huge pages",
+     .argument = "one addition for each 8 bytes, all from memory: 6 times what it takes in the "
+                 "first level; huge pages",
      .size = SIZE_DRAM,
      .huge = true,
      .parts = {{memory_sum, 5}}},

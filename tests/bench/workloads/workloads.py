@@ -29,25 +29,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 import score  # noqa: E402
-from harness import BUILD, DWELLD, Daemon, environment, until  # noqa: E402
+from busy import cpu_seconds, tree_seconds  # noqa: E402
+from harness import BUILD  # noqa: E402
+from levels import LEVELS, Judge, ask  # noqa: E402
 from runner import Failed, Hogs, Runner, Skipped  # noqa: E402
 
 RUN = BUILD / "tests/bench/workloads/run"
 PLACE = BUILD / "workloads"
 LOADS = ("idle", "hogs")
-
-# What the client sends, and what the daemon does with it. Options that a daemon does not have are left out.
-LEVELS = {
-    "thresholds": ("cpu", {"profiling.classifier": "thresholds"}),
-    "rusage": ("cpu", {"profiling.classifier": "evidence", "profiling.probe": "off", "profiling.touch_probe": "off"}),
-    "proc": ("full", {"profiling.classifier": "evidence", "profiling.touch_probe": "off"}),
-    "full": ("full", {"profiling.classifier": "evidence"}),
-}
 SECONDS, ROUNDS = 3.2, 2  # so that all of it takes less than an hour
 SETTLE = 1  # rounds before them: a daemon begins to probe a process when a first verdict has needed it
-ROUND_PART = 0.8  # of a round is a round of the daemon, so that it ends before ours does
-VERDICT_S = 5  # that a verdict may come after the last sample
-MODELS_MAX = 5000  # each round is a model: enough for 10 rounds of all
 QUICK_STEP = 3  # every third of the open workloads: ten minutes
 BUSY = 0.25  # of one CPU that others take, above which a round was not what it is called
 
@@ -116,7 +107,7 @@ def chosen(settings):
 
 
 def fetch_interpreters(rows):
-    """Names the Python of each workload that needs another; False where there is none."""
+    """Names the Python of each workload that needs another; None where there is none."""
     found = {}
     for row in rows:
         module = row.get("interpreter")
@@ -126,72 +117,7 @@ def fetch_interpreters(rows):
             row["command"] = found[module] and [str(found[module]), *row["command"][1:]]
 
 
-# ---- the daemons ----
-
-def accepts(path, value):
-    """Whether this daemon has the option, and the value."""
-    return subprocess.run([DWELLD, "--check-config", "--set", f"{path}={value}"], env=environment(),
-                          capture_output=True, check=False).returncode == 0
-
-
-class Judge(Daemon):
-    """The daemon of one level."""
-
-    def __init__(self, level, settings):
-        rounds = {"profiling.round_ms": max(250, round(1000 * ROUND_PART * settings.seconds))}
-        wanted = {**rounds, **LEVELS[level][1]}
-        had = {path: value for path, value in wanted.items() if accepts(path, value)}
-        for path in sorted(set(wanted) - set(had)):
-            print(f"  level {level} is judged without {path}={wanted[path]}, which the daemon does not have")
-        self.judges_rounds = had.get("profiling.classifier") == "evidence"
-        more = dict(pair.split("=", 1) for pair in settings.set)
-        super().__init__(sets={"profiling.max_models": MODELS_MAX, **had, **more})
-
-
-def start_daemons(stack, settings):
-    daemons = {}
-    for level in settings.level or LEVELS:
-        daemons[level] = Judge(level, settings)
-        stack.callback(daemons[level].stop)
-    return daemons
-
-
-def ask(daemon, model, inferences):
-    """What it says of a model of which it has everything: once it has judged a round, or will not any more."""
-    deadline = time.monotonic() + (VERDICT_S if daemon.judges_rounds else 0)
-
-    def answer():
-        reply = daemon.get(f"/api/v1/models/{model}")
-        found = reply.json if reply.status == 200 else {"sample_count": 0}
-        judged = (found.get("explanation") or {}).get("rounds", 0) > 0
-        return found if found["sample_count"] == inferences and (judged or time.monotonic() >= deadline) else None
-    return until(answer, f"{model} has {inferences} samples")
-
-
 # ---- rounds ----
-
-def cpu_seconds():
-    """(all that ran on this machine, what of it we did), in seconds of CPU."""
-    ticks = [int(number) for number in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
-
-
-def tree_seconds():
-    """CPU time of this process and all of its descendants that live."""
-    stats, children = {}, {}
-    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # some end meanwhile
-            fields = path.read_text().rpartition(")")[2].split()
-            pid = int(path.parent.name)
-            stats[pid] = int(fields[11]) + int(fields[12])
-            children.setdefault(int(fields[1]), []).append(pid)
-    total, left = 0, [os.getpid()]
-    while left:
-        pid = left.pop()
-        total += stats.get(pid, 0)
-        left += children.get(pid, [])
-    return total / os.sysconf("SC_CLK_TCK")
-
 
 def run_one(workload, load, settings, daemons):
     """The raw rows of one workload under one load."""
@@ -296,7 +222,10 @@ def main():
     with contextlib.ExitStack() as stack:
         settings.files = tempfile.mkdtemp(prefix="files-", dir=PLACE)  # on a disk, which /tmp may not be
         stack.callback(shutil.rmtree, settings.files, ignore_errors=True)
-        daemons = start_daemons(stack, settings)
+        more = dict(pair.split("=", 1) for pair in settings.set)
+        daemons = {level: Judge(level, settings.seconds, more) for level in settings.level or LEVELS}
+        for daemon in daemons.values():
+            stack.callback(daemon.stop)
         raw, skipped, broken = run_all(settings, plan, daemons)
     conclude(raw, LEVELS, skipped, broken)
     return 1 if broken else 0
