@@ -2,7 +2,8 @@
 
 What belongs to the machine and not to the program happens here, once it is prepared (`setting` of a workload):
 
-    nice      the lowest priority, beside one hog for each CPU
+    nice      a low priority, by which it gets 3 % of a CPU beside one hog for each: not the lowest, for a round is
+              to have some inferences
     idle      the policy that runs when nobody else wants to, beside them too
     quota:N   a control group that gives it N % of one CPU; needs version 1 or 2 of them, and the right to
               make one
@@ -16,6 +17,7 @@ import subprocess
 import time
 
 PERIOD_US = 100000
+NICE = 15
 READY_S = 120  # to prepare: files are written, models are trained
 
 
@@ -116,7 +118,7 @@ class Runner:
         if setting in ("nice", "idle"):
             self.stack.enter_context(Hogs(hog, os.cpu_count()))
         if setting == "nice":
-            os.setpriority(os.PRIO_PROCESS, pid, 19)
+            os.setpriority(os.PRIO_PROCESS, pid, NICE)
         elif setting == "idle":
             os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
         elif setting and setting.startswith("quota:"):

@@ -121,7 +121,8 @@ def fetch_interpreters(rows):
 
 def run_one(workload, load, settings, daemons):
     """The raw rows of one workload under one load."""
-    watchers = [f"{daemon.directory}:{LEVELS[level][0]}" for level, daemon in daemons.items()]
+    # The richest evidence is outermost: what the others' tracks cost, and whom their threads wake, is in its time, too.
+    watchers = [f"{daemon.directory}:{LEVELS[level][0]}" for level, daemon in daemons.items()][::-1]
     model = f"{workload['name']}.{load}"
     if workload["command"] is None:
         raise Skipped(f"{workload['interpreter']} cannot be had")
