@@ -128,7 +128,7 @@ class TestWorkloads(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="dwell-test-") as base:
             raw = os.path.join(base, "raw.jsonl")
             arguments = ("--only", "sleep", "--only", "py-sleep", "--level", "thresholds", "--level", "full",
-                         "--seconds", "0.2", "--rounds", "2", "--json", raw)
+                         "--seconds", "0.2", "--rounds", "2", "--settle", "1", "--json", raw)
             said = self.run_driver(*arguments)
             with open(raw, encoding="utf-8") as file:
                 rows = [json.loads(line) for line in file]

@@ -4,20 +4,16 @@ import time
 
 from harness import DWELLD, Daemon, environment, until
 
-# Between two probes of a process's memory. A verdict needs some of them, and a service has minutes for that where a
-# workload has seconds: they come as many to a round as to a minute of a service.
-TOUCH_MS = 400
-
 # What the client sends, and what the daemon does with it. Options that a daemon does not have are left out.
 LEVELS = {
     "thresholds": ("cpu", {"profiling.classifier": "thresholds"}),
     "rusage": ("cpu", {"profiling.classifier": "evidence", "profiling.probe": "off", "profiling.touch_probe": "off"}),
     "proc": ("full", {"profiling.classifier": "evidence", "profiling.touch_probe": "off"}),
-    "full": ("full", {"profiling.classifier": "evidence", "profiling.touch_probe_ms": TOUCH_MS}),
+    "full": ("full", {"profiling.classifier": "evidence"}),
 }
 ROUND_PART = 0.8  # of a round of ours is one of the daemon's, so that it ends before ours does
 VERDICT_S = 5  # that a verdict may come after the last sample
-MODELS_MAX = 5000  # each round is a model: enough for 10 rounds of all
+MODELS_MAX = 5000  # each round is a model: enough for 15 rounds of all
 
 
 def accepts(path, value):

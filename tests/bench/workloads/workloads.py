@@ -37,8 +37,10 @@ from runner import Failed, Hogs, Runner, Skipped  # noqa: E402
 RUN = BUILD / "tests/bench/workloads/run"
 PLACE = BUILD / "workloads"
 LOADS = ("idle", "hogs")
-SECONDS, ROUNDS = 3.2, 2  # so that all of it takes less than an hour
-SETTLE = 1  # rounds before them: a daemon begins to probe a process when a first verdict has needed it
+SECONDS, ROUNDS = 2.8, 1  # so that all of it takes an hour
+# Rounds before them: a daemon begins to probe a process's memory when a first verdict has needed that, and then
+# needs some of these probes, 2 s apart.
+SETTLE = 3
 QUICK_STEP = 3  # every third of the open workloads: ten minutes
 BUSY = 0.25  # of one CPU that others take, above which a round was not what it is called
 
