@@ -75,8 +75,8 @@ all: $(BUILD)/dwelld $(MODULES) $(BUILD)/dwell $(BUILD)/libdwell.a $(BUILD)/libd
 $(BUILD)/dwelld: $(BUILD)/daemon/main.o $(DAEMON_OBJ)
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-$(BUILD)/dwell: $(BUILD)/client/cli/main.o $(CLI_OBJ) $(CLI_BASE) $(BUILD)/daemon/base/mem.o
-	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CLI_LIBS)
+$(BUILD)/dwell: $(BUILD)/client/cli/main.o $(CLI_OBJ) $(CLI_BASE) $(BUILD)/daemon/base/mem.o $(BUILD)/libdwell.a
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CLI_LIBS) -pthread
 
 # As needed: of gRPC's libraries only what the module calls is named in it.
 MODULE_LINK = $(Q)echo "  LINK  $@"; $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -Wl,--as-needed -o $@ $^
@@ -193,7 +193,7 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_OBJ) $(UNIT_HELP
 	    $(filter-out $(shell sed -n 's|^#include "\([a-z_/]*\)\.c"|$(BUILD)/daemon/\1.o|p' tests/unit/test_$*.c),$^) $(PKG_LIBS) $(TEST_LIBS) -pthread
 
 # Of the tool; it has nothing of the daemon but its lowest layer.
-$(BUILD)/tests/unit/test_cli_%: $(BUILD)/tests/unit/test_cli_%.o $(CLI_OBJ) $(CLI_BASE) $(BUILD)/tests/unit/mem_fault.o
+$(BUILD)/tests/unit/test_cli_%: $(BUILD)/tests/unit/test_cli_%.o $(CLI_OBJ) $(CLI_BASE) $(CLIENT_OBJ) $(BUILD)/tests/unit/mem_fault.o
 	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CLI_LIBS) $(TEST_LIBS) -pthread
 
 $(GRPC_TESTS:%=$(BUILD)/tests/unit/%): $(BUILD)/tests/unit/otlp_server.o | $(MODULES)
