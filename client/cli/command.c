@@ -6,6 +6,7 @@
 
 #include "base/num.h"
 #include "cli/tool.h"
+#include "dwell_bench.h"
 
 enum {
     NAME_COLUMNS_MAX = 24, /* of what stands left of a sentence in --help */
@@ -70,6 +71,45 @@ static const struct option send_options[] = {
      "The constitutional hash to name. Otherwise $CONSTITUTIONAL_HASH, or the daemon's default."},
 };
 
+static const struct option bench_options[] = {
+    {"samples", 0, OPTION_WHOLE, "N", NULL, 1, DWELL_BENCH_SAMPLES_MAX, AT(bench.samples),
+     "Requests that are measured one after the other, and again by all workers; 200 unless given."},
+    {"concurrency", 'c', OPTION_WHOLE, "N", NULL, 1, DWELL_BENCH_WORKERS_MAX, AT(bench.concurrency),
+     "Workers: processes of the command, or connections; 4 unless given."},
+    {"warmup", 'w', OPTION_WHOLE, "N", NULL, 0, DWELL_BENCH_SAMPLES_MAX, AT(bench.warmup),
+     "Requests of each worker before anything is measured; 20 unless given."},
+    {"input", 0, OPTION_FILE, "FILE", NULL, 0, 0, AT(bench.input),
+     "What is asked: the lines of this file, again from the first after the last. Otherwise a "
+     "command is asked the number of the request, and a URL nothing (GET)."},
+    {"url", 'u', OPTION_TEXT, "URL", NULL, 0, 0, AT(bench.url),
+     "Ask a model behind HTTP in place of a command. Statuses from 200 to 299 are answers."},
+    {"data", 0, OPTION_TEXT, "DATA", NULL, 0, 0, AT(bench.data),
+     "POST this to the URL; @FILE: what is in the file."},
+    {"content-type", 0, OPTION_TEXT, "TYPE", NULL, 0, 0, AT(bench.content_type),
+     "Of what is posted; application/json unless given."},
+    {"pid", 0, OPTION_WHOLE, "PID", NULL, 1, INT32_MAX, AT(bench.pid),
+     "The process of this machine that answers at the URL, to read its CPU time."},
+    {"timeout", 0, OPTION_SECONDS, "SECONDS", NULL, 0.001, 3600, AT(bench.answer_timeout),
+     "How long an answer may take; 10 unless given."},
+    {"start-timeout", 0, OPTION_SECONDS, "SECONDS", NULL, 0.001, 3600, AT(bench.start_timeout),
+     "How long the first answer of each worker may take, with all that it does at its start; 120 "
+     "unless given."},
+    {"model", 'm', OPTION_TEXT, "NAME", NULL, 0, 0, AT(bench.model),
+     "The model's name at the daemon. Otherwise that of the command, or of the script that it "
+     "runs, or host and path of the URL."},
+    {"start-daemon", 0, OPTION_FLAG, NULL, NULL, 0, 0, AT(bench.start_daemon),
+     "Start a dwelld for this run alone, even if there is one. Without this option, if there is "
+     "none."},
+    {"no-daemon", 0, OPTION_FLAG, NULL, NULL, 0, 0, AT(bench.no_daemon),
+     "Decide by CPU thresholds alone."},
+    {"dir", 'd', OPTION_DIRECTORY, "DIR", NULL, 0, 0, AT(dir),
+     "Directory of the daemon's sockets; found as for the other commands unless given."},
+    {"quiet", 'q', OPTION_FLAG, NULL, NULL, 0, 0, AT(bench.quiet), "Do not show how far it is."},
+    {"output", 'o', OPTION_FILE, "FILE", NULL, 0, 0, AT(bench.output),
+     "Write the result to this file as JSON, besides what is printed."},
+    {"json", 'j', OPTION_FLAG, NULL, NULL, 0, 0, AT(json), "Print the result as JSON."},
+};
+
 #define ROWS(options) options, sizeof options / sizeof options[0]
 
 const struct command commands[] = {
@@ -121,6 +161,15 @@ const struct command commands[] = {
      "the "
      "daemon's own user. Exit status 1: there is no such model.",
      NULL, 0, reset_run},
+    {"bench", "-- COMMAND [ARGUMENT]...", 0, -1, OPERAND_OTHER, false, false,
+     "run a model under load: would a GPU help?",
+     "Starts workers of the command, each of which answers one line on standard output for each "
+     "line on standard input; asks one of them alone, then all at once; and says how fast that "
+     "was, what it is bound by and whether to evaluate a GPU. Each request of the one alone is a "
+     "sample at the daemon, which judges. Latencies are those of a closed loop. Exit status 1: "
+     "EVALUATE_GPU; 69: the command cannot be run, died, or did not answer in time; 76: it "
+     "answered with more than one line, or without end; 130: Ctrl-C.",
+     ROWS(bench_options), bench_run},
     {"check-config", "[FILE]", 0, 1, OPERAND_FILE, false, false, "check the daemon's configuration",
      "Runs dwelld --check-config, the dwelld beside this program or else the one in PATH, and has "
      "its exit "
@@ -282,6 +331,19 @@ static int set_option(struct arguments *arguments, const struct option *option, 
         memcpy(member, &seconds, sizeof seconds);
         return 0;
     }
+    case OPTION_WHOLE: {
+        uint64_t number;
+        if (num_read_u64(str_of(value), &number) != 0 || (double)number < option->least ||
+            (double)number > option->most) {
+            buf_printf(problem, "--%s: expects a whole number from %.0f to %.0f, got ",
+                       option->name, option->least, option->most);
+            text_safe(problem, str_of(value), true);
+            return EX_USAGE;
+        }
+        uint32_t narrow = (uint32_t)number;
+        memcpy(member, &narrow, sizeof narrow);
+        return 0;
+    }
     }
     return 0;
 }
@@ -391,14 +453,26 @@ static int check_operands(const struct arguments *arguments, struct buf *problem
     return 0;
 }
 
+/* Whether one of the command's options sets what this one sets. */
+static bool takes(const struct command *command, const struct option *early)
+{
+    const struct option *option;
+    for (size_t n = 0; (option = option_at(command, n)) != NULL; n++) {
+        if (option->offset == early->offset) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What was said before the command must also mean something to it. */
 static int check_early(const struct arguments *arguments, struct buf *problem)
 {
     const struct command *command = arguments->command;
-    const char *wrong = !command->has_json && arguments->json      ? json_option.name
-                        : !command->asks && arguments->dir != NULL ? "dir"
-                        : !command->asks && arguments->url != NULL ? "url"
-                                                                   : NULL;
+    const char *wrong = !takes(command, &json_option) && arguments->json ? json_option.name
+                        : !takes(command, &asking_options[0]) && arguments->dir != NULL ? "dir"
+                        : !command->asks && arguments->url != NULL                      ? "url"
+                                                                                        : NULL;
     return wrong != NULL ? refuse_option(command, str_of(wrong), 0, problem) : 0;
 }
 
@@ -407,8 +481,12 @@ int command_parse(struct arguments *arguments, int argc, char **argv, struct buf
     struct cursor cursor = {.argc = argc, .at = 1, .argv = argv};
     int status = 0;
     bool only_operands = false;
-    *arguments = (struct arguments){
-        .timeout = 10, .interval = 1, .sort = -1, .operands = argv + argc, .color = COLOR_AUTO};
+    *arguments = (struct arguments){.timeout = 10,
+                                    .interval = 1,
+                                    .sort = -1,
+                                    .operands = argv + argc,
+                                    .color = COLOR_AUTO,
+                                    .bench = bench_defaults};
     int kept = 0;
     for (; status == 0 && cursor.at < argc; cursor.at++) {
         char *text = argv[cursor.at];
@@ -521,7 +599,8 @@ static json_t *option_json(const struct option *option)
 {
     static const char *const kinds[] = {
         [OPTION_FLAG] = "flag",           [OPTION_TEXT] = "text",     [OPTION_FILE] = "file",
-        [OPTION_DIRECTORY] = "directory", [OPTION_CHOICE] = "choice", [OPTION_SECONDS] = "seconds"};
+        [OPTION_DIRECTORY] = "directory", [OPTION_CHOICE] = "choice", [OPTION_SECONDS] = "seconds",
+        [OPTION_WHOLE] = "whole"};
     char letter[2] = {option->letter, '\0'};
     return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s}", "name", option->name, "letter", letter,
                      "kind", kinds[option->kind], "argument", option->argument, "words",

@@ -6,6 +6,7 @@
 #define DWELL_CLI_COMMAND_H
 
 #include "base/buf.h"
+#include "cli/bench_options.h"
 #include "cli/terminal.h"
 
 enum option_kind {
@@ -15,6 +16,7 @@ enum option_kind {
     OPTION_DIRECTORY, /* const char * */
     OPTION_CHOICE,    /* int, the number of the word */
     OPTION_SECONDS,   /* double */
+    OPTION_WHOLE,     /* uint32_t */
 };
 
 struct option {
@@ -23,7 +25,7 @@ struct option {
     enum option_kind kind;
     const char *argument; /* as --help shows it: "DIR"; NULL: a flag */
     const char *words;    /* OPTION_CHOICE: "auto|always|never" */
-    double least, most;   /* OPTION_SECONDS */
+    double least, most;   /* OPTION_SECONDS, OPTION_WHOLE */
     size_t offset;        /* in struct arguments */
     const char *sentence;
 };
@@ -61,7 +63,8 @@ struct arguments {
     bool once;  /* top */
     double interval;
     const char *filter;
-    const char *hash;              /* send */
+    const char *hash; /* send */
+    struct bench_arguments bench;
     const struct command *command; /* NULL: none was named */
     char **operands;               /* argv, in order */
     int operand_count;

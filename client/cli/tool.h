@@ -49,6 +49,7 @@ int budgets_run(struct tool *tool);
 int decision_run(struct tool *tool);
 int send_run(struct tool *tool);
 int reset_run(struct tool *tool);
+int bench_run(struct tool *tool);
 int check_config_run(struct tool *tool);
 
 #endif

@@ -57,7 +57,7 @@ def manual_options(options, compact=""):
 
 def common(table):
     """Options that every command which asks the daemon has: told once."""
-    named = {option["name"]: option for command in table["commands"] for option in command["options"]}
+    named = {option["name"]: option for command in reversed(table["commands"]) for option in command["options"]}
     return [named[name] for name in ("json", "dir", "url", "timeout", "color", "help")]
 
 
