@@ -24,6 +24,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -82,8 +83,8 @@ struct bench {
 
 /* --- signals ----------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t caught; /* the signal that ends the run */
-static int caught_fd = -1;           /* and what wakes those who wait */
+static _Atomic int caught; /* the signal that ends the run; read by all threads */
+static int caught_fd = -1; /* and what wakes those who wait */
 
 static void on_signal(int number)
 {
