@@ -326,12 +326,24 @@ static inline uint32_t span_add_count(uint32_t a, uint32_t b)
 /* The attribute of a key, or NULL. */
 const struct span_attribute *span_find(const struct span *span, struct str key);
 
-/* Time that one layer of one request took. */
+enum {
+    BUDGET_HAS_TIMESTAMP = 1,
+    BUDGET_HAS_TRACE_ID = 2,
+    BUDGET_HAS_SPAN_ID = 4,
+    BUDGET_HAS_FLAGS = 8
+};
+
+/* Time that one layer of one request took. Parts whose bit is not in `has` hold no value. */
 struct budget {
     struct str layer;      /* 1 … RECORD_NAME_MAX bytes of text; "total": the whole request */
     double elapsed_ms;     /* 0 … RECORD_MS_MAX */
     struct str operation;  /* what was done, up to RECORD_NAME_MAX bytes; empty: not said */
     struct str request_id; /* of which request, likewise */
+    unsigned has;          /* BUDGET_HAS_… */
+    uint32_t flags;        /* as those of a span */
+    uint64_t timestamp_wall_ns;              /* when it was left */
+    uint8_t trace_id[RECORD_TRACE_ID_BYTES]; /* of the span that it was part of */
+    uint8_t span_id[RECORD_SPAN_ID_BYTES];
 };
 
 /* Who is speaking. Empty text and zero numbers mean: not said. */

@@ -76,16 +76,6 @@ static const uint8_t *read_id(const uint8_t *at, const uint8_t *end, size_t len,
     return at;
 }
 
-static const uint8_t *read_fixed32(const uint8_t *at, const uint8_t *end, uint32_t *ret_number)
-{
-    if (end - at < 4) {
-        return NULL;
-    }
-    memcpy(ret_number, at, 4);
-    *ret_number = le32toh(*ret_number);
-    return at + 4;
-}
-
 static const uint8_t *read_u32(const uint8_t *at, const uint8_t *end, uint32_t *ret_number)
 {
     uint64_t number = 0;
@@ -461,7 +451,7 @@ static const uint8_t *read_field(const uint8_t *field, const uint8_t *at, const 
         return read_status(at, end, findings);
     case TAG(SPAN_FIELD_FLAGS, KIND_FIXED32):
         span->has_flags = true;
-        return read_fixed32(at, end, &span->flags);
+        return field_read_fixed32(at, end, &span->flags);
     case TAG(PART, KIND_VARINT):
         return read_u32(at, end, &findings->part);
     case TAG(SERVICE_NAME, KIND_BYTES):

@@ -119,6 +119,17 @@ static inline const uint8_t *field_read_fixed64(const uint8_t *at, const uint8_t
     return at + 8;
 }
 
+static inline const uint8_t *field_read_fixed32(const uint8_t *at, const uint8_t *end,
+                                                uint32_t *ret_number)
+{
+    if (end - at < 4) {
+        return NULL;
+    }
+    memcpy(ret_number, at, 4);
+    *ret_number = le32toh(*ret_number);
+    return at + 4;
+}
+
 static inline const uint8_t *field_read_double(const uint8_t *at, const uint8_t *end,
                                                double *ret_number)
 {

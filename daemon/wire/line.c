@@ -53,7 +53,8 @@ _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name f
     X(error, ERROR, OF_SAMPLE, PART_ANY, sample.error, 0)                                          \
     X(labels, LABELS, OF_SAMPLE, PART_ANY, sample.labels, 0)                                       \
     X(device, NAME, OF_SAMPLE, SAMPLE_DEVICE, sample.device, 0)                                    \
-    X(timestamp, TIMESTAMP, OF_SAMPLE | OF_AMOUNT, SAMPLE_TIMESTAMP, sample.timestamp_wall_ns, 0)  \
+    X(timestamp, TIMESTAMP, OF_SAMPLE | OF_AMOUNT | OF_BUDGET, SAMPLE_TIMESTAMP,                   \
+      sample.timestamp_wall_ns, 0)                                                                 \
     X(trace_id, ID, OF_TRACED, SAMPLE_TRACE_ID, sample.trace_id, RECORD_TRACE_ID_BYTES)            \
     X(span_id, ID, OF_TRACED, SAMPLE_SPAN_ID, sample.span_id, RECORD_SPAN_ID_BYTES)                \
     X(cpu_percent_before, FIGURE, OF_SAMPLE, SAMPLE_CPU_BEFORE, sample.cpu_percent_before,         \
@@ -91,7 +92,7 @@ _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name f
     X(events, EVENTS, OF_SPAN, PART_ANY, span.events, 0)                                           \
     X(links, LINKS, OF_SPAN, PART_ANY, span.links, 0)                                              \
     X(trace_state, TEXT, OF_SPAN, PART_ANY, span.trace_state, SPAN_STATE_MAX)                      \
-    X(sampled, SAMPLED, OF_SPAN, PART_ANY, span.flags, 0)                                          \
+    X(sampled, SAMPLED, OF_SPAN | OF_BUDGET, PART_ANY, span.flags, 0)                              \
     X(service_name, TEXT, OF_HELLO | OF_SPAN, PART_ANY, hello.service_name, RECORD_NAME_MAX)       \
     X(service_version, TEXT, OF_HELLO, PART_ANY, hello.service_version, RECORD_NAME_MAX)           \
     X(pid, INTEGER, OF_HELLO, PART_ANY, hello.pid, 0)                                              \
@@ -235,8 +236,8 @@ static inline int read_value(struct reader *reader, const struct key *key)
     if (key->kind == KIND_TYPE) {
         return read_type(reader);
     }
-    return (OF_SPAN & 1U << reader->type) != 0 ? line_span_read(reader, key)
-                                               : line_read_value(reader, key);
+    return ((OF_SPAN | OF_BUDGET) & 1U << reader->type) != 0 ? line_span_read(reader, key)
+                                                             : line_read_value(reader, key);
 }
 
 static int read_unknown(struct reader *reader)
@@ -318,6 +319,8 @@ static void reset(struct reader *reader, const char *at, const char *newline)
         line_span_reset(reader);
     } else if (reader->type == TYPE_BUDGET) {
         reader->budget = (struct budget){.elapsed_ms = 0};
+        reader->span.has_flags = false;
+        reader->span.flags = 0;
     } else if (reader->type != TYPE_SAMPLE) {
         reader->hello = (struct hello){.pid = 0};
         reader->mark = (struct mark){.sequence = 0};
@@ -450,6 +453,29 @@ static int deliver_metric(struct reader *reader, const struct record_sink *sink)
     return err == 0 ? 0 : reader_fail(reader, err, metric->name); /* the name is what to look at */
 }
 
+/* What was read as that of a sample or a span. */
+static void take_budget_parts(struct reader *reader)
+{
+    struct budget *budget = &reader->budget;
+    const struct sample *sample = &reader->sample;
+    if ((reader->has & BIT(SAMPLE_TIMESTAMP)) != 0) {
+        budget->has |= BUDGET_HAS_TIMESTAMP;
+        budget->timestamp_wall_ns = sample->timestamp_wall_ns;
+    }
+    if ((reader->has & BIT(SAMPLE_TRACE_ID)) != 0) {
+        budget->has |= BUDGET_HAS_TRACE_ID;
+        memcpy(budget->trace_id, sample->trace_id, sizeof budget->trace_id);
+    }
+    if ((reader->has & BIT(SAMPLE_SPAN_ID)) != 0) {
+        budget->has |= BUDGET_HAS_SPAN_ID;
+        memcpy(budget->span_id, sample->span_id, sizeof budget->span_id);
+    }
+    if (reader->span.has_flags) {
+        budget->has |= BUDGET_HAS_FLAGS;
+        budget->flags = reader->span.flags;
+    }
+}
+
 static int deliver_budget(struct reader *reader, const struct record_sink *sink)
 {
     if ((reader->has & BIT(PART_LAYER)) == 0) {
@@ -458,6 +484,7 @@ static int deliver_budget(struct reader *reader, const struct record_sink *sink)
     if ((reader->has & BIT(PART_ELAPSED)) == 0) {
         return miss(reader, KEY_elapsed_ms);
     }
+    take_budget_parts(reader);
     return sink->budget(sink->ctx, &reader->budget);
 }
 

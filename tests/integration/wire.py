@@ -74,6 +74,10 @@ BUDGET_FIELDS = {
     "elapsed_ms": (2, "double"),
     "operation": (3, "text"),
     "request_id": (4, "text"),
+    "trace_id": (5, "hex"),
+    "span_id": (6, "hex"),
+    "timestamp_unix_nano": (7, "fixed64"),
+    "flags": (8, "fixed32"),
 }
 
 HELLO_FIELDS = {

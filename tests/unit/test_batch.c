@@ -641,12 +641,32 @@ static void expect_hello(struct recorder *expected, const Dwell__Hello *from)
     (void)expected->sink.hello(expected, &hello, &(struct mark){0}); /* it refuses nothing */
 }
 
+/* Whether a budget's id is one, or is not there. */
+static bool convert_budget_id(bool has, ProtobufCBinaryData from, uint8_t *to, size_t len)
+{
+    bool good = !has || from.len == len;
+    if (has && good) {
+        memcpy(to, from.data, len);
+    }
+    return good;
+}
+
 static void expect_budget(struct recorder *expected, const Dwell__Budget *from)
 {
     struct budget budget = {.layer = text_of(from->layer),
                             .elapsed_ms = from->elapsed_ms == 0 ? 0 : from->elapsed_ms,
                             .operation = text_of(from->operation),
-                            .request_id = text_of(from->request_id)};
+                            .request_id = text_of(from->request_id),
+                            .flags = from->flags,
+                            .timestamp_wall_ns = from->timestamp_unix_nano};
+    budget.has = (from->has_timestamp_unix_nano ? BUDGET_HAS_TIMESTAMP : 0U) |
+                 (from->has_trace_id ? BUDGET_HAS_TRACE_ID : 0U) |
+                 (from->has_span_id ? BUDGET_HAS_SPAN_ID : 0U) |
+                 (from->has_flags ? BUDGET_HAS_FLAGS : 0U);
+    bool good_trace = convert_budget_id(from->has_trace_id, from->trace_id, budget.trace_id,
+                                        sizeof budget.trace_id);
+    bool good_span =
+        convert_budget_id(from->has_span_id, from->span_id, budget.span_id, sizeof budget.span_id);
     bool good_time = budget.elapsed_ms >= 0 && budget.elapsed_ms <= RECORD_MS_MAX;
     const char *missing = from->layer == NULL     ? "layer"
                           : !from->has_elapsed_ms ? "elapsed_ms"
@@ -654,6 +674,8 @@ static void expect_budget(struct recorder *expected, const Dwell__Budget *from)
     const char *wrong = !good_time                                ? "elapsed_ms"
                         : budget.operation.len > RECORD_NAME_MAX  ? "operation"
                         : budget.request_id.len > RECORD_NAME_MAX ? "request_id"
+                        : !good_trace                             ? "trace_id"
+                        : !good_span                              ? "span_id"
                                                                   : NULL;
     if (missing != NULL) {
         expect_reject(expected, ERR_MISSING_KEY, missing, false);
@@ -1166,6 +1188,24 @@ static void put_random_metric(struct writer *batch)
     put_bytes(batch, 14, metric.bytes, metric.len);
 }
 
+/* Ids of any length, and the numbers beside them. */
+static void put_random_budget_rest(struct writer *budget)
+{
+    static const uint8_t id[RECORD_TRACE_ID_BYTES + 1] = {1, 2, 3};
+    for (unsigned number = 5; number <= 6; number++) {
+        size_t good = number == 5 ? RECORD_TRACE_ID_BYTES : RECORD_SPAN_ID_BYTES;
+        for (size_t i = wire_random_below(&dice, 3); i > 0; i--) {
+            put_bytes(budget, number, id, once_in(10) ? wire_random_below(&dice, sizeof id) : good);
+        }
+    }
+    if (once_in(3)) {
+        put_fixed64(budget, 7, random_number());
+    }
+    if (once_in(3)) {
+        put_fixed32(budget, 8, (uint32_t)random_number());
+    }
+}
+
 static void put_random_budget(struct writer *batch)
 {
     struct writer budget = {sample_bytes, 0};
@@ -1177,6 +1217,9 @@ static void put_random_budget(struct writer *batch)
                 put_random_text(&budget, number);
             }
         }
+    }
+    if (once_in(2)) {
+        put_random_budget_rest(&budget);
     }
     if (once_in(20)) {
         put_unknown(&budget);

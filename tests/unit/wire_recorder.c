@@ -317,6 +317,13 @@ static int on_budget(void *ctx, const struct budget *budget)
     print_figure(recorder, "elapsed_ms", true, budget->elapsed_ms);
     print_text(recorder, "operation", budget->operation);
     print_text(recorder, "request_id", budget->request_id);
+    print_u64(recorder, "timestamp", (budget->has & BUDGET_HAS_TIMESTAMP) != 0,
+              budget->timestamp_wall_ns);
+    print_id(recorder, "trace_id", (budget->has & BUDGET_HAS_TRACE_ID) != 0, budget->trace_id,
+             sizeof budget->trace_id);
+    print_id(recorder, "span_id", (budget->has & BUDGET_HAS_SPAN_ID) != 0, budget->span_id,
+             sizeof budget->span_id);
+    print_u64(recorder, "flags", (budget->has & BUDGET_HAS_FLAGS) != 0, budget->flags);
     recorder_print(recorder, "\n");
     return answer(recorder, &recorder->accepted);
 }
