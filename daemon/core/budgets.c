@@ -192,6 +192,24 @@ static int apply(struct budgets *budgets, struct metric *record, double value)
     return metrics_record(budgets->metrics, record, NULL);
 }
 
+/* The same for one that is part of a trace: with an exemplar. */
+static int apply_traced(struct budgets *budgets, struct metric *record, double value,
+                        const struct budget *budget)
+{
+    _Static_assert((int)BUDGET_HAS_TIMESTAMP == (int)METRIC_HAS_TIMESTAMP &&
+                       (int)BUDGET_HAS_TRACE_ID == (int)METRIC_HAS_TRACE_ID &&
+                       (int)BUDGET_HAS_SPAN_ID == (int)METRIC_HAS_SPAN_ID,
+                   "what a budget has, a metric has");
+    record->value = value;
+    record->has = budget->has & ~(unsigned)BUDGET_HAS_FLAGS;
+    record->timestamp_wall_ns = budget->timestamp_wall_ns;
+    memcpy(record->trace_id, budget->trace_id, sizeof record->trace_id);
+    memcpy(record->span_id, budget->span_id, sizeof record->span_id);
+    int err = metrics_record_again(budgets->metrics, record, NULL);
+    record->has = 0;
+    return err;
+}
+
 static int declare(struct budgets *budgets, enum budget_family family)
 {
     const struct metric *record = &budgets->records[family];
@@ -380,7 +398,10 @@ int budgets_record(struct budgets *budgets, const struct budget *budget,
     if (slot == NULL || reserve(budgets, slot->tally, position) != 0) {
         return err != 0 ? err : ERR_NOMEM;
     }
-    err = apply(budgets, address(budgets, BUDGET_ELAPSED, layer->limit), ms * 1e-3);
+    struct metric *record = address(budgets, BUDGET_ELAPSED, layer->limit);
+    err = (budget->has & BUDGET_HAS_TRACE_ID) != 0
+              ? apply_traced(budgets, record, ms * 1e-3, budget)
+              : apply(budgets, record, ms * 1e-3);
     if (err != 0) {
         return err;
     }

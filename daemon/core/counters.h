@@ -45,6 +45,10 @@
       "Spans held until it is known whether their trace is worth keeping.")                        \
     X(REFUSED_SPAN_SAMPLES, "refused_span_samples_total", COUNTER,                                 \
       "Spans with a model_name that could not be counted as an inference.")                        \
+    X(BUDGET_EVENTS, "budget_events_total", COUNTER,                                               \
+      "Span events of layers over their time budget, in traces that may be exported.")             \
+    X(BUDGET_EVENTS_SUPPRESSED, "budget_events_suppressed_total", COUNTER,                         \
+      "Likewise, but not made: there were too many in one second, or no memory.")                  \
     X(PROCESSES, "processes", GAUGE, "Processes that said their pid and have not ended.")          \
     X(PROBE_LOOKS, "probe_looks_total", COUNTER,                                                   \
       "Looks at threads that send evidence: whether they run, wait, or wait for a lock.")          \

@@ -201,6 +201,17 @@ static int take_span(void *ctx, const struct span *span)
     return err;
 }
 
+__attribute__((noinline)) static void tell_over_budget(struct peer *peer,
+                                                       const struct budget *budget,
+                                                       double budget_ms)
+{
+    if (peer->events.over_budget != NULL) {
+        peer->events.over_budget(peer->events.ctx, budget, budget_ms);
+    }
+    spans_over_budget(peer->intake->spans, budget, budget_ms,
+                      (struct str){peer->service, peer->service_len});
+}
+
 static int take_budget(void *ctx, const struct budget *budget)
 {
     struct peer *peer = ctx;
@@ -209,8 +220,8 @@ static int take_budget(void *ctx, const struct budget *budget)
     if (err == 0) {
         err = budgets_record(peer->intake->budgets, budget, &verdict);
     }
-    if (verdict.exceeded && peer->events.over_budget != NULL) {
-        peer->events.over_budget(peer->events.ctx, budget, verdict.budget_ms);
+    if (verdict.exceeded) {
+        tell_over_budget(peer, budget, verdict.budget_ms);
     }
     peer->applied += err == 0;
     return err;

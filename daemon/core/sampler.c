@@ -275,14 +275,29 @@ static void look_out(struct sampler *sampler, const struct span *span, uint64_t 
     }
 }
 
-void sampler_take(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
+static bool is_chosen(const struct sampler *sampler, const struct span *span)
+{
+    return span->has_flags ? (span->flags & 1) != 0 : sampler_chooses(sampler, span->trace_id);
+}
+
+/* Of one that is not chosen: whether the rest of its trace may still decide otherwise. */
+static bool may_be_kept(const struct sampler *sampler, const struct span *span)
 {
     const struct sampler_options *options = &sampler->options;
-    bool chosen =
-        span->has_flags ? (span->flags & 1) != 0 : sampler_chooses(sampler, span->trace_id);
-    if (chosen) {
+    return !span->has_flags && (options->keep_errors || options->keep_slow_ns > 0);
+}
+
+bool sampler_wants(const struct sampler *sampler, const struct span *span)
+{
+    return sampler->options.sink.keep != NULL &&
+           (is_chosen(sampler, span) || may_be_kept(sampler, span));
+}
+
+void sampler_take(struct sampler *sampler, const struct span *span, uint64_t mono_ns)
+{
+    if (is_chosen(sampler, span)) {
         tell_kept(sampler, span, false);
-    } else if (!span->has_flags && (options->keep_errors || options->keep_slow_ns > 0)) {
+    } else if (may_be_kept(sampler, span)) {
         look_out(sampler, span, mono_ns);
     } else {
         tell_dropped(sampler, SAMPLER_NOT_SAMPLED, 1, false);

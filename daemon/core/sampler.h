@@ -77,6 +77,9 @@ void sampler_fini(struct sampler *sampler);
 /* Whether the rate alone keeps a trace. */
 bool sampler_chooses(const struct sampler *sampler, const uint8_t trace_id[RECORD_TRACE_ID_BYTES]);
 
+/* Whether a span would not be given up at once: of what only the daemon knows, none need be made then. */
+bool sampler_wants(const struct sampler *sampler, const struct span *span);
+
 /* Keeps the span, holds it, or gives it up. */
 void sampler_take(struct sampler *sampler, const struct span *span, uint64_t mono_ns);
 

@@ -23,6 +23,9 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
     snapshot->counters.value[COUNTER_CUT_OFF_SPANS] = intake->spans->cut_off;
     snapshot->counters.value[COUNTER_HELD_SPANS] = intake->spans->sampler.held;
     snapshot->counters.value[COUNTER_REFUSED_SPAN_SAMPLES] = intake->spans->refused_samples;
+    snapshot->counters.value[COUNTER_BUDGET_EVENTS] = intake->spans->budget_events.made;
+    snapshot->counters.value[COUNTER_BUDGET_EVENTS_SUPPRESSED] =
+        intake->spans->budget_events.suppressed;
     snapshot->counters.value[COUNTER_PROCESSES] = intake->processes->count;
     snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS] = intake->ledger->view.unledgered;
     snapshot->ledger = intake->ledger->view;

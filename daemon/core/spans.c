@@ -178,6 +178,18 @@ int spans_take(struct spans *spans, const struct span *span, struct span_owner *
     }
 }
 
+/* Without a part in the durations by name, or in what is counted as completed: it is the daemon's own. */
+void spans_over_budget(struct spans *spans, const struct budget *budget, double budget_ms,
+                       struct str service)
+{
+    struct budget_excess excess = {.budget = budget,
+                                   .budget_ms = budget_ms,
+                                   .service = service,
+                                   .mono_ns = spans->mono_ns,
+                                   .wall_ns = spans->wall_ns};
+    budget_events_tell(&spans->budget_events, &excess);
+}
+
 void spans_end_owner(struct spans *spans, struct span_owner *owner)
 {
     open_spans_end_owner(&spans->open, owner);
@@ -263,6 +275,7 @@ void spans_init(struct spans *spans, const struct spans_options *options, struct
                                       .cut_off = end_cut_off};
     open_spans_init(&spans->open, &open);
     sampler_init(&spans->sampler, &options->sampler);
+    budget_events_init(&spans->budget_events, &spans->sampler);
     init_duration(spans);
 }
 
@@ -270,4 +283,5 @@ void spans_fini(struct spans *spans)
 {
     open_spans_fini(&spans->open);
     sampler_fini(&spans->sampler);
+    budget_events_fini(&spans->budget_events);
 }

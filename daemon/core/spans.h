@@ -6,6 +6,7 @@
 #ifndef DWELL_CORE_SPANS_H
 #define DWELL_CORE_SPANS_H
 
+#include "core/budget_event.h"
 #include "core/metrics.h"
 #include "core/open_spans.h"
 #include "core/registry.h"
@@ -31,6 +32,7 @@ struct spans {
     struct metrics *metrics;
     struct open_spans open;
     struct sampler sampler;
+    struct budget_events budget_events;
     uint64_t mono_ns, wall_ns; /* the present */
     uint64_t completed;        /* spans that came to their end, cut off ones too */
     uint64_t cut_off;
@@ -62,6 +64,10 @@ void spans_set_time(struct spans *spans, uint64_t mono_ns, uint64_t wall_ns);
  * it ends before it began. */
 int spans_take(struct spans *spans, const struct span *span, struct span_owner *owner,
                struct str service);
+
+/* Says in its trace, if it has one, that a layer of a request took more than its time budget. */
+void spans_over_budget(struct spans *spans, const struct budget *budget, double budget_ms,
+                       struct str service);
 
 /* What an owner has left open is cut off: it ends now, as an error, with the attribute
  * dwell.cut_off="process_ended". Of many, a bounded piece now, the rest by spans_set_time. */

@@ -151,6 +151,33 @@ static void test_budgets_time_is_shown_in_seconds(void **state)
     assert_int_equal(buckets->counts[14], 1); /* at most 0.1 */
 }
 
+/* A record of a trace leaves an exemplar; the next one without a trace does not. */
+static void test_budgets_keep_exemplars(void **state)
+{
+    (void)state;
+    struct budget_verdict verdict;
+    struct budget budget = {.layer = STR_LITERAL("total"),
+                            .elapsed_ms = 50,
+                            .has = BUDGET_HAS_TIMESTAMP | BUDGET_HAS_TRACE_ID | BUDGET_HAS_SPAN_ID |
+                                   BUDGET_HAS_FLAGS,
+                            .timestamp_wall_ns = 77,
+                            .trace_id = {1, 2},
+                            .span_id = {3}};
+    assert_int_equal(budgets_record(core.budgets, &budget, &verdict), 0);
+    (void)must_spend("total", 49);
+    (void)must_spend("total", 500);
+    const struct buckets *buckets = core_series(&core, ELAPSED, "layer=total").buckets;
+    assert_non_null(buckets->exemplars);
+    const struct exemplar_mark *mark = &buckets->exemplars->marks[13];
+    assert_true(mark->set && mark->has_span_id);
+    assert_true(mark->value == 0.05);
+    assert_int_equal(mark->wall_ns, 77);
+    assert_memory_equal(mark->trace_id, budget.trace_id, sizeof mark->trace_id);
+    assert_memory_equal(mark->span_id, budget.span_id, sizeof mark->span_id);
+    assert_false(buckets->exemplars->marks[16].set);
+    assert_int_equal(buckets->count, 3);
+}
+
 static void test_budgets_what_is_left(void **state)
 {
     (void)state;
@@ -452,6 +479,7 @@ int main(void)
         TEST(test_budgets_configured_layers_are_there_from_the_start),
         TEST(test_budgets_compare_strictly),
         TEST(test_budgets_time_is_shown_in_seconds),
+        TEST(test_budgets_keep_exemplars),
         TEST(test_budgets_what_is_left),
         TEST(test_budgets_a_layer_without_a_budget_is_never_over_it),
         TEST(test_budgets_layers_past_the_ceiling_are_one),

@@ -106,6 +106,58 @@ static void say_rejected(struct talk *talk, int err, bool control)
     talk->sink.reject(talk->sink.ctx, &rejection);
 }
 
+static void note_kept(void *ctx, const struct span *span, bool was_held)
+{
+    struct str *service = ctx;
+    assert_false(was_held);
+    assert_true(str_is(span->name, BUDGET_EVENT_NAME));
+    *service = span->service_name;
+}
+
+static void tell_over_budget(void *ctx, const struct budget *budget, double budget_ms)
+{
+    double *last_budget_ms = ctx;
+    assert_true(budget->elapsed_ms > budget_ms);
+    *last_budget_ms = budget_ms;
+}
+
+/* To whoever owns the peer, and in its trace. */
+static void test_intake_tells_of_what_is_over_its_budget(void **state)
+{
+    (void)state;
+    struct str family;
+    struct str service = {NULL, 0};
+    double told_ms = 0;
+    struct sampler_sink kept = {.ctx = &service, .keep = note_kept};
+    struct peer_events events = {.ctx = &told_ms, .over_budget = tell_over_budget};
+    struct peer peer;
+    assert_int_equal(budgets_declare(core.budgets, &family), 0);
+    spans_export_to(core.spans, &kept);
+    peer_init(&peer, &core.intake, &events, 0);
+    struct record_sink sink = peer_sink(&peer);
+    struct hello hello = {.service_name = STR_LITERAL("bus")};
+    assert_int_equal(sink.hello(sink.ctx, &hello, &(struct mark){0}), 0);
+    struct budget budget = {.layer = STR_LITERAL("layer3_policy"),
+                            .elapsed_ms = 10,
+                            .has = BUDGET_HAS_TRACE_ID | BUDGET_HAS_SPAN_ID,
+                            .trace_id = {1},
+                            .span_id = {2}};
+    assert_int_equal(sink.budget(sink.ctx, &budget), 0);
+    assert_true(told_ms == 0);
+    assert_int_equal(core.spans->budget_events.made, 0);
+    budget.elapsed_ms = 10.5;
+    assert_int_equal(sink.budget(sink.ctx, &budget), 0);
+    assert_true(told_ms == 10);
+    assert_true(str_is(service, "bus"));
+    assert_int_equal(core.spans->budget_events.made, 1);
+    assert_int_equal(core.spans->completed, 0); /* it is none of a client */
+    struct snapshot *snapshot = must_take(&core);
+    assert_int_equal(snapshot->counters.value[COUNTER_BUDGET_EVENTS], 1);
+    assert_int_equal(snapshot->counters.value[COUNTER_BUDGET_EVENTS_SUPPRESSED], 0);
+    core_drop(&core, snapshot);
+    peer_fini(&peer);
+}
+
 static const struct mark nowhere = {.has_sequence = false};
 
 static struct mark at(uint64_t sequence)
@@ -880,6 +932,7 @@ int main(void)
         TEST(test_intake_applies_and_answers),
         TEST(test_intake_counts_what_decoders_ignore),
         TEST(test_intake_events_may_be_absent),
+        TEST(test_intake_tells_of_what_is_over_its_budget),
         TEST(test_intake_out_of_memory_is_a_rejection),
         TEST(test_intake_batches_are_accounted_for),
         TEST(test_intake_lines_take_numbers_after_a_hello),
