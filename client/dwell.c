@@ -158,7 +158,7 @@ enum {
     STATUS_FIXED_BYTES = 12,    /* a status without its message: at most 10 */
     TEXT_PAIR_FIXED_BYTES = 40, /* an attribute of an exception without its value: at most 34 */
     SAMPLE_IDS_BYTES = 32,      /* trace and span of a sample: 28 */
-    BUDGET_FIXED_BYTES = 16,    /* a record of a budget without its texts: at most 14 */
+    BUDGET_FIXED_BYTES = 64,    /* a record of a budget without its texts: at most 56 */
     TRACEPARENT_BYTES = 55,
     HEADER_NAME_BYTES = 16, /* the longest that is looked for: "X-B3-TraceId" */
 };
@@ -282,6 +282,10 @@ enum {
     BUDGET_ELAPSED = 2,
     BUDGET_OPERATION = 3,
     BUDGET_REQUEST_ID = 4,
+    BUDGET_TRACE_ID = 5,
+    BUDGET_SPAN_ID = 6,
+    BUDGET_TIMESTAMP = 7,
+    BUDGET_FLAGS = 8,
 
     HELLO_SERVICE_NAME = 1,
     HELLO_SERVICE_VERSION = 2,
@@ -396,7 +400,8 @@ _Static_assert(_Alignof(struct budgeting) <= _Alignof(struct dwell_budget), "ali
 
 /* A span that is or was current on a thread. */
 struct level {
-    _Atomic uint64_t token; /* 0: it has ended */
+    _Atomic uint64_t token;  /* 0: it has ended */
+    uint64_t wall_offset_ns; /* what to add to the monotonic clock */
     struct ids ids;
     uint32_t state_bytes;
     char state[DWELL_TRACE_STATE_MAX];
@@ -1500,6 +1505,7 @@ static void level_push(struct spanning *span, struct lane *lane)
     }
     struct level *level = &lane->levels[lane->depth];
     level->ids = span->ids;
+    level->wall_offset_ns = span->wall_offset_ns;
     level->state_bytes = span->state_bytes;
     memcpy(level->state, span_bytes(span) + span->state_at, span->state_bytes);
     span->lane = lane;
@@ -2736,9 +2742,24 @@ void dwell_budget_start(struct dwell_budget *budget, unsigned layer)
                                                     memory_order_acquire));
 }
 
-/* The time up to `elapsed_ns` that is in no record yet is in this one. */
+/* The span that a layer was part of, and when it was left; NULL: none that is shown. */
+static uint8_t *budget_span_put(uint8_t *out, const struct level *level, uint64_t left_ns)
+{
+    if (level == NULL) {
+        return out;
+    }
+    out = put_bytes(out, BUDGET_TRACE_ID, level->ids.trace_id, TRACE_ID_BYTES);
+    out = put_bytes(out, BUDGET_SPAN_ID, level->ids.span_id, SPAN_ID_BYTES);
+    out = put_fixed64(out, BUDGET_TIMESTAMP, left_ns + level->wall_offset_ns);
+    if ((level->ids.flags & DWELL_CONTEXT_DECIDED) != 0) {
+        out = put_fixed32(out, BUDGET_FLAGS, trace_flags(level->ids.flags));
+    }
+    return out;
+}
+
+/* The time up to `elapsed_ns`, which it is at `left_ns`, that is in no record yet is in this one. */
 static void layer_record(struct budgeting *budget, struct budget_layer *layer, uint64_t elapsed_ns,
-                         const char *operation)
+                         uint64_t left_ns, const char *operation)
 {
     uint64_t before_ns = atomic_load_explicit(&layer->recorded_ns, memory_order_relaxed);
     do {
@@ -2762,6 +2783,7 @@ static void layer_record(struct budgeting *budget, struct budget_layer *layer, u
     if (budget->request_id_bytes > 0) {
         out = put_bytes(out, BUDGET_REQUEST_ID, budget->request_id, budget->request_id_bytes);
     }
+    out = budget_span_put(out, level_shown(entry.lane), left_ns);
     entry_end(budget->dwell, &entry, out, REF_BUDGET);
 }
 
@@ -2797,7 +2819,7 @@ enum dwell_verdict dwell_budget_stop(struct dwell_budget *budget, unsigned layer
     } while (!atomic_compare_exchange_weak_explicit(&found->word, &word, next, memory_order_acq_rel,
                                                     memory_order_relaxed));
     if (!word_runs(next) && own->dwell != NULL) {
-        layer_record(own, found, next & WORD_TIME, operation);
+        layer_record(own, found, next & WORD_TIME, sight.now_ns, operation);
     }
     return sight_judge(&sight, ret_elapsed_ms);
 }

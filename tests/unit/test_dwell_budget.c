@@ -690,6 +690,110 @@ static void test_dwell_budget_sends_no_time_twice(void **state)
     stage_close(&stage);
 }
 
+/* The n-th record has that span, or none; a time between the two, and the flags that are given. */
+static void must_be_of_span(struct stage *stage, uint64_t n, const struct dwell_context *span,
+                            const uint64_t between[2], int flags)
+{
+    const Dwell__Budget *came = server_budget(&stage->server, n);
+    assert_int_equal(came->has_trace_id, span != NULL);
+    assert_int_equal(came->has_span_id, span != NULL);
+    assert_int_equal(came->has_timestamp_unix_nano, span != NULL);
+    assert_int_equal(came->has_flags, flags >= 0);
+    if (span == NULL) {
+        return;
+    }
+    assert_int_equal(came->trace_id.len, sizeof span->trace_id);
+    assert_memory_equal(came->trace_id.data, span->trace_id, sizeof span->trace_id);
+    assert_int_equal(came->span_id.len, sizeof span->span_id);
+    assert_memory_equal(came->span_id.data, span->span_id, sizeof span->span_id);
+    assert_in_range(came->timestamp_unix_nano, between[0], between[1]);
+    assert_int_equal(came->flags, flags >= 0 ? flags : 0);
+}
+
+static void stop_a_layer(struct stage *stage)
+{
+    dwell_budget_start(&stage->budget, DWELL_LAYER1_VALIDATION);
+    dwell_budget_stop(&stage->budget, DWELL_LAYER1_VALIDATION, NULL, NULL);
+}
+
+static uint64_t wall_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Clocks do not go alike to the nanosecond. */
+enum { CLOCKS_APART_NS = 1000000 };
+
+static void test_dwell_budget_sends_the_current_span(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct dwell_span outer;
+    struct dwell_span inner;
+    struct dwell_span elsewhere;
+    struct dwell_context contexts[2];
+    struct dwell_span_options detached = {.size = sizeof detached, .detached = true};
+    stage_open(&stage, NULL);
+    uint64_t between[] = {wall_ns() - CLOCKS_APART_NS, 0};
+    stop_a_layer(&stage);
+    dwell_span_start(stage.dwell, &outer, "outer", NULL);
+    dwell_span_context(&outer, &contexts[0]);
+    stop_a_layer(&stage);
+    dwell_span_start(stage.dwell, &inner, "inner", NULL);
+    dwell_span_context(&inner, &contexts[1]);
+    stop_a_layer(&stage);
+    dwell_span_end(&inner);
+    stop_a_layer(&stage);
+    dwell_span_end(&outer);
+    stop_a_layer(&stage);
+    dwell_span_start(stage.dwell, &elsewhere, "elsewhere", &detached);
+    stop_a_layer(&stage);
+    dwell_span_end(&elsewhere);
+    between[1] = wall_ns() + CLOCKS_APART_NS;
+    must_flush(&stage, 9);
+    must_be_of_span(&stage, 0, NULL, between, -1);
+    must_be_of_span(&stage, 1, &contexts[0], between, -1);
+    must_be_of_span(&stage, 2, &contexts[1], between, -1);
+    must_be_of_span(&stage, 3, &contexts[0], between, -1);
+    must_be_of_span(&stage, 4, NULL, between, -1);
+    must_be_of_span(&stage, 5, NULL, between, -1);
+    stage_close(&stage);
+}
+
+/* What somebody has decided on a trace goes with it; of one that is not sampled nothing is said. */
+static void test_dwell_budget_sends_the_verdict_on_its_trace(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t flags;
+        bool is_shown;
+        int sent;
+    } facts[] = {{DWELL_CONTEXT_REMOTE, true, -1},
+                 {DWELL_CONTEXT_REMOTE | DWELL_CONTEXT_DECIDED | DWELL_CONTEXT_SAMPLED, true, 1},
+                 {DWELL_CONTEXT_REMOTE | DWELL_CONTEXT_DECIDED, false, -1}};
+    struct stage stage;
+    struct dwell_context contexts[3];
+    stage_open(&stage, NULL);
+    uint64_t between[] = {wall_ns() - CLOCKS_APART_NS, 0};
+    for (size_t i = 0; i < 3; i++) {
+        struct dwell_context remote = {.trace_id = {1}, .span_id = {2}, .flags = facts[i].flags};
+        struct dwell_span_options options = {.size = sizeof options, .parent = &remote};
+        struct dwell_span span;
+        dwell_span_start(stage.dwell, &span, "span", &options);
+        dwell_span_context(&span, &contexts[i]);
+        stop_a_layer(&stage);
+        dwell_span_end(&span);
+    }
+    between[1] = wall_ns() + CLOCKS_APART_NS;
+    must_flush(&stage, 6);
+    for (size_t i = 0; i < 3; i++) {
+        must_be_of_span(&stage, i, facts[i].is_shown ? &contexts[i] : NULL, between, facts[i].sent);
+    }
+    stage_close(&stage);
+}
+
 static void test_dwell_budget_sends_the_longest_texts(void **state)
 {
     (void)state;
@@ -722,8 +826,8 @@ static void test_dwell_budget_that_is_too_long_is_dropped(void **state)
     static char operation[RECORD_MAX + 1];
     struct dwell_stats stats = {.size = sizeof stats};
     stage_open(&stage, NULL);
-    /* Besides the text: 16 bytes, the layer's name and 6 are kept free. */
-    size_t longest = RECORD_MAX - 16 - strlen("layer1_validation") - 6;
+    /* Besides the text: 64 bytes, the layer's name and 6 are kept free. */
+    size_t longest = RECORD_MAX - 64 - strlen("layer1_validation") - 6;
     memset(operation, 'o', longest);
     dwell_budget_start(&stage.budget, DWELL_LAYER1_VALIDATION);
     dwell_budget_stop(&stage.budget, DWELL_LAYER1_VALIDATION, operation, NULL);
@@ -958,6 +1062,8 @@ int main(void)
         cmocka_unit_test(test_dwell_budget_changes_no_errno_and_allocates_nothing),
         cmocka_unit_test(test_dwell_budget_sends_what_ends),
         cmocka_unit_test(test_dwell_budget_sends_no_time_twice),
+        cmocka_unit_test(test_dwell_budget_sends_the_current_span),
+        cmocka_unit_test(test_dwell_budget_sends_the_verdict_on_its_trace),
         cmocka_unit_test(test_dwell_budget_sends_the_longest_texts),
         cmocka_unit_test(test_dwell_budget_that_is_too_long_is_dropped),
         cmocka_unit_test(test_dwell_budget_goes_with_other_records),
