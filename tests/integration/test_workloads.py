@@ -1,6 +1,9 @@
 """The ground truth for verdicts: its arithmetic on counts that are known, and two workloads from end to end."""
+import contextlib
 import json
 import os
+import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +17,16 @@ sys.path.insert(0, str(PLACE))
 import score  # noqa: E402
 
 ANSWER_S = 300  # for two workloads of a second, on a machine that does something else
+
+
+def children(parent):
+    found = []
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):  # some end meanwhile, some are no processes
+            fields = pathlib.Path(f"/proc/{int(name)}/stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent:
+                found.append(int(name))
+    return found
 
 
 def window(truth, label, rule="evidence", reason=None, also=(), confidence=None, level="full", name="w"):
@@ -148,8 +161,24 @@ class TestWorkloads(unittest.TestCase):
                 file.write("".join(json.dumps(row) + "\n" for row in rows[:7])[:-20])
             again = self.run_driver(*arguments, "--resume")
             self.assertIn("[1/1] py-sleep hogs", again)
+            self.assertNotIn(" sleep ", again)
             self.assertIn("2 workloads, 8 rounds", again)
             self.assertIn("2 workloads, 8 rounds", self.run_driver("--report", "--json", raw))
+
+    def test_workloads_leaves_nothing_running_when_it_is_ended(self):
+        with tempfile.TemporaryDirectory(prefix="dwell-test-") as base:
+            process = subprocess.Popen([sys.executable, "-B", PLACE / "workloads.py", "--only", "sleep", "--level", "full", "--load",
+                                        "hogs", "--seconds", "0.2", "--rounds", "900", "--json", os.path.join(base, "raw.jsonl")],
+                                       env=environment(DWELL_BUILD=str(BUILD)), stdout=subprocess.PIPE, text=True,
+                                       stdin=subprocess.DEVNULL)
+            with process:
+                first = next(line for line in process.stdout if line.startswith("["))
+                self.assertIn("sleep hogs: full=", first)
+                family = children(process.pid)
+                self.assertGreaterEqual(len(family), 3)  # a daemon, a runner, a hog
+                process.terminate()
+                self.assertEqual(process.wait(ANSWER_S), 128 + signal.SIGTERM)
+            self.assertEqual([pid for pid in family if os.path.exists(f"/proc/{pid}")], [])
 
     def test_workloads_says_what_it_cannot_run(self):
         done = subprocess.run([RUN, "no-such", "m", "1", "1"], capture_output=True, text=True, timeout=ANSWER_S, check=False)

@@ -95,9 +95,9 @@ class Quota:
 
 
 class Runner:
-    def __init__(self, workload, model, seconds, rounds, watchers, directory, hog):
+    def __init__(self, workload, seconds, rounds, watchers, directory, hog):
         self.workload = workload
-        command = [*workload["command"], workload["name"], model, str(seconds), str(rounds), *watchers]
+        command = [*workload["command"], workload["name"], workload["name"], str(seconds), str(rounds), *watchers]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=directory)
         self.pending = b""
         self.stack = contextlib.ExitStack()

@@ -15,6 +15,7 @@ enum {
     WORKERS_MAX = 4,
     HOLD_US = 500, /* how long one holds the lock */
     RIVALS = 5,    /* for it */
+    PLACES = 8,    /* in line: more than there are threads */
 };
 
 /* ---- a pool ---- */
@@ -184,16 +185,23 @@ static void prepare_busy_socket(void)
 
 static struct {
     pthread_mutex_t mutex;
-    pthread_cond_t turned;
+    pthread_cond_t turned[PLACES]; /* of the numbers that leave this remainder: one waits at each */
     uint64_t next, serving;
-} line = {.mutex = PTHREAD_MUTEX_INITIALIZER, .turned = PTHREAD_COND_INITIALIZER};
+} line = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void line_init(void)
+{
+    for (int i = 0; i < PLACES; i++) {
+        (void)pthread_cond_init(&line.turned[i], NULL);
+    }
+}
 
 static void line_enter(void)
 {
     (void)pthread_mutex_lock(&line.mutex);
     uint64_t mine = line.next++;
     while (line.serving != mine) {
-        (void)pthread_cond_wait(&line.turned, &line.mutex);
+        (void)pthread_cond_wait(&line.turned[mine % PLACES], &line.mutex);
     }
     (void)pthread_mutex_unlock(&line.mutex);
 }
@@ -202,7 +210,7 @@ static void line_leave(void)
 {
     (void)pthread_mutex_lock(&line.mutex);
     line.serving++;
-    (void)pthread_cond_broadcast(&line.turned);
+    (void)pthread_cond_signal(&line.turned[line.serving % PLACES]);
     (void)pthread_mutex_unlock(&line.mutex);
 }
 
@@ -235,6 +243,7 @@ static void *rival_sleeping(void *arg)
 
 static void prepare_convoy(void)
 {
+    line_init();
     for (int i = 0; i < RIVALS; i++) {
         thread_start(rival_computing, NULL);
     }
@@ -242,6 +251,7 @@ static void prepare_convoy(void)
 
 static void prepare_sleepers(void)
 {
+    line_init();
     for (int i = 0; i < 2; i++) {
         thread_start(rival_sleeping, NULL);
     }

@@ -5,13 +5,13 @@ more and less evidence about them, and prints how often they were right.
     make workloads [QUICK=1] [ARGS='--only NAME --level full']
 
     1. levels     a daemon for each level of evidence; all of them see the same inferences
-    2. workloads  one process each (run.c, run.py), idle and beside one hog for each CPU
+    2. workloads  one process each (run.c, run.py), first idle and then beside one hog for each CPU
     3. rounds     a model of its own at every daemon, so that no verdict knows the one before
     4. raw        a JSON object a line for each round: the truth, what the process measured, what each daemon said
     5. report     confusion matrices and figures (score.py), a third of the workloads apart
 
 What can fail: a workload that the machine cannot run is skipped and said so; one that breaks is said, too, and
-makes the status 1. A run that was cut off goes on with --resume.
+makes the status 1. A run that was cut off, by a signal or else, goes on with --resume.
 """
 import argparse
 import contextlib
@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ LOADS = ("idle", "hogs")
 SECONDS, ROUNDS = 2.8, 1  # so that all of it takes an hour
 # Rounds before them: a daemon begins to probe a process's memory when a first verdict has needed that, and then
 # needs some of these probes, 2 s apart.
-SETTLE = 3
+SETTLE = 4
 QUICK_STEP = 3  # every third of the open workloads: ten minutes
 BUSY = 0.25  # of one CPU that others take, above which a round was not what it is called
 
@@ -52,8 +53,8 @@ def options():
     parser.add_argument("--load", action="append", choices=LOADS, help="this load alone")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of a round (default {SECONDS:g})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each workload and load (default {ROUNDS})")
-    parser.add_argument("--settle", type=int, default=SETTLE, help=f"rounds before them that do not count (default {SETTLE})")
-    parser.add_argument("--quick", action="store_true", help="some workloads, none of them frozen, one round")
+    parser.add_argument("--settle", type=int, default=SETTLE, help=f"rounds before the first that do not count (default {SETTLE})")
+    parser.add_argument("--quick", action="store_true", help="some workloads, none of them frozen")
     parser.add_argument("--json", type=pathlib.Path, default=PLACE / "raw.jsonl", metavar="FILE",
                         help="keeps the raw evidence there, a JSON object a line")
     parser.add_argument("--resume", action="store_true", help="goes on with what FILE has")
@@ -121,29 +122,35 @@ def fetch_interpreters(rows):
 
 # ---- rounds ----
 
-def run_one(workload, load, settings, daemons):
-    """The raw rows of one workload under one load."""
+def run_round(runner, model, daemons):
+    """What of a raw row only the round tells."""
+    begin, all_before, ours_before = time.monotonic(), cpu_seconds(), tree_seconds()
+    measured = runner.round()
+    foreign = (cpu_seconds() - all_before - tree_seconds() + ours_before) / (time.monotonic() - begin)
+    return {"measured": measured, "foreign_cpus": round(max(0.0, foreign), 2),
+            "levels": {level: ask(daemon, model, measured["inferences"]) for level, daemon in daemons.items()}}
+
+
+def run_one(workload, settings, daemons):
+    """The raw rows of one workload, under one load after the other. Its models are numbered by rounds."""
     # The richest evidence is outermost: what the others' tracks cost, and whom their threads wake, is in its time, too.
     watchers = [f"{daemon.directory}:{LEVELS[level][0]}" for level, daemon in daemons.items()][::-1]
-    model = f"{workload['name']}.{load}"
     if workload["command"] is None:
         raise Skipped(f"{workload['interpreter']} cannot be had")
-    with contextlib.ExitStack() as stack:
-        runner = stack.enter_context(Runner(workload, model, settings.seconds, settings.settle + settings.rounds,
-                                            watchers, settings.files, str(RUN)))
-        if load == "hogs":
-            stack.enter_context(Hogs(str(RUN), os.cpu_count()))
-        for _ in range(settings.settle):
-            runner.round()
-        for number in range(1, settings.rounds + 1):
-            begin, all_before, ours_before = time.monotonic(), cpu_seconds(), tree_seconds()
-            measured = runner.round()
-            foreign = (cpu_seconds() - all_before - tree_seconds() + ours_before) / (time.monotonic() - begin)
-            said = {level: ask(daemon, f"{model}.{settings.settle + number}", measured["inferences"])
-                    for level, daemon in daemons.items()}
-            yield {"workload": workload["name"], "load": load, "round": number, "truth": workload["truth"],
-                   "reason": workload.get("reason"), "also": workload["also"], "measured": measured,
-                   "foreign_cpus": round(max(0.0, foreign), 2), "levels": said}
+    between = min(settings.settle, 1)  # for queues and caches; probes of memory go on
+    total = settings.settle - between + len(settings.loads) * (between + settings.rounds)
+    with Runner(workload, settings.seconds, total, watchers, settings.files, str(RUN)) as runner:
+        ran = 0
+        for load in settings.loads:
+            with Hogs(str(RUN), os.cpu_count() if load == "hogs" else 0):
+                for _ in range(between if ran else settings.settle):
+                    runner.round()
+                    ran += 1
+                for number in range(1, settings.rounds + 1):
+                    ran += 1
+                    yield {"workload": workload["name"], "load": load, "round": number, "truth": workload["truth"],
+                           "reason": workload.get("reason"), "also": workload["also"],
+                           **run_round(runner, f"{workload['name']}.{ran}", daemons)}
 
 
 def verdicts(row):
@@ -155,7 +162,7 @@ def verdicts(row):
 
 
 def done_before(path):
-    """The rows of a run that was cut off, and which workloads and loads are complete."""
+    """The rows of a run that was cut off."""
     rows = []
     if path.exists():
         for line in path.read_text().splitlines():
@@ -166,29 +173,30 @@ def done_before(path):
 
 def run_all(settings, plan, daemons):
     rows = done_before(settings.json) if settings.resume else []
-    complete = {(row["workload"], row["load"]) for row in rows if row["round"] == settings.rounds}
-    rows = [row for row in rows if (row["workload"], row["load"]) in complete]
-    plan = [(workload, load) for workload, load in plan if (workload["name"], load) not in complete]
+    last = (settings.loads[-1], settings.rounds)
+    complete = {row["workload"] for row in rows if (row["load"], row["round"]) == last}
+    rows = [row for row in rows if row["workload"] in complete]
+    plan = [workload for workload in plan if workload["name"] not in complete]
     began, skipped, broken = time.monotonic(), {}, []
     settings.json.parent.mkdir(parents=True, exist_ok=True)
     with open(settings.json, "w", encoding="utf-8") as raw:
         raw.writelines(json.dumps(row) + "\n" for row in rows)
-        for at, (workload, load) in enumerate(plan):
+        for at, workload in enumerate(plan):
             left_s = (time.monotonic() - began) / at * (len(plan) - at) if at else None
             left = "" if left_s is None else f", {left_s / 60:.0f} min left"
-            head = f"[{at + 1}/{len(plan)}{left}] {workload['name']} {load}"
+            head = f"[{at + 1}/{len(plan)}{left}] {workload['name']}"
             try:
-                for row in run_one(workload, load, settings, daemons):
+                for row in run_one(workload, settings, daemons):
                     rows.append(row)
                     raw.write(json.dumps(row) + "\n")
                     raw.flush()
                     busy = f"  (others took {row['foreign_cpus']} CPUs)" if row["foreign_cpus"] > BUSY else ""
-                    print(f"{head}: {verdicts(row)}{busy}", flush=True)
+                    print(f"{head} {row['load']}: {verdicts(row)}{busy}", flush=True)
             except Skipped as reason:
                 skipped[workload["name"]] = str(reason)
                 print(f"{head}: skipped, {reason}", flush=True)
             except (Failed, AssertionError) as failure:
-                broken.append(f"{workload['name']} {load}: {failure}")
+                broken.append(f"{workload['name']}: {failure}")
                 print(f"{head}: {failure}", flush=True)
     return rows, skipped, broken
 
@@ -204,14 +212,19 @@ def conclude(rows, levels, skipped, broken):
         print(f"failed {failure}")
 
 
+def end_by_signal(number, _):
+    sys.exit(128 + number)  # by way of everything that is to be stopped
+
+
 def main():
+    signal.signal(signal.SIGTERM, end_by_signal)
+    signal.signal(signal.SIGINT, end_by_signal)
     settings = options()
     if settings.report:
         rows = done_before(settings.json)
         conclude(rows, LEVELS, {}, [])
         return 0
-    if settings.quick:
-        settings.rounds = 1
+    settings.loads = [load for load in LOADS if load in (settings.load or LOADS)]
     rows = chosen(settings)
     if settings.list:
         for row in rows:
@@ -221,7 +234,6 @@ def main():
     PLACE.mkdir(parents=True, exist_ok=True)
     fetch_interpreters(rows)
     os.environ["DWELL_BUILD"] = str(BUILD)
-    plan = [(row, load) for row in rows for load in settings.load or LOADS]
     with contextlib.ExitStack() as stack:
         settings.files = tempfile.mkdtemp(prefix="files-", dir=PLACE)  # on a disk, which /tmp may not be
         stack.callback(shutil.rmtree, settings.files, ignore_errors=True)
@@ -229,7 +241,7 @@ def main():
         daemons = {level: Judge(level, settings.seconds, more) for level in settings.level or LEVELS}
         for daemon in daemons.values():
             stack.callback(daemon.stop)
-        raw, skipped, broken = run_all(settings, plan, daemons)
+        raw, skipped, broken = run_all(settings, rows, daemons)
     conclude(raw, LEVELS, skipped, broken)
     return 1 if broken else 0
 
