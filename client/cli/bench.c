@@ -73,7 +73,8 @@ struct bench {
     uint32_t started; /* of them */
     struct daemon daemon;
     struct samples samples;
-    int samples_fd; /* of our own, -1: it is a worker's, or there is none */
+    int samples_fd;                 /* of our own, -1: it is a worker's, or there is none */
+    double runqueue_ms, watched_ms; /* of requests of the one alone that could be watched */
     struct progress progress;
     struct buf name;    /* of the model, terminated */
     struct buf problem; /* of the first request to a URL that failed */
@@ -188,6 +189,10 @@ static int done(void *user, struct dwell_bench_call *call)
         struct spent spent = watch(bench, place, call->latency_ms);
         call->cpu_ms = spent.process_cpu_ms;
         if (call->stage == DWELL_BENCH_SEQUENTIAL) {
+            if (!isnan(spent.runqueue_ms)) {
+                bench->runqueue_ms += spent.runqueue_ms;
+                bench->watched_ms += call->latency_ms;
+            }
             samples_send(&bench->samples, call->latency_ms, call->failed, &spent);
         }
     }
@@ -521,6 +526,7 @@ static int measure(struct bench *bench)
     if (err == 0 || run.result.sequential.requests > 0) {
         run.complete = err == 0;
         look_at_all(bench, &run);
+        run.runqueue_percent = 100 * bench->runqueue_ms / bench->watched_ms; /* NaN of nothing */
         model = ask_daemon(bench);
         run.model = model;
         run.samples_sent = bench->samples.sent;

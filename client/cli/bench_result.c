@@ -11,16 +11,21 @@ static const char coordinated_omission[] =
     "users "
     "would have waited behind a slow request is in none of them (coordinated omission).";
 
-enum { SENTENCE_MAX = 1024 };
+enum {
+    SENTENCE_MAX = 1024,
+    BUSY_PERCENT = 20, /* more waiting for a CPU says more about the machine than about the model */
+};
 
 static json_t *number(double figure)
 {
     return isfinite(figure) ? json_real(figure) : json_null();
 }
 
+/* Null also for what is no UTF-8, as arguments may be. */
 static json_t *text_or_null(const char *text)
 {
-    return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
+    json_t *string = text != NULL && text[0] != '\0' ? json_string(text) : NULL;
+    return string != NULL ? string : json_null();
 }
 
 /* --- the verdict ------------------------------------------------------------------------------- */
@@ -83,15 +88,32 @@ static struct verdict verdict_of(const struct bench_run *run)
 
 /* --- parts ------------------------------------------------------------------------------------- */
 
+struct figure {
+    const char *key;
+    double value;
+};
+
+/* Seen as keys that are missing when there is no memory; of `object` NULL as an object that is. */
+static void set_figures(json_t *object, const struct figure *figures, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        (void)json_object_set_new(object, figures[i].key, number(figures[i].value));
+    }
+}
+
+#define SET_FIGURES(object, ...)                                                                   \
+    set_figures(object, (const struct figure[]){__VA_ARGS__},                                      \
+                sizeof((const struct figure[]){__VA_ARGS__}) / sizeof(struct figure))
+
 static json_t *load_json(const struct dwell_bench_load *load)
 {
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "requests",
-                     (json_int_t)load->requests, "errors", (json_int_t)load->errors, "mean_ms",
-                     number(load->mean_ms), "std_ms", number(load->std_ms), "min_ms",
-                     number(load->min_ms), "p50_ms", number(load->p50_ms), "p90_ms",
-                     number(load->p90_ms), "p95_ms", number(load->p95_ms), "p99_ms",
-                     number(load->p99_ms), "p999_ms", number(load->p999_ms), "max_ms",
-                     number(load->max_ms), "elapsed_ms", number(load->elapsed_ms));
+    json_t *object = json_pack("{s:I, s:I}", "requests", (json_int_t)load->requests, "errors",
+                               (json_int_t)load->errors);
+    SET_FIGURES(object, {"mean_ms", load->mean_ms}, {"std_ms", load->std_ms},
+                {"min_ms", load->min_ms}, {"p50_ms", load->p50_ms}, {"p90_ms", load->p90_ms},
+                {"p95_ms", load->p95_ms}, {"p99_ms", load->p99_ms}, {"p999_ms", load->p999_ms},
+                {"max_ms", load->max_ms}, {"elapsed_ms", load->elapsed_ms});
+    return object;
 }
 
 static json_t *command_json(const struct bench_run *run)
@@ -118,7 +140,7 @@ static json_t *started_json(double started_unix)
 
 static json_t *info_json(const struct bench_run *run)
 {
-    json_t *info = json_pack(
+    return json_pack(
         "{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:f, s:i, s:o, s:o, s:b, s:o, s:s, s:o, s:I, s:s, "
         "s:s}",
         "model_name", run->model_name, "version", DWELL_VERSION, "url", text_or_null(run->url),
@@ -129,25 +151,25 @@ static json_t *info_json(const struct bench_run *run)
         text_or_null(run->problem), "daemon", run->daemon, "daemon_problem",
         text_or_null(run->daemon_problem), "samples_sent", (json_int_t)run->samples_sent,
         "load_model", "closed", "coordinated_omission", coordinated_omission);
-    return info;
 }
 
 static json_t *matrix_json(const struct bench_run *run, const struct verdict *verdict)
 {
     const struct dwell_bench_load *load = &run->result.sequential;
-    json_t *shares = verdict->shares != NULL ? json_deep_copy(verdict->shares) : json_null();
-    json_t *row = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, "
-        "s:o, s:s}",
-        "model_name", run->model_name, "bottleneck_type", verdict->bottleneck, "rule",
-        text_or_null(verdict->rule), "p50_ms", number(load->p50_ms), "p90_ms", number(load->p90_ms),
-        "p95_ms", number(load->p95_ms), "p99_ms", number(load->p99_ms), "mean_ms",
-        number(load->mean_ms), "cpu_ms", number(load->cpu_ms), "cpu_percent",
-        number(load->cpu_percent), "cpu_percent_concurrent", number(run->concurrent_cpu_percent),
-        "memory_mb", number(run->memory_mb), "memory_mb_peak", number(run->memory_mb_peak),
-        "gpu_decision", text_or_null(verdict->decision), "reason", verdict->reason, "confidence",
-        number(verdict->confidence), "shares", shares, "max_speedup", number(verdict->max_speedup),
-        "decided_by", verdict->decided_by);
+    json_t *row =
+        json_pack("{s:s, s:s, s:o, s:o, s:s, s:s}", "model_name", run->model_name,
+                  "bottleneck_type", verdict->bottleneck, "rule", text_or_null(verdict->rule),
+                  "gpu_decision", text_or_null(verdict->decision), "reason", verdict->reason,
+                  "decided_by", verdict->decided_by);
+    SET_FIGURES(row, {"p50_ms", load->p50_ms}, {"p90_ms", load->p90_ms}, {"p95_ms", load->p95_ms},
+                {"p99_ms", load->p99_ms}, {"mean_ms", load->mean_ms}, {"cpu_ms", load->cpu_ms},
+                {"cpu_percent", load->cpu_percent}, {"runqueue_percent", run->runqueue_percent},
+                {"cpu_percent_concurrent", run->concurrent_cpu_percent},
+                {"memory_mb", run->memory_mb}, {"memory_mb_peak", run->memory_mb_peak},
+                {"confidence", verdict->confidence}, {"max_speedup", verdict->max_speedup});
+    (void)json_object_set_new(row, "shares", /* likewise */
+                              verdict->shares != NULL ? json_deep_copy(verdict->shares)
+                                                      : json_null());
     return json_pack("[o]", row);
 }
 
@@ -214,6 +236,13 @@ static void add_actions(json_t *list, const struct bench_run *run, const struct 
                       : "Stay on the CPU and look at what requests wait for.");
     } else if (strcmp(verdict->decision, "no") != 0) {
         add_by_rule(list, run, verdict);
+    }
+    if (run->runqueue_percent > BUSY_PERCENT && strcmp(verdict->rule, "starved") != 0) {
+        add(list,
+            "Run it again when nothing else needs the CPUs: the requests waited %.0f %% of their "
+            "time "
+            "for one.",
+            run->runqueue_percent);
     }
     add_scaling(list, run);
     if (run->result.sequential.errors + run->result.concurrent.errors > 0) {

@@ -27,6 +27,7 @@ struct bench_run {
     uint64_t samples_sent;
 
     struct dwell_bench_result result;
+    double runqueue_percent; /* of the time of the one alone: waited for a CPU; NaN: not known */
     double concurrent_cpu_percent; /* of all workers, of one CPU; NaN: not known */
     double memory_mb;              /* of the largest worker at the end; NaN: not known */
     double memory_mb_peak;

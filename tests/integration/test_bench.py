@@ -69,6 +69,7 @@ def bench(*arguments, env=None, **options):
                               timeout=LONG_S, stdin=subprocess.DEVNULL, check=False, **options)
         left = os.listdir(runtime)
         assert left == [], f"it left {left} behind"
+        assert not re.search(r"Sanitizer|runtime error:", done.stderr), done.stderr
         return done
 
 
@@ -140,6 +141,7 @@ class TestWorkers(BenchCase):
     def test_bench_reads_the_cpu_time_of_each_request(self):
         result = self.result("--samples", 40, "-c", 2, "-w", 3, "--no-daemon", "--", *python(BUSY, MS=5))
         row = self.must_be_sound(result, 40, 2)
+        self.assertLess(row["runqueue_percent"], 100)
         # 5 ms are what the worker itself counted; some more are reading, writing and starting to count.
         self.assertGreater(row["cpu_ms"], 4.9)
         self.assertLess(row["cpu_ms"], 7)

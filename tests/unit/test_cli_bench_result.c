@@ -52,6 +52,7 @@ static struct bench_run a_run(void)
                                          .bottleneck = "compute_bound",
                                          .rule = "compute",
                                          .gpu_decision = "yes"},
+                              .runqueue_percent = 20,
                               .concurrent_cpu_percent = 195,
                               .memory_mb = 120,
                               .memory_mb_peak = 128};
@@ -156,7 +157,7 @@ static void test_cli_bench_result_is_there_for_what_was_not_completed(void **sta
     run.result.concurrent = nothing;
     run.result.concurrency_scaling = NAN;
     run.result.sequential.errors = 3;
-    run.memory_mb = run.memory_mb_peak = run.concurrent_cpu_percent = NAN;
+    run.memory_mb = run.memory_mb_peak = run.concurrent_cpu_percent = run.runqueue_percent = NAN;
     json_t *result = must_result(&run);
     must_tabulate(result, true, 80, "bench_partial_80");
     must_equal(result, "bench_partial");
@@ -257,6 +258,29 @@ static void test_cli_bench_result_says_when_workers_do_not_scale(void **state)
     }
 }
 
+static void test_cli_bench_result_says_when_the_machine_was_busy(void **state)
+{
+    (void)state;
+    static const struct {
+        double percent;
+        const char *rule;
+        bool said;
+    } facts[] = {{20, "evidence", false},
+                 {20.1, "evidence", true},
+                 {90, "starved", true},
+                 {NAN, "mixed", false}};
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        struct bench_run run = a_run();
+        json_t *model = a_verdict("unknown", facts[i].rule, "insufficient");
+        run.model = model;
+        run.runqueue_percent = facts[i].percent;
+        json_t *result = must_result(&run);
+        assert_int_equal(has_item(result, "when nothing else needs the CPUs"), facts[i].said);
+        json_decref(result);
+        json_decref(model);
+    }
+}
+
 static void test_cli_bench_result_has_words_that_are_no_text(void **state)
 {
     (void)state;
@@ -304,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_cli_bench_result_recommends_by_the_decision),
         cmocka_unit_test(test_cli_bench_result_recommends_by_thresholds_without_a_daemon),
         cmocka_unit_test(test_cli_bench_result_says_when_workers_do_not_scale),
+        cmocka_unit_test(test_cli_bench_result_says_when_the_machine_was_busy),
         cmocka_unit_test(test_cli_bench_result_has_words_that_are_no_text),
         cmocka_unit_test(test_cli_bench_progress_has_percent_rate_and_time_left),
     };
