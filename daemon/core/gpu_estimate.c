@@ -112,34 +112,20 @@ static struct plan plan_of(const struct task *task, double efficiency, double ba
 
 /* --- the best batch ---------------------------------------------------------------------------- */
 
-static bool is_better(const struct task *task, const struct plan *plan, const struct plan *best)
-{
-    if (plan->fits != best->fits) {
-        return plan->fits;
-    }
-    if (!plan->fits) {
-        return plan->p99_ms < best->p99_ms;
-    }
-    if (task->by_cost && plan->machines != best->machines) {
-        return plan->machines < best->machines;
-    }
-    return plan->time_ms < best->time_ms;
-}
-
-/* Powers of two, for which kernels are made. Without a rate nobody knows how a batch fills. */
-static uint32_t last_batch(const struct task *task)
-{
-    return isnan(task->rate) ? 1 : task->options->max_batch;
-}
-
+/* Powers of two, for which kernels are made. A larger batch takes every inference longer, so it is good for
+ * fewer machines alone: none is looked at for speed, beyond the one machine that there must be, or past the
+ * limit on p99. */
 static struct plan best_plan(const struct task *task, double efficiency)
 {
     struct plan best = plan_of(task, efficiency, 1);
-    for (uint64_t batch = 2; batch <= last_batch(task); batch *= 2) {
+    uint64_t batch = 2;
+    while (task->by_cost && best.fits && best.machines > 1 && batch <= task->options->max_batch) {
         struct plan plan = plan_of(task, efficiency, (double)batch);
-        if (is_better(task, &plan, &best)) {
-            best = plan;
+        if (!plan.fits) {
+            break;
         }
+        best = plan.machines < best.machines ? plan : best;
+        batch *= 2;
     }
     return best;
 }
