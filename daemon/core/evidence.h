@@ -50,7 +50,7 @@ struct evidence {
 
     /* Seen by the daemon. */
     double looks[LOOK_COUNT]; /* at the thread, inside inferences */
-    double touch_probes;      /* of the process's memory, while the model ran */
+    double touch_probes;      /* of the process's memory, in the last minute at least: */
     double touch_sum;         /* of rates, as a multiple of the reference's */
     double touch_squares;
     double seen_ms;      /* time over which processes were watched, and their figures therein: */

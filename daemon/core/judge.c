@@ -159,8 +159,6 @@ static void open_round(struct judge *judge, struct judged *judged, double wall_m
  * memory of earlier rounds would count them again. */
 static void collect(const struct judge *judge, struct judged *judged)
 {
-    struct opinion_memory *memory = &judged->memory;
-    memory->touch_probes = memory->touch_sum = memory->touch_squares = 0;
     for (uint32_t i = 0; i < judged->process_count; i++) {
         (void)witness_collect(judge->witness, judged->processes[i], judged->began_ns,
                               &judged->evidence); /* the figures say which sources there were */

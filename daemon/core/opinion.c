@@ -1,10 +1,9 @@
 /*
  * Happy path of a round
- *   1. pool      probes and waits of the last rounds are added: one round has too few of them
- *   2. shares    of what the round says (core/shares)
- *   3. smooth    with the rounds before, by an exponential of 10 s
- *   4. judge     the label of the smoothed shares, at the worst ends of what is not known
- *   5. settle    a label that differs from the one shown must come three times in a row
+ *   1. shares    of what the round says (core/shares)
+ *   2. smooth    with the rounds before, by an exponential of 10 s
+ *   3. judge     the label of the smoothed shares, at the worst ends of what is not known
+ *   4. settle    a label that differs from the one shown must come three times in a row
  *
  * What can fail: nothing. A round that says too little leaves the smoothed shares alone.
  *
@@ -31,14 +30,13 @@
 #define LOOKS_WANTED 20      /* in a round that waits for something, */
 #define LOOKS_MS     30000.0 /* unless it takes so long */
 #define WAITING      0.15    /* of the wall time */
-#define PROBES_KEPT  16
-#define MEMORY_OPEN  0.2  /* a range of f as wide as that leaves the label open, */
-#define FUTEX_OPEN   0.5  /* of the part of waits that are for locks, */
-#define BLOCKED_OPEN 0.2  /* and of blocked time, in parts of all */
-#define SURE_BASE    0.90 /* confidence that evidence of clients alone can have, */
-#define SURE_MORE    0.03 /* looks and probes add, */
-#define RULE_ERROR   0.15 /* of a share, by constants that are medians of other machines */
-#define SURE_MAX     0.96 /* and no evidence goes above */
+#define MEMORY_OPEN  0.2     /* a range of f as wide as that leaves the label open, */
+#define FUTEX_OPEN   0.5     /* of the part of waits that are for locks, */
+#define BLOCKED_OPEN 0.2     /* and of blocked time, in parts of all */
+#define SURE_BASE    0.90    /* confidence that evidence of clients alone can have, */
+#define SURE_MORE    0.03    /* looks and probes add, */
+#define RULE_ERROR   0.15    /* of a share, by constants that are medians of other machines */
+#define SURE_MAX     0.96    /* and no evidence goes above */
 
 enum { ROUNDS_TO_CHANGE = 3 };
 
@@ -67,27 +65,7 @@ bool opinion_is_round(const struct evidence *evidence, double window_ms)
     return evidence->span_ms >= window_ms || (is_enough(evidence) && has_looks(evidence));
 }
 
-/* 1. Older counts are scaled down, so that what has changed is forgotten. */
-static double keep(double *kept, double added, double scale)
-{
-    *kept = *kept * scale + added;
-    return *kept;
-}
-
-static double scale_for(double kept, double added, double most)
-{
-    return kept + added > most && kept > 0 ? fmax(0, most - added) / kept : 1;
-}
-
-static void pool(struct opinion_memory *memory, struct evidence *evidence)
-{
-    double scale = scale_for(memory->touch_probes, evidence->touch_probes, PROBES_KEPT);
-    evidence->touch_probes = keep(&memory->touch_probes, evidence->touch_probes, scale);
-    evidence->touch_sum = keep(&memory->touch_sum, evidence->touch_sum, scale);
-    evidence->touch_squares = keep(&memory->touch_squares, evidence->touch_squares, scale);
-}
-
-/* 3. */
+/* 2. */
 static void smooth(struct opinion_memory *memory, const struct shares *shares, double span_ms)
 {
     double weight = memory->rounds == 0 ? 1 : 1 - exp(-span_ms / SMOOTH_MS);
@@ -97,7 +75,7 @@ static void smooth(struct opinion_memory *memory, const struct shares *shares, d
     memory->rounds++;
 }
 
-/* 4. A share as far below its smoothed middle as the round's worst end is below the round's middle. */
+/* 3. A share as far below its smoothed middle as the round's worst end is below the round's middle. */
 struct standing {
     double low, high, lead;
 };
@@ -191,7 +169,7 @@ static bool is_blank(const struct evidence *evidence, const struct shares *share
     return isnan(shares->share[0]) || shares->runqueue.low >= STARVED_PART * shares->wall;
 }
 
-/* 5. A label may come at once where only evidence was missing: that is no change of mind. */
+/* 4. A label may come at once where only evidence was missing: that is no change of mind. */
 static bool was_waiting(const struct opinion_memory *memory)
 {
     return memory->rule == RULE_INSUFFICIENT || memory->rule == RULE_CPU ||
@@ -332,8 +310,7 @@ void opinion_take(struct opinion_memory *memory, const struct evidence *evidence
     struct opinion *opinion = ret_opinion;
     struct judgement now;
     *opinion = (struct opinion){.evidence = *evidence, .confidence = NAN};
-    pool(memory, &opinion->evidence);
-    shares_compute(&opinion->evidence, machine, &opinion->shares);
+    shares_compute(evidence, machine, &opinion->shares);
     if (!is_blank(&opinion->evidence, &opinion->shares, &now)) {
         smooth(memory, &opinion->shares, evidence->span_ms);
         now = judge(&opinion->shares, memory->smoothed, memory);

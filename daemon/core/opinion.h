@@ -25,7 +25,6 @@ struct opinion_memory {
     uint32_t rival_rounds;
     double confidence; /* of the label, when the last round agreed with it */
     double smoothed[SHARE_COUNT];
-    double touch_probes, touch_sum, touch_squares; /* of the last rounds: one has too few */
 };
 
 /* What is published of a round. */

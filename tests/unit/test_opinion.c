@@ -277,24 +277,6 @@ static void test_opinion_comes_at_once_when_evidence_was_missing(void **state)
     assert_int_equal(take(&memory, locked).rule, RULE_LOCK);
 }
 
-/* Two probes in each round are not enough, those of three rounds are. */
-static void test_opinion_adds_up_the_probes_of_rounds(void **state)
-{
-    (void)state;
-    struct opinion_memory memory = {0};
-    struct evidence evidence = evidence_of(computes);
-    struct opinion opinion;
-    evidence.touch_probes = 1;
-    evidence.touch_sum = 0.1;
-    evidence.touch_squares = 0.01;
-    for (int i = 1; i <= 100; i++) {
-        opinion_take(&memory, &evidence, &machine, &opinion);
-        assert_int_equal(opinion.rule, i < 4 ? RULE_CPU : RULE_EVIDENCE);
-        assert_true(opinion.evidence.touch_probes <= 16.001);
-        assert_true(fabs(opinion.evidence.touch_sum / opinion.evidence.touch_probes - 0.1) < 1e-9);
-    }
-}
-
 /* At the edge between two labels: noise around a share of 0.6 that leads by a quarter. */
 static void test_opinion_is_calm_at_the_edge(void **state)
 {
@@ -384,7 +366,6 @@ int main(void)
         cmocka_unit_test(test_opinion_does_not_change_by_one_odd_round),
         cmocka_unit_test(test_opinion_is_less_sure_while_rounds_disagree),
         cmocka_unit_test(test_opinion_comes_at_once_when_evidence_was_missing),
-        cmocka_unit_test(test_opinion_adds_up_the_probes_of_rounds),
         cmocka_unit_test(test_opinion_is_calm_at_the_edge),
         cmocka_unit_test(test_opinion_more_evidence_never_lowers_coverage),
     };
