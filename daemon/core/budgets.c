@@ -1,15 +1,18 @@
 /*
  * Happy path of a record
+ *   0. recall   a layer that came lately leads at once to where it counts (struct budget_way); the rest is
+ *               for the first record after a snapshot, or of a stretch of time, and for traced ones
  *   1. find     the layer by its name; a new name makes a layer without a budget
  *   2. own      a layer that a snapshot can see is copied first, and the tally of the present stretch
  *               of time with it; the tally of a stretch that is over makes way for a new one
  *   3. reserve  the place in the tally's histogram
  *   4. observe  into the family on /metrics
  *   5. count    what can no longer fail
+ *   6. tell     what was over its budget to the counters on /metrics, once before each snapshot
  *
  * What can fail: the name, when it is seen for the first time (ERR_NAME); memory, in 1 to 4: nothing is
- * counted. A counter of /metrics that finds no memory in 5 is told with the next record. Past the
- * ceiling a name is the overflow layer's.
+ * counted; and in 6: there is no snapshot then, and the next one tells it. Past the ceiling a name is the
+ * overflow layer's.
  */
 #include "core/budgets.h"
 
@@ -144,7 +147,7 @@ int budgets_init(struct budgets *budgets, const struct budgets_options *options,
     }
     budgets->configured = budgets->count;
     for (uint32_t i = 0; i < budgets->configured; i++) {
-        budgets->shown[i] = (struct budget_burn){{(double)NAN, (double)NAN}};
+        budgets->told[i].burn = (struct budget_burn){{(double)NAN, (double)NAN}};
     }
     return err;
 }
@@ -248,7 +251,7 @@ static int start_gauges(struct budgets *budgets)
     struct metric *objective = address(budgets, BUDGET_OBJECTIVE, budgets->layers[0]->limit);
     int err = apply(budgets, objective, budgets->objective);
     for (uint32_t i = 0; err == 0 && i < budgets->configured; i++) {
-        err = set_burn(budgets, budgets->layers[i]->limit, &budgets->shown[i]);
+        err = set_burn(budgets, budgets->layers[i]->limit, &budgets->told[i].burn);
     }
     return err;
 }
@@ -270,15 +273,25 @@ int budgets_declare(struct budgets *budgets, struct str *ret_name)
 /* --- records ----------------------------------------------------------------------------------- */
 
 /* The layer that last had a name as long is tried before a search: layers are few. */
+static inline uint32_t guess_layer(const struct budgets *budgets, struct str name)
+{
+    return budgets->guesses[name.len % BUDGETS_GUESSES];
+}
+
+static inline bool is_named(const struct budget_limit *limit, struct str name)
+{
+    return limit->layer.len == name.len && str_same(limit->layer.ptr, name.ptr, name.len);
+}
+
 static uint32_t look_up(struct budgets *budgets, struct str name)
 {
-    uint8_t *guess = &budgets->guesses[name.len % BUDGETS_GUESSES];
-    struct str guessed = budgets->layers[*guess]->limit->layer;
-    if (guessed.len == name.len && str_same(guessed.ptr, name.ptr, name.len)) {
-        return *guess;
+    uint32_t number = guess_layer(budgets, name);
+    if (!is_named(budgets->layers[number]->limit, name)) {
+        number = names_find(&budgets->numbers, name);
+        if (number != NAMES_NONE) {
+            budgets->guesses[name.len % BUDGETS_GUESSES] = (uint8_t)number;
+        }
     }
-    uint32_t number = names_find(&budgets->numbers, name);
-    *guess = number == NAMES_NONE ? *guess : (uint8_t)number;
     return number;
 }
 
@@ -346,28 +359,6 @@ static struct budget_slot *own_slot(struct budgets *budgets, struct budget_layer
     return slot;
 }
 
-/* Adds to a counter of /metrics what it has not been told. */
-static void tell(struct budgets *budgets, enum budget_family family,
-                 const struct budget_limit *limit, uint64_t count, uint64_t *told)
-{
-    if (count != *told &&
-        apply(budgets, address(budgets, family, limit), (double)(count - *told)) == 0) {
-        *told = count;
-    }
-}
-
-static void count_excess(struct budgets *budgets, struct budget_layer *layer,
-                         struct budget_slot *slot, double ms)
-{
-    const struct budget_limit *limit = layer->limit;
-    bool exceeded = ms > limit->budget_ms;
-    layer->exceeded += exceeded;
-    slot->exceeded += exceeded;
-    layer->soft_exceeded += ms > limit->soft_limit_ms;
-    tell(budgets, BUDGET_EXCEEDED, limit, layer->exceeded, &layer->told);
-    tell(budgets, BUDGET_SOFT_EXCEEDED, limit, layer->soft_exceeded, &layer->soft_told);
-}
-
 /* A place for one more at a position. Returns 0 or ERR_NOMEM. */
 static int reserve(struct budgets *budgets, struct tally *tally, int position)
 {
@@ -376,18 +367,46 @@ static int reserve(struct budgets *budgets, struct tally *tally, int position)
                : hist_add_weighted(&tally->latency, &budgets->registry->limbo, position, 0);
 }
 
-/* The tally has a place for it, so this fails only where a counter of 2^32 carries without memory. */
-static void count_time(struct budgets *budgets, struct tally *tally, double ms, int position)
+static inline void count_extremes(struct sums *sums, double ms)
 {
-    struct brief brief = {.execution_time_ms = ms};
-    if (!tally_add_quickly(tally, &brief, position)) {
-        struct sample sample = record_sample(&brief);
-        (void)tally_add(tally, &sample, &budgets->registry->limbo);
+    if (TALLY_RARELY(ms < sums->latency_min_ms)) {
+        sums->latency_min_ms = ms;
+    }
+    if (TALLY_RARELY(ms > sums->latency_max_ms)) {
+        sums->latency_max_ms = ms;
     }
 }
 
-int budgets_record(struct budgets *budgets, const struct budget *budget,
-                   struct budget_verdict *ret_verdict)
+/* The histogram has a place for it, so this fails only where a counter of 2^32 carries without memory. */
+static void count_time(struct budgets *budgets, struct tally *tally, double ms, int position)
+{
+    if (hist_add(&tally->latency, &budgets->registry->limbo, position) == 0) {
+        tally->sums.count++;
+        tally->sums.latency_sum += exact_steps(ms, EXACT_STEPS_PER_MS);
+        count_extremes(&tally->sums, ms);
+    }
+}
+
+/* Without a branch: over or not is what processors guess worst. */
+static inline void count_excess(struct budget_layer *layer, struct budget_slot *slot, double ms)
+{
+    const struct budget_limit *limit = layer->limit;
+    bool exceeded = ms > limit->budget_ms;
+    layer->count++;
+    layer->last_ms = ms;
+    layer->exceeded += exceeded;
+    slot->exceeded += exceeded;
+    layer->soft_exceeded += ms > limit->soft_limit_ms;
+}
+
+static inline struct budget_verdict judge(const struct budget_limit *limit, double ms)
+{
+    return (struct budget_verdict){.exceeded = ms > limit->budget_ms,
+                                   .budget_ms = limit->budget_ms};
+}
+
+static int record_slowly(struct budgets *budgets, const struct budget *budget,
+                         struct budget_verdict *ret_verdict)
 {
     uint32_t number;
     double ms = budget->elapsed_ms;
@@ -405,34 +424,127 @@ int budgets_record(struct budgets *budgets, const struct budget *budget,
     if (err != 0) {
         return err;
     }
-    layer->count++;
-    layer->last_ms = ms;
     budgets->overflowed += !str_equal(layer->limit->layer, budget->layer);
     count_time(budgets, slot->tally, ms, position);
-    count_excess(budgets, layer, slot, ms);
-    *ret_verdict = (struct budget_verdict){.exceeded = ms > layer->limit->budget_ms,
-                                           .budget_ms = layer->limit->budget_ms};
+    count_excess(layer, slot, ms);
+    budgets->ways[number] =
+        (struct budget_way){.ready = budgets->registry->ready,
+                            .layer = layer,
+                            .slot = slot,
+                            .tally = slot->tally,
+                            .elapsed = metrics_find_way(budgets->metrics, &record->spelling),
+                            .limit = layer->limit};
+    *ret_verdict = judge(layer->limit, ms);
     return 0;
 }
 
-/* --- snapshots --------------------------------------------------------------------------------- */
+/* Where a record counts if nothing must be copied or made for it. */
+struct spot {
+    const struct budget_way *way;
+    uint32_t *counter; /* NULL: it goes the long way */
+};
+
+static inline struct spot find_spot(const struct budgets *budgets, const struct budget *budget)
+{
+    const struct budget_way *way = &budgets->ways[guess_layer(budgets, budget->layer)];
+    struct spot spot = {.way = way, .counter = NULL};
+    if (__builtin_expect(way->ready == budgets->registry->ready, 1) &&
+        (budget->has & BUDGET_HAS_TRACE_ID) == 0 && is_named(way->limit, budget->layer)) {
+        spot.counter = tally_find_counter(way->tally, tally_position(budget->elapsed_ms));
+    }
+    return spot;
+}
+
+/* False with nothing done when it must go the long way after all. */
+static inline bool record_quickly(const struct budgets *budgets, const struct spot *spot, double ms)
+{
+    const struct budget_way *way = spot->way;
+    if (spot->counter == NULL || *spot->counter == UINT32_MAX ||
+        !metrics_observe(budgets->metrics, &way->elapsed, ms * 1e-3)) {
+        return false;
+    }
+    struct sums *sums = &way->tally->sums;
+    ++*spot->counter;
+    sums->count++;
+    exact_add(&sums->latency_sum, exact_few_steps(ms, EXACT_STEPS_PER_MS));
+    count_extremes(sums, ms);
+    count_excess(way->layer, way->slot, ms);
+    return true;
+}
+
+static inline int record_at(struct budgets *budgets, const struct spot *spot,
+                            const struct budget *budget, struct budget_verdict *ret_verdict)
+{
+    if (__builtin_expect(!record_quickly(budgets, spot, budget->elapsed_ms), 0)) {
+        return record_slowly(budgets, budget, ret_verdict);
+    }
+    *ret_verdict = judge(spot->way->limit, budget->elapsed_ms);
+    return 0;
+}
+
+int budgets_record(struct budgets *budgets, const struct budget *budget,
+                   struct budget_verdict *ret_verdict)
+{
+    struct spot spot = find_spot(budgets, budget);
+    return record_at(budgets, &spot, budget, ret_verdict);
+}
+
+/* A record that goes the long way spoils no spot: a layer that is ready stays where it is, and so does
+ * each chunk that may be written. What it moves on /metrics, the metrics see by themselves. */
+void budgets_record_some(struct budgets *budgets, const struct budget *list, unsigned count,
+                         int *ret_errs, struct budget_verdict *ret_verdicts)
+{
+    struct spot spots[RECORD_BUDGETS_MAX];
+    assert(count <= RECORD_BUDGETS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        spots[i] = find_spot(budgets, &list[i]);
+        __builtin_prefetch(spots[i].counter, 1);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        ret_errs[i] = record_at(budgets, &spots[i], &list[i], &ret_verdicts[i]);
+    }
+}
+
+/* --- what is told when somebody looks ---------------------------------------------------------- */
+
+/* Adds to a counter of /metrics what it has not been told. Returns 0 or ERR_NOMEM. */
+static int tell_count(struct budgets *budgets, enum budget_family family,
+                      const struct budget_limit *limit, uint64_t count, uint64_t *told)
+{
+    int err = count == *told
+                  ? 0
+                  : apply(budgets, address(budgets, family, limit), (double)(count - *told));
+    *told = err == 0 ? count : *told;
+    return err;
+}
 
 /* A gauge that stays as it is would be copied with its page for nothing. */
+static int tell_burn(struct budgets *budgets, const struct budget_layer *layer,
+                     struct budget_burn *told)
+{
+    struct budget_burn burn;
+    budget_burn_compute(layer, budgets->registry->slot, budgets->objective, &burn);
+    int err = memcmp(&burn, told, sizeof burn) == 0 ? 0 : set_burn(budgets, layer->limit, &burn);
+    *told = err == 0 ? burn : *told;
+    return err;
+}
+
 int budgets_age(struct budgets *budgets)
 {
     int err = 0;
     for (uint32_t i = 0; err == 0 && i < budgets->configured; i++) {
         const struct budget_layer *layer = budgets->layers[i];
-        struct budget_burn *shown = &budgets->shown[i];
-        struct budget_burn burn;
-        budget_burn_compute(layer, budgets->registry->slot, budgets->objective, &burn);
-        if (memcmp(&burn, shown, sizeof burn) != 0) {
-            err = set_burn(budgets, layer->limit, &burn);
-            *shown = err == 0 ? burn : *shown;
-        }
+        struct budget_told *told = &budgets->told[i];
+        err = tell_count(budgets, BUDGET_EXCEEDED, layer->limit, layer->exceeded, &told->exceeded);
+        err = err != 0 ? err
+                       : tell_count(budgets, BUDGET_SOFT_EXCEEDED, layer->limit,
+                                    layer->soft_exceeded, &told->soft_exceeded);
+        err = err != 0 ? err : tell_burn(budgets, layer, &told->burn);
     }
     return err;
 }
+
+/* --- snapshots --------------------------------------------------------------------------------- */
 
 int budgets_freeze(const struct budgets *budgets, struct budgets_view *ret)
 {

@@ -41,7 +41,7 @@ struct budget_limit {
     double soft_limit_ms; /* likewise */
 };
 
-/* What a layer took in one stretch of time. */
+/* What a layer took in one stretch of time. Of the tally's sums only count, sum and extremes are kept. */
 struct budget_slot {
     struct tally *tally; /* owned; NULL, or of an older stretch in the same place */
     uint64_t exceeded;
@@ -54,9 +54,26 @@ struct budget_layer {
     uint64_t count;
     uint64_t exceeded;
     uint64_t soft_exceeded;
-    uint64_t told, soft_told;               /* of these, what the counters on /metrics have */
     double last_ms;                         /* 0 while `count` is */
     struct budget_slot slots[WINDOW_SLOTS]; /* by number of the stretch, modulo */
+};
+
+/* What /metrics have of a layer that has a budget: they are told when somebody looks. */
+struct budget_told {
+    uint64_t exceeded;
+    uint64_t soft_exceeded;
+    struct budget_burn burn;
+};
+
+/* The short way to where a layer's records count: all of it may be written while `ready` is the
+ * registry's. One cache line. */
+struct budget_way {
+    uint64_t ready;
+    struct budget_layer *layer;
+    struct budget_slot *slot; /* of the present stretch, and its tally */
+    struct tally *tally;
+    struct metrics_way elapsed;
+    const struct budget_limit *limit;
 };
 
 /* A layer's option. */
@@ -96,7 +113,8 @@ struct budgets {
     uint32_t configured; /* the total with them */
     uint64_t overflowed; /* records that went to the overflow layer */
     double objective;
-    struct budget_burn shown[1 + BUDGETS_CONFIGURED_MAX]; /* on /metrics, by number of the layer */
+    struct budget_told told[1 + BUDGETS_CONFIGURED_MAX]; /* by number of the layer */
+    struct budget_way ways[BUDGETS_LAYERS_MAX];          /* likewise */
     struct metric records[BUDGET_FAMILY_COUNT];
     char names[BUDGET_FAMILY_COUNT][BUDGETS_NAME_SPACE_MAX + 32];
 };
@@ -130,8 +148,13 @@ int budgets_declare(struct budgets *budgets, struct str *ret_name);
 int budgets_record(struct budgets *budgets, const struct budget *budget,
                    struct budget_verdict *ret_verdict);
 
-/* Makes the burn rates on /metrics the present ones, to be called before the limbo is frozen. Returns 0
- * or ERR_NOMEM. */
+/* The same for at most RECORD_BUDGETS_MAX of them, one after the other; the waits for their memory
+ * overlap. ret_errs and ret_verdicts have one for each; the verdict on a refused one says nothing. */
+void budgets_record_some(struct budgets *budgets, const struct budget *list, unsigned count,
+                         int *ret_errs, struct budget_verdict *ret_verdicts);
+
+/* Makes what /metrics have beside the times themselves the present, to be called before the limbo is
+ * frozen. Returns 0 or ERR_NOMEM. */
 int budgets_age(struct budgets *budgets);
 
 /* Takes the view; the limbo must have been frozen. Returns 0 or ERR_NOMEM. */

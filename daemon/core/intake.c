@@ -242,6 +242,26 @@ static int apply_sample(const struct peer *peer, const struct sample *sample)
     return err;
 }
 
+static unsigned take_budgets(void *ctx, const struct budget *budgets, unsigned count, int *ret_errs)
+{
+    struct peer *peer = ctx;
+    struct budget_verdict verdicts[RECORD_BUDGETS_MAX];
+    unsigned refused = 0;
+    int err = govern(peer);
+    if (err == 0) {
+        budgets_record_some(peer->intake->budgets, budgets, count, ret_errs, verdicts);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        ret_errs[i] = err != 0 ? err : ret_errs[i];
+        refused += ret_errs[i] != 0;
+        if (ret_errs[i] == 0 && verdicts[i].exceeded) {
+            tell_over_budget(peer, &budgets[i], verdicts[i].budget_ms);
+        }
+    }
+    peer->applied += count - refused;
+    return refused;
+}
+
 static int take_sample(void *ctx, const struct sample *sample)
 {
     struct peer *peer = ctx;
@@ -374,6 +394,7 @@ struct record_sink peer_sink(struct peer *peer)
                                 .metric = take_metric,
                                 .span = take_span,
                                 .budget = take_budget,
+                                .budgets = take_budgets,
                                 .spelled = take_spelled,
                                 .hello = take_hello,
                                 .flush = take_flush,

@@ -775,6 +775,15 @@ bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, d
            go_way(metrics, way, value, weight, process);
 }
 
+struct metrics_way metrics_find_way(const struct metrics *metrics, const struct spelling *spelling)
+{
+    const struct way *way = ways_find(&metrics->ways, spelling);
+    if (way == NULL || way->op != METRIC_OBSERVE || way->ready != metrics->ready) {
+        return (struct metrics_way){.ready = 0};
+    }
+    return (struct metrics_way){way->ready, way->at.buckets, metrics->sets[way->family].family};
+}
+
 int metrics_record_again(struct metrics *metrics, const struct metric *metric,
                          struct process *process)
 {

@@ -93,6 +93,26 @@ int metrics_record(struct metrics *metrics, const struct metric *metric, struct 
 bool metrics_spelled(struct metrics *metrics, const struct spelling *spelling, double value,
                      uint64_t weight, struct process *process);
 
+/* The shortest way to a histogram's series, for who observes in it all the time: good while `ready` is the
+ * metrics'. 0: there is none. */
+struct metrics_way {
+    uint64_t ready;
+    struct buckets *buckets;
+    const struct family *family;
+};
+
+/* Finds it for a spelling that has just come. */
+struct metrics_way metrics_find_way(const struct metrics *metrics, const struct spelling *spelling);
+
+/* Observes a value in the unit of the family's name; false with nothing done where the way is no longer
+ * good, or not for this value. */
+static inline bool metrics_observe(const struct metrics *metrics, const struct metrics_way *way,
+                                   double value)
+{
+    return way->ready == metrics->ready &&
+           buckets_add_quickly(way->buckets, family_bucket(way->family, value), value, 1);
+}
+
 /* As metrics_record, for a record that is no member and whose spelling has probably come before: name and
  * attributes are read only if it has not. */
 int metrics_record_again(struct metrics *metrics, const struct metric *metric,

@@ -346,6 +346,8 @@ struct budget {
     uint8_t span_id[RECORD_SPAN_ID_BYTES];
 };
 
+enum { RECORD_BUDGETS_MAX = 32 }; /* handed over at once */
+
 /* Who is speaking. Empty text and zero numbers mean: not said. */
 struct hello {
     struct str service_name;
@@ -409,6 +411,8 @@ struct record_sink {
     bool (*spelled)(void *ctx, const struct spelling *spelling, double value, uint64_t weight);
     int (*span)(void *ctx, const struct span *span);
     int (*budget)(void *ctx, const struct budget *budget);
+    /* As `briefs`, for at most RECORD_BUDGETS_MAX budgets. May be NULL. */
+    unsigned (*budgets)(void *ctx, const struct budget *budgets, unsigned count, int *ret_errs);
     int (*hello)(void *ctx, const struct hello *hello, const struct mark *mark);
     int (*flush)(void *ctx, const struct mark *mark);
     int (*goodbye)(void *ctx, const struct mark *mark);

@@ -623,6 +623,7 @@ int batch_decode(struct batch_decoder *decoder, struct str bytes, const struct r
                 return ERR_FRAME;
             }
             at = take_usual_samples(decoder, at, end, sink);
+            at = batch_budget_take_usual(decoder, at, end, sink);
         } else {
             at = read_head(decoder, at, end, tag, &head, sink);
             if (at == NULL) {

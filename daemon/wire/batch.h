@@ -19,6 +19,7 @@ struct batch_decoder {
     struct metric metric;
     struct span_room span_room;
     struct brief briefs[RECORD_BRIEFS_MAX];
+    struct budget budgets[RECORD_BUDGETS_MAX];
 };
 
 /* Hands every record of the batch to the sink, in order. Returns 0, or ERR_FRAME when the bytes are

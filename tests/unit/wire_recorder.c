@@ -413,6 +413,22 @@ static unsigned on_briefs(void *ctx, const struct brief *briefs, unsigned count,
     return refused;
 }
 
+static unsigned on_budgets(void *ctx, const struct budget *budgets, unsigned count, int *ret_errs)
+{
+    struct recorder *recorder = ctx;
+    unsigned owed = 0;
+    unsigned refused = 0;
+    WIRE_REQUIRE(count > 0 && count <= RECORD_BUDGETS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        ret_errs[i] = on_budget(ctx, &budgets[i]);
+        refused += ret_errs[i] != 0;
+        owed += recorder->owed;
+        recorder->owed = 0;
+    }
+    recorder->owed = owed;
+    return refused;
+}
+
 void recorder_init(struct recorder *recorder)
 {
     *recorder = (struct recorder){
@@ -423,6 +439,7 @@ void recorder_init(struct recorder *recorder)
                  .metric = on_metric,
                  .span = on_span,
                  .budget = on_budget,
+                 .budgets = on_budgets,
                  .hello = on_hello,
                  .flush = on_flush,
                  .goodbye = on_goodbye,
