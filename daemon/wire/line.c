@@ -523,12 +523,21 @@ static void reject_line(struct rejection rejection, uint64_t line, const struct 
     sink->reject(sink->ctx, &rejection);
 }
 
-void line_flush(struct line_batch *batch, const struct record_sink *sink)
+static void flush_budgets(struct line_batch *batch, const struct record_sink *sink)
+{
+    int errs[RECORD_BUDGETS_MAX];
+    unsigned refused = sink->budgets(sink->ctx, batch->budgets, batch->budget_count, errs);
+    for (unsigned i = 0; refused > 0 && i < batch->budget_count; i++) {
+        if (errs[i] != 0) {
+            reject_line((struct rejection){.err = errs[i]}, batch->lines[i], sink);
+        }
+    }
+    batch->budget_count = 0;
+}
+
+static void flush_briefs(struct line_batch *batch, const struct record_sink *sink)
 {
     int errs[RECORD_BRIEFS_MAX];
-    if (batch == NULL || batch->count == 0) {
-        return;
-    }
     unsigned refused = sink->briefs(sink->ctx, batch->briefs, batch->count, errs);
     for (unsigned i = 0; refused > 0 && i < batch->count; i++) {
         if (errs[i] != 0) {
@@ -536,6 +545,16 @@ void line_flush(struct line_batch *batch, const struct record_sink *sink)
         }
     }
     batch->count = 0;
+}
+
+void line_flush(struct line_batch *batch, const struct record_sink *sink)
+{
+    if (batch != NULL && batch->count > 0) {
+        flush_briefs(batch, sink);
+    }
+    if (batch != NULL && batch->budget_count > 0) {
+        flush_budgets(batch, sink);
+    }
 }
 
 #define BRIEF_PARTS                                                                                \
@@ -557,10 +576,33 @@ static inline bool is_usual(const struct reader *reader)
 static inline void count_into_batch(struct line_batch *batch, uint64_t line,
                                     const struct record_sink *sink)
 {
+    if (__builtin_expect(batch->budget_count > 0, 0)) {
+        flush_budgets(batch, sink);
+    }
     batch->lines[batch->count++] = line;
     if (batch->count == RECORD_BRIEFS_MAX) {
-        line_flush(batch, sink);
+        flush_briefs(batch, sink);
     }
+}
+
+/* Likewise the budget. */
+static inline void count_budget(struct line_batch *batch, uint64_t line,
+                                const struct record_sink *sink)
+{
+    if (__builtin_expect(batch->count > 0, 0)) {
+        flush_briefs(batch, sink);
+    }
+    batch->lines[batch->budget_count++] = line;
+    if (batch->budget_count == RECORD_BUDGETS_MAX) {
+        flush_budgets(batch, sink);
+    }
+}
+
+/* A sound budget that says nothing of a trace, and whose texts stand in the line as they are. */
+static inline bool is_usual_budget(const struct reader *reader)
+{
+    return reader->type == TYPE_BUDGET && reader->rejection.err == 0 &&
+           reader->unknown_count == 0 && reader->in.out == NULL && reader->budget.has == 0;
 }
 
 static void read_record(struct line_memory *memory, const char *start, const char *newline,
@@ -600,6 +642,9 @@ static void read_record(struct line_memory *memory, const char *start, const cha
             sink->unknown_key(sink->ctx, reader.unknown[i]);
         }
         err = reader.rejection.err != 0 ? reader.rejection.err : deliver(&reader, sink);
+        if (is_usual_budget(&reader)) { /* also of a layer that the sink refuses */
+            budget_shape_learn(&memory->budget_shape, start, newline, &reader.budget);
+        }
     }
     if (err != 0) {
         reader.rejection.err = err;
@@ -621,6 +666,12 @@ void line_read(struct line_memory *memory, const char *start, const char *newlin
     if (batch != NULL && sink->briefs != NULL &&
         line_shape_read(&memory->shape, start, newline, &batch->briefs[batch->count])) {
         count_into_batch(batch, line, sink);
+        return;
+    }
+    if (batch != NULL && sink->budgets != NULL &&
+        budget_shape_read(&memory->budget_shape, start, newline,
+                          &batch->budgets[batch->budget_count])) {
+        count_budget(batch, line, sink);
         return;
     }
     read_record(memory, start, newline, line, batch, sink);

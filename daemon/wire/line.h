@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "core/record.h"
+#include "wire/budget_shape.h"
 #include "wire/line_shape.h"
 
 enum {
@@ -24,22 +25,27 @@ enum {
 
 /* What is kept from line to line. */
 struct line_memory {
-    struct buf scratch;             /* texts of one line whose escapes had to be decoded */
-    struct buf otlp;                /* attributes, events and links of a span */
-    uint8_t follows[LINE_KEYS_MAX]; /* which key came after which one: what to expect */
-    struct line_shape shape;        /* how lines have looked lately */
+    struct buf scratch;               /* texts of one line whose escapes had to be decoded */
+    struct buf otlp;                  /* attributes, events and links of a span */
+    uint8_t follows[LINE_KEYS_MAX];   /* which key came after which one: what to expect */
+    struct line_shape shape;          /* how lines have looked lately */
+    struct budget_shape budget_shape; /* likewise those of budgets */
 };
 
 void line_init(struct line_memory *memory, size_t max_line_bytes);
 void line_fini(struct line_memory *memory);
 
-/* Samples of lines that hold a name and figures and nothing else, which go to the sink together. Their
- * names lie in the lines: flush before those go. */
+/* Samples of lines that hold a name and figures and nothing else, or budgets of usual lines, which go to
+ * the sink together; never both, as the order is kept. Their texts lie in the lines: flush before those
+ * go. */
 struct line_batch {
-    unsigned count;
+    unsigned count; /* of briefs */
+    unsigned budget_count;
     struct brief briefs[RECORD_BRIEFS_MAX];
+    struct budget budgets[RECORD_BUDGETS_MAX];
     uint64_t lines[RECORD_BRIEFS_MAX]; /* their numbers */
 };
+_Static_assert((int)RECORD_BUDGETS_MAX <= (int)RECORD_BRIEFS_MAX, "a number for each");
 
 /* Hands over what waits. */
 void line_flush(struct line_batch *batch, const struct record_sink *sink);

@@ -102,6 +102,7 @@ int ndjson_feed(struct ndjson *ndjson, struct str bytes, const struct record_sin
     struct line_batch batch;
     int err = 0;
     batch.count = 0;
+    batch.budget_count = 0;
     while (err == 0 && bytes.len > 0) {
         const char *newline = memchr(bytes.ptr, '\n', bytes.len);
         if (newline == NULL) {

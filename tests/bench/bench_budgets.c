@@ -8,6 +8,11 @@
 
 enum { LAYERS = 4, RECORDS = 2000000 };
 
+/* As cheap as a sample, but for what other work on the machine adds. A line is 14 bytes longer than that of
+ * a sample. Measured on two busy CPUs: 1.04 to 1.24, and 1.21 to 1.37. */
+#define BUDGET_TO_SAMPLE_MAX 1.3
+#define LINE_TO_LINE_MAX     1.5
+
 static const char *const layers[LAYERS] = {"layer1_validation", "layer2_deliberation",
                                            "layer3_policy", "layer4_audit"};
 
@@ -95,7 +100,8 @@ int main(void)
         snprintf(key, sizeof key, "%s_allocations", names[kind]);
         bench_limit(&bench, key, allocations[kind], 0.001);
     }
-    bench_limit(&bench, "budget_to_sample", median(ratios[0], BENCH_ROUNDS), 4);
-    bench_limit(&bench, "budget_line_to_sample_line", median(ratios[1], BENCH_ROUNDS), 3.5);
+    bench_limit(&bench, "budget_to_sample", median(ratios[0], BENCH_ROUNDS), BUDGET_TO_SAMPLE_MAX);
+    bench_limit(&bench, "budget_line_to_sample_line", median(ratios[1], BENCH_ROUNDS),
+                LINE_TO_LINE_MAX);
     return bench_end(&bench);
 }
