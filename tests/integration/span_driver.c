@@ -13,6 +13,7 @@
  *     verdict TRACE                the header that goes on from a trace begun outside, undecided
  *     threads COUNT SPAN           so many threads make two spans each, one in the other, in SPAN
  *     track MODEL                  an inference
+ *     layer OPERATION MS           an operation of layer1_validation that takes so long
  *     flush MS, stats, close
  *
  * FORMATS: "default", or of "b3", "b3multi" and "tracecontext" several with commas between. Each line
@@ -26,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     SPANS = 64,
@@ -345,6 +347,25 @@ static void do_track(void)
     done();
 }
 
+static double now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* it is there */
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void do_layer(void)
+{
+    struct dwell_budget budget;
+    (void)dwell_budget_init(dwell, &budget, NULL); /* the defaults are in range */
+    dwell_budget_start(&budget, DWELL_LAYER1_VALIDATION);
+    double until_ms = now_ms() + (double)number_of(2);
+    while (now_ms() < until_ms) {
+    }
+    (void)dwell_budget_stop(&budget, DWELL_LAYER1_VALIDATION, word(1), NULL);
+    done();
+}
+
 static void do_flush(void)
 {
     printf("%d\n", dwell_flush(dwell, (int)number_of(1)));
@@ -377,7 +398,7 @@ static const struct {
     {"end", do_end},       {"context", do_context}, {"extract", do_extract},
     {"inject", do_inject}, {"verdict", do_verdict}, {"threads", do_threads},
     {"track", do_track},   {"flush", do_flush},     {"stats", do_stats},
-    {"close", do_close},
+    {"close", do_close},   {"layer", do_layer},
 };
 
 /* False: not understood. */
