@@ -154,7 +154,8 @@ static void fill_figures(struct profile *profile, const struct sums *sums,
     profile->bytes_moved = mean_or_nan(&extra->bytes_moved, 1);
 }
 
-/* What evidence says, if the window has enough of it; whatever the span, the verdict is one. */
+/* What evidence says; whatever the span, the verdict is one. A round that was one had enough inferences,
+ * few as they may be that last long; one that had not leaves the word to the window. */
 static const struct opinion *find_opinion(const struct snapshot *snapshot,
                                           const struct model *model)
 {
@@ -167,7 +168,9 @@ static const struct opinion *find_opinion(const struct snapshot *snapshot,
         const struct tally_extra *extra = parts.tally[i]->extra;
         count += extra == NULL ? 0 : extra->evidence_count;
     }
-    return count >= PROFILE_EVIDENCE_MIN ? &model->opinion->opinion : NULL;
+    const struct opinion *opinion = &model->opinion->opinion;
+    bool is_enough = opinion->rule == RULE_INSUFFICIENT ? count >= PROFILE_EVIDENCE_MIN : count > 0;
+    return is_enough ? opinion : NULL;
 }
 
 /* --- of a GPU ---------------------------------------------------------------------------------- */

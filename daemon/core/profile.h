@@ -8,7 +8,8 @@
 #include "core/gpu.h"
 #include "core/snapshot.h"
 
-/* Samples of the window with evidence, from which on an opinion decides: below it the thresholds do. */
+/* Samples of the window with evidence, from which on they are too few only for an opinion that says so:
+ * below it the thresholds decide in its place. */
 enum { PROFILE_EVIDENCE_MIN = 30 };
 
 enum profile_span {

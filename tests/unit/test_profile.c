@@ -85,9 +85,9 @@ static void test_profile_opinion_needs_evidence_in_the_window(void **state)
 {
     (void)state;
     struct registry_options options = core_options();
-    struct opinion opinion = opinion_of(BOTTLENECK_MEMORY, RULE_EVIDENCE);
+    struct opinion opinion = opinion_of(BOTTLENECK_UNKNOWN, RULE_INSUFFICIENT);
     core_open(&core, &options);
-    /* One less than enough, others beside; then enough. */
+    /* Too few for a round, and one less than enough to leave it at that; then enough. */
     add_evidence("m", PROFILE_EVIDENCE_MIN - 1);
     for (int i = 0; i < 100; i++) {
         struct sample sample = sample_of("m", 5);
@@ -97,8 +97,8 @@ static void test_profile_opinion_needs_evidence_in_the_window(void **state)
     must_follow("m", PROFILE_WINDOW, RULE_COMPUTE);
     must_follow("m", PROFILE_ALL, RULE_COMPUTE);
     add_evidence("m", 1);
-    must_follow("m", PROFILE_WINDOW, RULE_EVIDENCE);
-    must_follow("m", PROFILE_ALL, RULE_EVIDENCE);
+    must_follow("m", PROFILE_WINDOW, RULE_INSUFFICIENT);
+    must_follow("m", PROFILE_ALL, RULE_INSUFFICIENT);
     /* Enough, and nobody has judged. */
     add_evidence("other", PROFILE_EVIDENCE_MIN);
     must_follow("other", PROFILE_WINDOW, RULE_COMPUTE);
@@ -106,10 +106,26 @@ static void test_profile_opinion_needs_evidence_in_the_window(void **state)
     core_move(&core, CORE_SLOT_S);
     add_evidence("m", PROFILE_EVIDENCE_MIN - 1);
     core_move(&core, (REGISTRY_SUB_WINDOWS - 2) * CORE_SLOT_S);
-    must_follow("m", PROFILE_WINDOW, RULE_EVIDENCE);
+    must_follow("m", PROFILE_WINDOW, RULE_INSUFFICIENT);
     core_move(&core, CORE_SLOT_S);
     must_follow("m", PROFILE_WINDOW, RULE_COMPUTE);
     must_follow("m", PROFILE_ALL, RULE_COMPUTE);
+    core_close(&core);
+}
+
+static void test_profile_opinion_of_a_round_takes_no_more(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    struct opinion opinion = opinion_of(BOTTLENECK_MEMORY, RULE_EVIDENCE);
+    core_open(&core, &options);
+    struct sample plain = sample_of("m", 5);
+    must_record(&core, &plain);
+    must_set_opinion(&core, 0, &opinion);
+    must_follow("m", PROFILE_WINDOW, RULE_NO_CPU);
+    add_evidence("m", 1);
+    must_follow("m", PROFILE_WINDOW, RULE_EVIDENCE);
+    must_follow("m", PROFILE_ALL, RULE_EVIDENCE);
     /* An empty window falls back to all there was: to its figures, not to its evidence. */
     core_move(&core, REGISTRY_SUB_WINDOWS * CORE_SLOT_S);
     must_follow("m", PROFILE_WINDOW, RULE_COMPUTE);
@@ -494,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_profile_queue_is_the_mean_of_those_who_tell),
         cmocka_unit_test(test_profile_names_the_time_by_state),
         cmocka_unit_test(test_profile_opinion_needs_evidence_in_the_window),
+        cmocka_unit_test(test_profile_opinion_of_a_round_takes_no_more),
         cmocka_unit_test(test_profile_opinion_is_the_whole_verdict),
         cmocka_unit_test(test_profile_golden_cases),
     };
