@@ -222,6 +222,7 @@ void evidence_merge(struct evidence *into, const struct evidence *from)
     into->seen_faults += from->seen_faults;
     into->seen_io_bytes += from->seen_io_bytes;
     into->seen_disk_bytes += from->seen_disk_bytes;
+    into->seen_runqueue_ms += from->seen_runqueue_ms;
     into->throttled_ms += from->throttled_ms;
     into->memory_stall_ms += from->memory_stall_ms;
     if (from->resident_bytes > into->resident_bytes) {

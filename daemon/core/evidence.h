@@ -59,6 +59,8 @@ struct evidence {
     double seen_faults;     /* page faults, */
     double seen_io_bytes;   /* read and written by system calls, */
     double seen_disk_bytes; /* by disks, */
+    /* waits of all their threads for a CPU, together, */
+    double seen_runqueue_ms;
     double throttled_ms;    /* and time that the cgroup's quota kept them from running */
     double memory_stall_ms; /* in which some task waited for memory (pressure stall information) */
     double resident_bytes;  /* the most of any of the processes; 0: not known */

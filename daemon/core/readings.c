@@ -15,6 +15,7 @@ const char *const seen_source_names[SEEN_COUNT] = {
     [SEEN_HUGE] = "huge_pages",
     [SEEN_THROTTLE] = "throttling",
     [SEEN_PRESSURE] = "pressure",
+    [SEEN_RUNQUEUE] = "runqueue",
     [SEEN_LOOKS] = "looks",
     [SEEN_TOUCH] = "touch",
 };
@@ -48,6 +49,7 @@ static void merge(struct reading *into, const struct reading *later)
     into->disk_bytes += later->disk_bytes;
     into->throttled_ms += later->throttled_ms;
     into->memory_stall_ms += later->memory_stall_ms;
+    into->runqueue_ms += later->runqueue_ms;
     into->resident_bytes = max_of(into->resident_bytes, later->resident_bytes);
     into->huge_bytes = max_of(into->huge_bytes, later->huge_bytes);
     into->touch_probes += later->touch_probes;
@@ -130,6 +132,7 @@ int readings_add(struct readings *readings, uint64_t now_ns, const struct proces
                               .disk_bytes = sound(figures->disk_bytes),
                               .throttled_ms = sound(figures->throttled_ms),
                               .memory_stall_ms = sound(figures->memory_stall_ms),
+                              .runqueue_ms = sound(figures->runqueue_ms),
                               .resident_bytes = sound(figures->resident_bytes),
                               .huge_bytes = sound(figures->huge_bytes)};
     return add(readings, &reading);
@@ -162,6 +165,7 @@ static void add_figures(const struct reading *reading, double share, struct evid
     evidence->seen_io_bytes += share * (double)reading->io_bytes;
     evidence->seen_disk_bytes += share * (double)reading->disk_bytes;
     evidence->throttled_ms += share * (double)reading->throttled_ms;
+    evidence->seen_runqueue_ms += share * (double)reading->runqueue_ms;
     evidence->memory_stall_ms += share * (double)reading->memory_stall_ms;
     evidence->resident_bytes = fmax(evidence->resident_bytes, (double)reading->resident_bytes);
     evidence->huge_bytes = fmax(evidence->huge_bytes, (double)reading->huge_bytes);

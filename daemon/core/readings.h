@@ -22,17 +22,18 @@ enum seen_source {
     SEEN_HUGE,     /* /proc/PID/smaps_rollup: of these, in huge pages */
     SEEN_THROTTLE, /* cpu.stat of its cgroup */
     SEEN_PRESSURE, /* stalls for memory, of its cgroup or of the machine */
+    SEEN_RUNQUEUE, /* schedstat of all its threads: their wait for a CPU */
     SEEN_LOOKS,    /* wchan of its threads */
     SEEN_TOUCH,    /* clear_refs and smaps_rollup */
     SEEN_COUNT
 };
 
-/* "cpu", "io", "memory", "huge_pages", "throttling", "pressure", "looks", "touch" */
+/* "cpu", "io", "memory", "huge_pages", "throttling", "pressure", "runqueue", "looks", "touch" */
 extern const char *const seen_source_names[SEEN_COUNT];
 
 /* Differences since the reading before. A figure without its source is 0. */
 struct process_figures {
-    unsigned sources; /* set of 1 << SEEN_..., of the first six */
+    unsigned sources; /* set of 1 << SEEN_..., of the first seven */
     double between_ms;
     double user_ms, system_ms;
     double faults;
@@ -40,6 +41,7 @@ struct process_figures {
     double disk_bytes;
     double throttled_ms;
     double memory_stall_ms;
+    double runqueue_ms;
     double resident_bytes, huge_bytes; /* as they are now */
 };
 
@@ -50,7 +52,8 @@ struct reading {
     uint64_t end_ns;
     uint32_t sources;
     float between_ms;
-    float user_ms, system_ms, faults, io_bytes, disk_bytes, throttled_ms, memory_stall_ms;
+    float user_ms, system_ms, faults, io_bytes, disk_bytes, throttled_ms, memory_stall_ms,
+        runqueue_ms;
     float resident_bytes, huge_bytes; /* the most */
     float touch_probes, touch_sum, touch_squares;
 };

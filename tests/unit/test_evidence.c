@@ -377,6 +377,7 @@ static void test_evidence_merge_adds_every_figure(void **state)
         .resident_bytes = 39,
         .huge_bytes = 40,
         .span_ms = 41,
+        .seen_runqueue_ms = 42,
     };
     struct evidence wanted = {
         .inferences = 2,
@@ -418,6 +419,7 @@ static void test_evidence_merge_adds_every_figure(void **state)
         .resident_bytes = 39,
         .huge_bytes = 40,
         .span_ms = 82,
+        .seen_runqueue_ms = 84,
     };
     evidence_merge(&b, &a); /* into nothing: a copy */
     assert_memory_equal(&b, &a, sizeof a);

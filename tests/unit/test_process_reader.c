@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -125,6 +126,109 @@ static void test_process_reader_goes_without_what_is_missing(void **state)
     assert_int_equal(must_read(3 * NS_PER_SECOND).sources, ALL);
 }
 
+/* Absolute waits of threads in ms, from thread 12 on; negative: it is not there. */
+static void write_waits(const int *waits_ms, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char path[64];
+        char text[64];
+        (void)snprintf(path, sizeof path, "proc/12/task/%u/schedstat", 12 + i);
+        (void)snprintf(text, sizeof text, "7000000 %d000000 3\n", waits_ms[i]);
+        if (waits_ms[i] >= 0) {
+            fake_proc_write(&fake, path, text);
+        }
+    }
+}
+
+static void must_have_waited(uint64_t second, double ms)
+{
+    struct process_figures figures = must_read(second * NS_PER_SECOND);
+    assert_true(process_reader_take_waits(&reader, &figures));
+    assert_int_equal(figures.sources, ALL | 1U << SEEN_RUNQUEUE);
+    assert_true(figures.runqueue_ms == ms);
+}
+
+static void must_not_know_waits(uint64_t second)
+{
+    struct process_figures figures = must_read(second * NS_PER_SECOND);
+    assert_false(process_reader_take_waits(&reader, &figures));
+    assert_int_equal(figures.sources, ALL);
+    assert_true(figures.runqueue_ms == 0);
+}
+
+static void remove_thread(unsigned tid)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "proc/12/task/%u/schedstat", tid);
+    fake_proc_remove(&fake, path);
+    (void)snprintf(path, sizeof path, "%s/proc/12/task/%u", fake.directory, tid);
+    assert_int_equal(rmdir(path), 0);
+}
+
+static void test_process_reader_adds_up_the_waits_of_threads(void **state)
+{
+    (void)state;
+    write_all(100, 20, 10, 7);
+    write_waits((int[]){100, 2000, 30}, 3);
+    must_open();
+    must_have_waited(2, 0);
+    write_waits((int[]){150, 2500, 31}, 3);
+    must_have_waited(3, 551);
+    /* One has ended, which takes nothing away, and one has begun, which counts from 0. */
+    remove_thread(13);
+    write_waits((int[]){160, -1, 31, 9}, 4);
+    must_have_waited(4, 19);
+    /* One that counts backwards is another of that number. */
+    write_waits((int[]){160, -1, 5, 9}, 4);
+    must_have_waited(5, 5);
+    /* When nobody asks, the next answer has both. */
+    write_waits((int[]){161, -1, 5, 9}, 4);
+    assert_int_equal(must_read(6 * NS_PER_SECOND).sources, ALL);
+    write_waits((int[]){163, -1, 5, 9}, 4);
+    must_have_waited(7, 3);
+}
+
+static void test_process_reader_goes_without_waits_that_cannot_be_read(void **state)
+{
+    (void)state;
+    write_all(100, 20, 10, 7);
+    must_open();
+    must_not_know_waits(2); /* there is no list of threads */
+    write_waits((int[]){10, 20}, 2);
+    must_not_know_waits(3); /* the first to compare with */
+    must_have_waited(4, 0);
+    static const char *const texts[] = {"", "1\n", "1 x 3\n", "1 -5 3\n"};
+    for (uint64_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        fake_proc_write(&fake, "proc/12/task/13/schedstat", texts[i]);
+        must_not_know_waits(5 + i);
+    }
+    fake_proc_remove(&fake, "proc/12/task/13/schedstat"); /* of a thread that is there */
+    must_not_know_waits(20);
+    write_waits((int[]){50, 60}, 2);
+    must_not_know_waits(21);
+    write_waits((int[]){51, 60}, 2);
+    must_have_waited(22, 1);
+}
+
+static void test_process_reader_reads_so_many_threads_and_no_more(void **state)
+{
+    (void)state;
+    static int waits_ms[THREAD_WAITS_MAX + 1];
+    write_all(100, 20, 10, 7);
+    write_waits(waits_ms, THREAD_WAITS_MAX);
+    must_open();
+    for (unsigned i = 0; i < THREAD_WAITS_MAX; i++) {
+        waits_ms[i] = 2;
+    }
+    write_waits(waits_ms, THREAD_WAITS_MAX);
+    must_have_waited(2, 2.0 * THREAD_WAITS_MAX);
+    write_waits(waits_ms, THREAD_WAITS_MAX + 1);
+    must_not_know_waits(3);
+    remove_thread(12 + THREAD_WAITS_MAX);
+    must_not_know_waits(4);
+    must_have_waited(5, 0);
+}
+
 static void test_process_reader_takes_nonsense_for_missing(void **state)
 {
     (void)state;
@@ -198,6 +302,8 @@ static void test_process_reader_reads_real_children(void **state)
     uint64_t to_ns = clock.mono_ns(NULL);
     assert_int_equal(process_reader_take(&reader, &proc_roots_real, to_ns, &figures), 0);
     assert_true(figures.sources & 1U << SEEN_CPU);
+    assert_true(process_reader_take_waits(&reader, &figures));
+    assert_true(figures.sources & 1U << SEEN_RUNQUEUE && figures.runqueue_ms >= 0);
     assert_true(figures.user_ms + figures.system_ms >= 49);
     assert_true(figures.user_ms > figures.system_ms);
     assert_true(figures.resident_bytes > 0);
@@ -213,6 +319,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_process_reader_makes_differences),
         TEST(test_process_reader_goes_without_what_is_missing),
+        TEST(test_process_reader_adds_up_the_waits_of_threads),
+        TEST(test_process_reader_goes_without_waits_that_cannot_be_read),
+        TEST(test_process_reader_reads_so_many_threads_and_no_more),
         TEST(test_process_reader_takes_nonsense_for_missing),
         TEST(test_process_reader_counts_nothing_backwards),
         TEST(test_process_reader_notices_another_process),

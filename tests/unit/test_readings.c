@@ -34,6 +34,7 @@ static const struct process_figures busy_second = {.sources = ALL_READ,
                                                    .disk_bytes = 512,
                                                    .throttled_ms = 20,
                                                    .memory_stall_ms = 10,
+                                                   .runqueue_ms = 1500,
                                                    .resident_bytes = 1 << 20,
                                                    .huge_bytes = 1 << 10};
 
@@ -80,6 +81,7 @@ static void test_readings_add_up(void **state)
     assert_true(evidence.seen_disk_bytes == 1024);
     assert_true(evidence.throttled_ms == 40);
     assert_true(evidence.memory_stall_ms == 20);
+    assert_true(evidence.seen_runqueue_ms == 3000);
     assert_true(evidence.resident_bytes == 1 << 20); /* the most */
     assert_true(evidence.huge_bytes == 1 << 10);
 }

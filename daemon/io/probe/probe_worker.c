@@ -302,12 +302,28 @@ static void open_process(struct probe_worker *worker, struct worker_process *pro
 static void say_what_is_missing(struct probe_worker *worker, const struct worker_process *process,
                                 unsigned sources)
 {
-    static const enum seen_source expected[] = {SEEN_IO, SEEN_MEMORY, SEEN_THROTTLE, SEEN_PRESSURE};
+    static const enum seen_source expected[] = {SEEN_IO, SEEN_MEMORY, SEEN_THROTTLE, SEEN_PRESSURE,
+                                                SEEN_RUNQUEUE};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         if ((sources & 1U << expected[i]) == 0) {
             say_missing(worker, expected[i], process->who.kernel_pid, 0);
         }
     }
+}
+
+/* A process of many threads takes milliseconds: where that is too much now, the next figure has this
+ * second's waits, too. */
+static void read_waits(struct probe_worker *worker, struct worker_process *process,
+                       struct process_figures *figures)
+{
+    if (!allowance_affords(&worker->allowance, process->waits_cost_ms)) {
+        return;
+    }
+    double from_ms = own_cpu_ms();
+    if (!process_reader_take_waits(&process->reader, figures)) {
+        say_missing(worker, SEEN_RUNQUEUE, process->who.kernel_pid, 0);
+    }
+    process->waits_cost_ms = own_cpu_ms() - from_ms;
 }
 
 static void read_process(struct probe_worker *worker, struct worker_process *process,
@@ -331,6 +347,7 @@ static void read_process(struct probe_worker *worker, struct worker_process *pro
         return;
     }
     say_what_is_missing(worker, process, fact.figures.sources);
+    read_waits(worker, process, &fact.figures);
     put_fact(worker, process, fact);
 }
 

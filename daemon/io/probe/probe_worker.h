@@ -37,6 +37,7 @@ struct worker_process {
     uint64_t read_ns;     /* when it is read next */
     uint64_t touch_ns;    /* when its memory may be probed next */
     double touch_cost_ms; /* of the last probe; 0: none yet */
+    double waits_cost_ms; /* of its threads' waits, read the last time; likewise */
 };
 
 struct probe_worker {

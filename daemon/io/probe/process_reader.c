@@ -1,7 +1,8 @@
 /*
  * Happy path
  *   1. /proc/PID is opened: all that is read later is of this very process
- *   2. once a second: stat (or the number is another's), the CPU clock, io, statm, cgroup, pressure
+ *   2. once a second: stat (or the number is another's), the CPU clock, io, statm, cgroup, pressure;
+ *      and where that is asked for, schedstat of each thread
  *   3. differences; the exact CPU time is shared between user and system as the ticks have it
  *
  * What can fail: stat, which means that the process is gone. Anything else (another user's process, a
@@ -108,6 +109,8 @@ int process_reader_open(struct process_reader *reader, const struct proc_roots *
     }
     int reason = read_state(reader, roots, now_ns, &reader->last);
     reader->start_ticks = reader->last.stat.start_ticks;
+    double none;
+    (void)thread_waits_take(&reader->waits, reader->directory, &room, &none); /* the first */
     if (reason != 0) {
         process_reader_close(reader);
     }
@@ -186,4 +189,14 @@ int process_reader_take(struct process_reader *reader, const struct proc_roots *
     subtract(reader, &now, ret_figures);
     reader->last = now;
     return 0;
+}
+
+bool process_reader_take_waits(struct process_reader *reader, struct process_figures *figures)
+{
+    struct proc_text room;
+    if (!thread_waits_take(&reader->waits, reader->directory, &room, &figures->runqueue_ms)) {
+        return false;
+    }
+    figures->sources |= 1U << SEEN_RUNQUEUE;
+    return true;
 }

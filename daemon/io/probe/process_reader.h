@@ -11,6 +11,7 @@
 #include "core/readings.h"
 #include "io/probe/cgroup.h"
 #include "io/probe/proc_text.h"
+#include "io/probe/thread_waits.h"
 
 /* Absolute figures, of one moment. Those without their source are 0. */
 struct process_state {
@@ -31,6 +32,7 @@ struct process_reader {
     bool knows_huge;
     struct cgroup cgroup;
     struct process_state last;
+    struct thread_waits waits;
 };
 
 /* Returns 0 or an errno value. */
@@ -42,6 +44,11 @@ void process_reader_close(struct process_reader *reader);
  * process is gone, ESRCH also when its number is another's now. */
 int process_reader_take(struct process_reader *reader, const struct proc_roots *roots,
                         uint64_t now_ns, struct process_figures *ret_figures);
+
+/* How long its threads waited for a CPU since the last such call that went well, or since it was opened:
+ * added to the figures with its source. False, with nothing written, when that cannot be had. It costs
+ * more than the rest, and may be left out: the next call has it then. */
+bool process_reader_take_waits(struct process_reader *reader, struct process_figures *figures);
 
 /* CPU time of the process so far; false when there is no clock. */
 bool process_reader_cpu_ms(const struct process_reader *reader, double *ret_ms);
