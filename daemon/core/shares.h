@@ -30,6 +30,7 @@ struct range {
 struct shares {
     double wall, user, system; /* of the thread, or with `workers` of all that worked on it */
     bool workers;              /* threads of the process's own did the work */
+    double others_ready;       /* waits for a CPU, as estimated, of threads other than its own */
     struct range runqueue;     /* waited for a CPU, throttling included */
     double throttled;          /* of it, by the quota of a cgroup */
     struct range blocked;      /* wall - CPU - runqueue */
@@ -39,8 +40,8 @@ struct shares {
     struct range memory;       /* part of user time that is waiting for memory, 0 to 1 */
     double touch;              /* rate, as a multiple of the reference's */
     double touch_deviation;    /* of its mean */
-    struct range starved;      /* runqueue / (CPU + runqueue), 0 to 1 */
-    double total;              /* user + system + blocked at the middle of the ranges */
+    struct range starved; /* runqueue / (CPU + runqueue), 0 to 1; with workers theirs if more */
+    double total;         /* user + system + blocked at the middle of the ranges */
     double share[SHARE_COUNT]; /* at the middle of the ranges; of sum 1. NaN: it hardly ran */
     struct range bounds[SHARE_COUNT]; /* that the ranges leave */
     double lead[SHARE_COUNT]; /* over the largest of the others, at the worst ends of the ranges */

@@ -49,6 +49,7 @@
     X(seen_faults)                                                                                 \
     X(seen_io_bytes)                                                                               \
     X(seen_disk_bytes)                                                                             \
+    X(seen_runqueue_ms)                                                                            \
     X(throttled_ms)                                                                                \
     X(memory_stall_ms)                                                                             \
     X(resident_bytes)                                                                              \
@@ -190,6 +191,12 @@ static void put_work_of_all(struct json_writer *writer, const struct evidence *e
     put_value(writer, "others", shares->user + shares->system - thread, "ms",
               "(process_cpu_ms - process_thread_ms - process_beside_ms) * wall_ms / "
               "process_wall_ms");
+    put_value(
+        writer, "others_ready", shares->others_ready, "ms",
+        "others * max(0, seen_runqueue_ms - part * (runqueue - throttled)) / max(seen_user_ms "
+        "+ seen_system_ms - part * (user_ms + system_ms), part * others), part = min(1, "
+        "seen_ms / span_ms), runqueue at its middle: of what was seen of the process, without "
+        "the thread's own; 0 when not seen");
     put_value(writer, "user", shares->user, "ms",
               seen ? "(user_ms + system_ms + others) * seen_user_ms / (seen_user_ms + "
                      "seen_system_ms)"
@@ -215,7 +222,9 @@ static void put_work(struct json_writer *writer, const struct evidence *evidence
     end_step(writer, "",
              shares->workers
                  ? "user_ms + system_ms + others > 1.25 * (wall - runqueue) and others > 0.25 * "
-                   "wall: threads of its process did the work"
+                   "wall, or others_ready > 0, user_ms + system_ms + runqueue + others + "
+                   "others_ready > 1.5 * wall and others > 0.1 * wall: threads of its process did "
+                   "the work"
                  : "no other thread of its process is known to have done the work");
 }
 
@@ -345,7 +354,9 @@ static void put_memory(struct json_writer *writer, const struct evidence *eviden
 static void put_shares(struct json_writer *writer, const struct shares *shares)
 {
     put_range(writer, "starved", shares->starved, "ratio",
-              "runqueue / (user_ms + system_ms + runqueue)");
+              shares->workers ? "max(runqueue / (user_ms + system_ms + runqueue), others_ready / "
+                                "(user + system + others_ready))"
+                              : "runqueue / (user_ms + system_ms + runqueue)");
     put_value(writer, "total", shares->total, "ms", "user + system + blocked at its middle");
     put_share(writer, shares, SHARE_COMPUTE, "share_compute",
               "((1 - memory) * user + system - fault - system_io) / total");

@@ -223,6 +223,105 @@ static void test_shares_give_the_work_of_own_threads_to_the_model(void **state)
     must_share(with_process(locked, 1000, 0), 0.01, 0, 0, 0.99);
 }
 
+/* What was seen of the process in the stretch's 5 s, of which the inferences fill a fifth. */
+static struct evidence with_seen(struct evidence evidence, double cpu_ms, double runqueue_ms)
+{
+    evidence.seen_ms = evidence.span_ms;
+    evidence.seen_user_ms = cpu_ms;
+    evidence.seen_runqueue_ms = runqueue_ms;
+    return evidence;
+}
+
+/* The thread waits in a futex throughout, and the others get that much of the second. */
+static struct evidence waits_beside(double others_ms)
+{
+    struct evidence waits = with_looks(with_probes(evidence_of(10, 0), 8, 0.1), 1, 99, 0);
+    return with_process(waits, 10 + others_ms, 0);
+}
+
+static void test_shares_tell_a_pool_from_a_lock_by_what_it_asks_for(void **state)
+{
+    (void)state;
+    static const struct {
+        double others, cpu, runqueue; /* in inferences; seen of the process */
+        bool workers;
+    } facts[] = {
+        {2000, 2010, 0, true},    /* a pool on an idle machine */
+        {2000, 2010, 2000, true}, /* four threads with half a CPU each */
+        {1000, 1010, 1000, true}, /* the same with hogs: of two CPUs half is left */
+        {1000, 5050, 5000, true}, /* and inferences all the time, by other threads too */
+        {400, 410, 1600, true},   /* four, with a tenth of a CPU each */
+        {1000, 1010, 0, false},   /* one at a time: behind a lock, on an idle machine */
+        {500, 510, 500, false},   /* behind a lock, beside hogs */
+        {480, 490, 600, false},   /* convoy: who was woken is ready at once, and soon asleep */
+        {480, 490, 1000, false},  /* and more of it: 1.49 is asked for, */
+        {480, 490, 1015, true},   /* 1.505: more than a lock lets ask */
+        {101, 111, 4000, true},   /* a tenth of a CPU is work, */
+        {99, 109, 4000, false},   /* less is nobody's */
+        {0, 10, 4000, false},     /* ready only, as nothing */
+        {1000, 1010, -1, false},  /* the source is missing: as before */
+    };
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        struct evidence evidence =
+            with_seen(waits_beside(facts[i].others), facts[i].cpu, fmax(0, facts[i].runqueue));
+        struct shares shares = shares_of(evidence);
+        if (shares.workers != facts[i].workers) {
+            fail_msg("fact %zu: not %d", i, facts[i].workers);
+        }
+        double lock = facts[i].workers ? 0 : 0.97;
+        double compute = facts[i].workers ? 0.9 : 0;
+        assert_true(shares.share[SHARE_LOCK] >= lock && shares.share[SHARE_LOCK] <= lock + 0.03);
+        assert_true(shares.share[SHARE_COMPUTE] >= compute);
+    }
+}
+
+static void test_shares_leave_out_what_the_thread_itself_waited_for_a_cpu(void **state)
+{
+    (void)state;
+    /* Its own wait is asked for, too: two workers, of which it is one. */
+    struct evidence shared = with_looks(with_probes(evidence_of(200, 0), 8, 0.1), 90, 10, 0);
+    shared = with_process(with_runqueue(shared, 750, 750), 350, 0);
+    assert_true(shares_of(with_seen(shared, 350, 750 + 600)).workers);
+    /* It has the lock a half of the time, and a half of a CPU then; another one has it else. */
+    struct evidence lock = with_looks(with_probes(evidence_of(250, 0), 8, 0.1), 50, 50, 0);
+    lock = with_process(with_runqueue(lock, 250, 250), 500, 0);
+    struct shares shares = shares_of(with_seen(lock, 500, 500));
+    assert_false(shares.workers);
+    assert_true(fabs(shares.others_ready - 250) < 1e-9);
+    /* Seen for a half of the time, as in the first second: a half of its own is in that. */
+    struct evidence half = with_seen(lock, 250, 250);
+    half.seen_ms /= 2;
+    assert_true(fabs(shares_of(half).others_ready - 250) < 1e-9);
+    assert_false(shares_of(half).workers);
+    /* Its own is more than was seen: nothing is left, and nothing is divided by 0. */
+    assert_true(shares_of(with_seen(lock, 250, 100)).others_ready == 0);
+    assert_true(shares_of(with_seen(lock, 0, 0)).others_ready == 0);
+    /* Less CPU was seen than the inferences say: no more is waited than was seen. */
+    assert_true(fabs(shares_of(with_seen(lock, 250, 500)).others_ready - 250) < 1e-9);
+}
+
+static void test_shares_of_a_busy_neighbour_thread_are_not_its_own(void **state)
+{
+    (void)state;
+    struct evidence sleeps = with_looks(with_probes(evidence_of(10, 0), 8, 0.1), 1, 0, 99);
+    sleeps = with_seen(with_process(sleeps, 1010, 0), 1010, 3000);
+    assert_false(shares_of(sleeps).workers);
+    must_share(sleeps, 0.01, 0, 0.99, 0);
+    /* Nor those that work for other inferences. */
+    struct evidence beside = with_seen(waits_beside(1000), 1010, 3000);
+    beside.process_beside_ms = 950;
+    assert_false(shares_of(beside).workers);
+}
+
+static void test_shares_of_a_pool_are_as_starved_as_its_threads(void **state)
+{
+    (void)state;
+    struct shares shares = shares_of(with_seen(waits_beside(1000), 1010, 1000));
+    assert_true(fabs(shares.starved.low - 0.5) < 0.01 && fabs(shares.starved.high - 0.5) < 0.01);
+    shares = shares_of(with_seen(waits_beside(500), 510, 500)); /* a lock's others are not it */
+    assert_true(shares.starved.high == 0);
+}
+
 static void test_shares_take_system_time_apart(void **state)
 {
     (void)state;
@@ -284,6 +383,8 @@ static struct evidence any_evidence(void)
     evidence.seen_user_ms = part_of(1500);
     evidence.seen_system_ms = part_of(1500);
     evidence.seen_io_bytes = part_of(1e9);
+    evidence.seen_ms = part_of(10000);
+    evidence.seen_runqueue_ms = part_of(5000);
     evidence.resident_bytes = part_of(64.0 * MB);
     if (random_below(&dice, 2) == 0) {
         evidence = with_process(evidence, part_of(3000), part_of(500));
@@ -328,7 +429,8 @@ static void scale(struct evidence *evidence, double by)
                                &evidence->process_cpu_ms,    &evidence->process_thread_ms,
                                &evidence->process_beside_ms, &evidence->seen_user_ms,
                                &evidence->seen_system_ms,    &evidence->seen_faults,
-                               &evidence->seen_io_bytes,     &evidence->span_ms};
+                               &evidence->seen_io_bytes,     &evidence->span_ms,
+                               &evidence->seen_ms,           &evidence->seen_runqueue_ms};
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
         *figures[i] *= by;
     }
@@ -363,6 +465,10 @@ int main(void)
         cmocka_unit_test(test_shares_find_an_unsaid_runqueue_by_the_looks),
         cmocka_unit_test(test_shares_find_throttling_by_a_wait_that_nobody_saw),
         cmocka_unit_test(test_shares_give_the_work_of_own_threads_to_the_model),
+        cmocka_unit_test(test_shares_tell_a_pool_from_a_lock_by_what_it_asks_for),
+        cmocka_unit_test(test_shares_leave_out_what_the_thread_itself_waited_for_a_cpu),
+        cmocka_unit_test(test_shares_of_a_busy_neighbour_thread_are_not_its_own),
+        cmocka_unit_test(test_shares_of_a_pool_are_as_starved_as_its_threads),
         cmocka_unit_test(test_shares_take_system_time_apart),
         cmocka_unit_test(test_shares_of_nothing_are_not_known),
         cmocka_unit_test(test_shares_are_parts_of_one),
