@@ -154,7 +154,8 @@ static bool ran_at_once(const struct shares *shares, double cpu, double others)
 
 /* A pool asks for several CPUs at once and, where somebody else wants them too, waits in their run
  * queues. Behind a lock one thread asks at a time, all together for the wall time; and who has just let
- * go of it, or was just woken, is ready for a moment.
+ * go of it, or was just woken, is ready for a moment. In a convoy that is much; but there the thread has
+ * its turn as the others have, while of a pool it is one all the time, or only waits.
  *
  *     pool   |-- runs --|- ready -|-- runs --|     lock   |-- runs --|- ready -|-- futex ------------|
  *            |- ready -|-- runs --|- ready -|             |-- futex -----------|-- runs --|- ready --|
@@ -162,7 +163,10 @@ static bool ran_at_once(const struct shares *shares, double cpu, double others)
 static bool asked_at_once(const struct shares *shares, double cpu, double others)
 {
     double asked = cpu + middle(shares->runqueue) + others + shares->others_ready;
-    return asked > WORKERS_ASKED * shares->wall && others > WORKERS_CPU * shares->wall;
+    bool only_waits = cpu < WORKERS_CPU * others;
+    bool is_one_of_them = cpu + middle(shares->runqueue) > shares->wall / 2;
+    return asked > WORKERS_ASKED * shares->wall && others > WORKERS_CPU * shares->wall &&
+           (only_waits || is_one_of_them);
 }
 
 /* Threads that work for this one while it works too, or waits in a futex. One that sleeps or reads

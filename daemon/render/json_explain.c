@@ -219,13 +219,15 @@ static void put_work(struct json_writer *writer, const struct evidence *evidence
     begin_step(writer, "workers");
     json_key(writer, STR_LITERAL("value"));
     json_bool(writer, shares->workers);
-    end_step(writer, "",
-             shares->workers
-                 ? "user_ms + system_ms + others > 1.25 * (wall - runqueue) and others > 0.25 * "
-                   "wall, or others_ready > 0, user_ms + system_ms + runqueue + others + "
-                   "others_ready > 1.5 * wall and others > 0.1 * wall: threads of its process did "
-                   "the work"
-                 : "no other thread of its process is known to have done the work");
+    end_step(
+        writer, "",
+        shares->workers
+            ? "user_ms + system_ms + others > 1.25 * (wall - runqueue) and others > 0.25 * "
+              "wall, or others_ready > 0, user_ms + system_ms + runqueue + others + "
+              "others_ready > 1.5 * wall, others > 0.1 * wall, and user_ms + system_ms < 0.1 * "
+              "others or user_ms + system_ms + runqueue > wall / 2: threads of its process did "
+              "the work"
+            : "no other thread of its process is known to have done the work");
 }
 
 /* --- waits ------------------------------------------------------------------------------------- */

@@ -278,6 +278,10 @@ static void test_shares_tell_a_pool_from_a_lock_by_what_it_asks_for(void **state
 static void test_shares_leave_out_what_the_thread_itself_waited_for_a_cpu(void **state)
 {
     (void)state;
+    /* A convoy in which nearly two are ready at a time: it has its turn, one of six. */
+    struct evidence convoy = with_looks(with_probes(evidence_of(114, 0), 8, 0.1), 8, 25, 0);
+    convoy = with_process(with_runqueue(convoy, 191, 191), 114 + 577, 0);
+    assert_false(shares_of(with_seen(convoy, 691, 191 + 1070)).workers);
     /* Its own wait is asked for, too: two workers, of which it is one. */
     struct evidence shared = with_looks(with_probes(evidence_of(200, 0), 8, 0.1), 90, 10, 0);
     shared = with_process(with_runqueue(shared, 750, 750), 350, 0);
