@@ -30,17 +30,18 @@
 #define SLEEP_US      30   /* of system time to fall asleep and wake up */
 #define WORKERS_RATIO 1.25 /* more than one thread's worth of CPU, */
 #define WORKERS_SHARE 0.25 /* and that not by a clock's error */
-#define WORKERS_ASKED 1.5  /* between a lock, 1, and a pool of two, 2; measured 1.35 and 1.62 */
-#define WORKERS_CPU   0.1  /* of it something was done, and not only asked for */
-#define TOUCH_NONE    0.25 /* of the reference: computing touches up to 0.33, */
-#define TOUCH_ALL     0.75 /* waiting for memory 0.85 and more */
-#define TOUCH_NOISE   0.03 /* deviation of a probe at least */
-#define THROTTLED     0.15 /* of the wall time that nobody has seen waiting */
-#define LOOKS_MIN     10   /* below, they say nothing of how long it waited */
-#define PROBES_MIN    4    /* fewer are wrong in one of ten cases */
-#define PROBE_SIGMAS  1.5
-#define LOOK_SIGMAS   1.28 /* 80 % of cases */
-#define CACHE_PART    4    /* a working set below a quarter of the cache stays in it */
+#define WORKERS_ASKED                                                                              \
+    1.5 /* half way from a lock, 1, to a pool of two, 2: who lets go is ready too */
+#define WORKERS_CPU  0.1  /* of it something was done, and not only asked for */
+#define TOUCH_NONE   0.25 /* of the reference: computing touches up to 0.33, */
+#define TOUCH_ALL    0.75 /* waiting for memory 0.85 and more */
+#define TOUCH_NOISE  0.03 /* deviation of a probe at least */
+#define THROTTLED    0.15 /* of the wall time that nobody has seen waiting */
+#define LOOKS_MIN    10   /* below, they say nothing of how long it waited */
+#define PROBES_MIN   4    /* fewer are wrong in one of ten cases */
+#define PROBE_SIGMAS 1.5
+#define LOOK_SIGMAS  1.28 /* 80 % of cases */
+#define CACHE_PART   4    /* a working set below a quarter of the cache stays in it */
 
 const struct machine machine_unknown = {.page_fault_us = PAGE_FAULT_US, .cpus = 1};
 
