@@ -158,7 +158,7 @@ enum {
     STATUS_FIXED_BYTES = 12,    /* a status without its message: at most 10 */
     TEXT_PAIR_FIXED_BYTES = 40, /* an attribute of an exception without its value: at most 34 */
     SAMPLE_IDS_BYTES = 32,      /* trace and span of a sample: 28 */
-    BUDGET_FIXED_BYTES = 64,    /* a record of a budget without its texts: at most 56 */
+    BUDGET_FIXED_BYTES = 72,    /* a record of a budget without its texts: at most 65 */
     TRACEPARENT_BYTES = 55,
     HEADER_NAME_BYTES = 16, /* the longest that is looked for: "X-B3-TraceId" */
 };
@@ -286,6 +286,7 @@ enum {
     BUDGET_SPAN_ID = 6,
     BUDGET_TIMESTAMP = 7,
     BUDGET_FLAGS = 8,
+    BUDGET_BEFORE = 9,
 
     HELLO_SERVICE_NAME = 1,
     HELLO_SERVICE_VERSION = 2,
@@ -2782,6 +2783,9 @@ static void layer_record(struct budgeting *budget, struct budget_layer *layer, u
     }
     if (budget->request_id_bytes > 0) {
         out = put_bytes(out, BUDGET_REQUEST_ID, budget->request_id, budget->request_id_bytes);
+    }
+    if (before_ns > 0) {
+        out = put_double(out, BUDGET_BEFORE, (double)before_ns / 1e6);
     }
     out = budget_span_put(out, level_shown(entry.lane), left_ns);
     entry_end(budget->dwell, &entry, out, REF_BUDGET);

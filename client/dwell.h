@@ -676,9 +676,9 @@ DWELL_API void dwell_budget_start(struct dwell_budget *budget, unsigned layer);
 /*
  * One ends: returns what is to be said of the layer now, and sets *ret_elapsed_ms, unless NULL, to
  * the time it has taken since it was reset. Records, once the last operation that runs has ended,
- * what the layer has taken since its last record, with the name of that operation (NULL: not said) and
- * the thread's current span if that is sampled: where the daemon exports traces, being over a budget
- * shows in them.
+ * what the layer has taken since its last record and what it had taken before that, with the name of that
+ * operation (NULL: not said) and the thread's current span if that is sampled: where the daemon exports
+ * traces, being over a budget shows in them.
  * If none runs, it is dwell_budget_check. Both calls cost some 30 ns beside their two clocks.
  */
 DWELL_API enum dwell_verdict dwell_budget_stop(struct dwell_budget *budget, unsigned layer,

@@ -23,7 +23,7 @@ static double rate_over(const struct budget_layer *layer, uint64_t present, uint
     for (unsigned i = 0; i < WINDOW_SLOTS; i++) {
         const struct budget_slot *slot = &layer->slots[i];
         if (slot->tally != NULL && slot->tally->slot + slots > present) {
-            count += slot->tally->sums.count;
+            count += slot->tally->sums.count - slot->again;
             exceeded += slot->exceeded;
         }
     }

@@ -100,7 +100,7 @@ static void put_event(struct buf *out, const struct budget_excess *excess, uint6
     message_str(out, EVENT_NAME, STR_LITERAL(BUDGET_EVENT_NAME));
     put_text(out, "layer", budget->layer);
     put_double(out, "budget_ms", excess->budget_ms);
-    put_double(out, "elapsed_ms", budget->elapsed_ms);
+    put_double(out, "elapsed_ms", record_spent_ms(budget));
     put_text(out, "operation", budget->operation);
     put_text(out, "request_id", budget->request_id);
 }

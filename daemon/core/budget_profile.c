@@ -42,7 +42,7 @@ void budget_profile_compute(const struct snapshot *snapshot, const struct budget
         const struct budget_slot *slot = &layer->slots[i];
         if (is_in_window(snapshot, slot)) {
             tallies[count++] = slot->tally;
-            ret->count += slot->tally->sums.count;
+            ret->count += slot->tally->sums.count - slot->again;
             ret->exceeded += slot->exceeded;
         }
     }

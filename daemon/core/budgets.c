@@ -32,12 +32,15 @@ static const struct {
 } families[] = {
     [BUDGET_ELAPSED] = {"budget_elapsed_seconds", "Time that a layer of a request took.",
                         METRIC_OBSERVE, FAMILY_HISTOGRAM, 1},
-    [BUDGET_EXCEEDED] = {"budget_exceeded", "Times that a layer took more than its time budget.",
-                         METRIC_COUNT, FAMILY_COUNTER, 1},
+    [BUDGET_EXCEEDED] = {"budget_exceeded",
+                         "Requests in which a layer took more than its time budget.", METRIC_COUNT,
+                         FAMILY_COUNTER, 1},
     [BUDGET_SOFT_EXCEEDED] =
         {"budget_soft_limit_exceeded",
-         "Times that a layer took more than the soft limit of its time budget.", METRIC_COUNT,
-         FAMILY_COUNTER, 1},
+         "Requests in which a layer took more than the soft limit of its time budget.",
+         METRIC_COUNT, FAMILY_COUNTER, 1},
+    [BUDGET_REQUESTS] = {"budget_requests", "Requests that entered a layer that has a time budget.",
+                         METRIC_COUNT, FAMILY_COUNTER, 1},
     [BUDGET_BURN] =
         {"budget_burn_rate",
          "Share of requests over a layer's time budget, divided by the share that may be; "
@@ -175,7 +178,7 @@ void budgets_fini(struct budgets *budgets)
 static struct metric *address(struct budgets *budgets, enum budget_family family,
                               const struct budget_limit *limit)
 {
-    static const char digits[] = {'0', '1', '2', '3', '4'};
+    static const char digits[] = {'0', '1', '2', '3', '4', '5'};
     _Static_assert(sizeof digits == BUDGET_FAMILY_COUNT, "one each");
     struct metric *record = &budgets->records[family];
     record->attributes[0].value = limit->layer;
@@ -388,7 +391,8 @@ static void count_time(struct budgets *budgets, struct tally *tally, double ms, 
 }
 
 /* Without a branch: over or not is what processors guess worst. */
-static inline void count_excess(struct budget_layer *layer, struct budget_slot *slot, double ms)
+static inline struct budget_verdict count_request(struct budget_layer *layer,
+                                                  struct budget_slot *slot, double ms)
 {
     const struct budget_limit *limit = layer->limit;
     bool exceeded = ms > limit->budget_ms;
@@ -397,12 +401,21 @@ static inline void count_excess(struct budget_layer *layer, struct budget_slot *
     layer->exceeded += exceeded;
     slot->exceeded += exceeded;
     layer->soft_exceeded += ms > limit->soft_limit_ms;
+    return (struct budget_verdict){.exceeded = exceeded, .budget_ms = limit->budget_ms};
 }
 
-static inline struct budget_verdict judge(const struct budget_limit *limit, double ms)
+/* A layer that its request has been in before: over its limits only if it was not yet. */
+static struct budget_verdict count_again(struct budget_layer *layer, struct budget_slot *slot,
+                                         double before_ms, double ms)
 {
-    return (struct budget_verdict){.exceeded = ms > limit->budget_ms,
-                                   .budget_ms = limit->budget_ms};
+    const struct budget_limit *limit = layer->limit;
+    bool exceeded = ms > limit->budget_ms && !(before_ms > limit->budget_ms);
+    layer->last_ms = ms;
+    layer->exceeded += exceeded;
+    slot->exceeded += exceeded;
+    slot->again++;
+    layer->soft_exceeded += ms > limit->soft_limit_ms && !(before_ms > limit->soft_limit_ms);
+    return (struct budget_verdict){.exceeded = exceeded, .budget_ms = limit->budget_ms};
 }
 
 static int record_slowly(struct budgets *budgets, const struct budget *budget,
@@ -426,7 +439,9 @@ static int record_slowly(struct budgets *budgets, const struct budget *budget,
     }
     budgets->overflowed += !str_equal(layer->limit->layer, budget->layer);
     count_time(budgets, slot->tally, ms, position);
-    count_excess(layer, slot, ms);
+    double before_ms = record_before_ms(budget);
+    *ret_verdict = before_ms > 0 ? count_again(layer, slot, before_ms, record_spent_ms(budget))
+                                 : count_request(layer, slot, ms);
     budgets->ways[number] =
         (struct budget_way){.ready = budgets->registry->ready,
                             .layer = layer,
@@ -434,7 +449,6 @@ static int record_slowly(struct budgets *budgets, const struct budget *budget,
                             .tally = slot->tally,
                             .elapsed = metrics_find_way(budgets->metrics, &record->spelling),
                             .limit = layer->limit};
-    *ret_verdict = judge(layer->limit, ms);
     return 0;
 }
 
@@ -449,14 +463,16 @@ static inline struct spot find_spot(const struct budgets *budgets, const struct 
     const struct budget_way *way = &budgets->ways[guess_layer(budgets, budget->layer)];
     struct spot spot = {.way = way, .counter = NULL};
     if (__builtin_expect(way->ready == budgets->registry->ready, 1) &&
-        (budget->has & BUDGET_HAS_TRACE_ID) == 0 && is_named(way->limit, budget->layer)) {
+        (budget->has & (BUDGET_HAS_TRACE_ID | BUDGET_HAS_BEFORE)) == 0 &&
+        is_named(way->limit, budget->layer)) {
         spot.counter = tally_find_counter(way->tally, tally_position(budget->elapsed_ms));
     }
     return spot;
 }
 
 /* False with nothing done when it must go the long way after all. */
-static inline bool record_quickly(const struct budgets *budgets, const struct spot *spot, double ms)
+static inline bool record_quickly(const struct budgets *budgets, const struct spot *spot, double ms,
+                                  struct budget_verdict *ret_verdict)
 {
     const struct budget_way *way = spot->way;
     if (spot->counter == NULL || *spot->counter == UINT32_MAX ||
@@ -468,18 +484,16 @@ static inline bool record_quickly(const struct budgets *budgets, const struct sp
     sums->count++;
     exact_add(&sums->latency_sum, exact_few_steps(ms, EXACT_STEPS_PER_MS));
     count_extremes(sums, ms);
-    count_excess(way->layer, way->slot, ms);
+    *ret_verdict = count_request(way->layer, way->slot, ms);
     return true;
 }
 
 static inline int record_at(struct budgets *budgets, const struct spot *spot,
                             const struct budget *budget, struct budget_verdict *ret_verdict)
 {
-    if (__builtin_expect(!record_quickly(budgets, spot, budget->elapsed_ms), 0)) {
-        return record_slowly(budgets, budget, ret_verdict);
-    }
-    *ret_verdict = judge(spot->way->limit, budget->elapsed_ms);
-    return 0;
+    return __builtin_expect(record_quickly(budgets, spot, budget->elapsed_ms, ret_verdict), 1)
+               ? 0
+               : record_slowly(budgets, budget, ret_verdict);
 }
 
 int budgets_record(struct budgets *budgets, const struct budget *budget,
@@ -535,7 +549,10 @@ int budgets_age(struct budgets *budgets)
     for (uint32_t i = 0; err == 0 && i < budgets->configured; i++) {
         const struct budget_layer *layer = budgets->layers[i];
         struct budget_told *told = &budgets->told[i];
-        err = tell_count(budgets, BUDGET_EXCEEDED, layer->limit, layer->exceeded, &told->exceeded);
+        err = tell_count(budgets, BUDGET_REQUESTS, layer->limit, layer->count, &told->count);
+        err = err != 0 ? err
+                       : tell_count(budgets, BUDGET_EXCEEDED, layer->limit, layer->exceeded,
+                                    &told->exceeded);
         err = err != 0 ? err
                        : tell_count(budgets, BUDGET_SOFT_EXCEEDED, layer->limit,
                                     layer->soft_exceeded, &told->soft_exceeded);

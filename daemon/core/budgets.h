@@ -44,22 +44,25 @@ struct budget_limit {
 /* What a layer took in one stretch of time. Of the tally's sums only count, sum and extremes are kept. */
 struct budget_slot {
     struct tally *tally; /* owned; NULL, or of an older stretch in the same place */
-    uint64_t exceeded;
+    uint64_t exceeded;   /* requests, as in struct budget_layer */
+    uint64_t again;      /* records of the tally of layers that their request had been in before */
 };
 
-/* Counts are since the start. */
+/* Counts are since the start, and of requests: what a layer takes in one is held against its budget as a
+ * whole, however often it is entered, and can be over it once. */
 struct budget_layer {
     struct block block;
     const struct budget_limit *limit; /* never NULL */
     uint64_t count;
     uint64_t exceeded;
     uint64_t soft_exceeded;
-    double last_ms;                         /* 0 while `count` is */
+    double last_ms;                         /* of the last request, so far; 0 while `count` is */
     struct budget_slot slots[WINDOW_SLOTS]; /* by number of the stretch, modulo */
 };
 
 /* What /metrics have of a layer that has a budget: they are told when somebody looks. */
 struct budget_told {
+    uint64_t count;
     uint64_t exceeded;
     uint64_t soft_exceeded;
     struct budget_burn burn;
@@ -98,6 +101,7 @@ enum budget_family {
     BUDGET_ELAPSED,
     BUDGET_EXCEEDED,
     BUDGET_SOFT_EXCEEDED,
+    BUDGET_REQUESTS,
     BUDGET_BURN,
     BUDGET_OBJECTIVE,
     BUDGET_FAMILY_COUNT

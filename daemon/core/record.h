@@ -330,21 +330,36 @@ enum {
     BUDGET_HAS_TIMESTAMP = 1,
     BUDGET_HAS_TRACE_ID = 2,
     BUDGET_HAS_SPAN_ID = 4,
-    BUDGET_HAS_FLAGS = 8
+    BUDGET_HAS_FLAGS = 8,
+    BUDGET_HAS_BEFORE = 16
 };
 
-/* Time that one layer of one request took. Parts whose bit is not in `has` hold no value. */
+/* Time that one layer of one request took, from when it was entered to when it was left. Parts whose bit
+ * is not in `has` hold no value. */
 struct budget {
     struct str layer;      /* 1 … RECORD_NAME_MAX bytes of text; "total": the whole request */
     double elapsed_ms;     /* 0 … RECORD_MS_MAX */
     struct str operation;  /* what was done, up to RECORD_NAME_MAX bytes; empty: not said */
     struct str request_id; /* of which request, likewise */
+    double before_ms;      /* that it took in the same request before, 0 … RECORD_MS_MAX */
     unsigned has;          /* BUDGET_HAS_… */
     uint32_t flags;        /* as those of a span */
     uint64_t timestamp_wall_ns;              /* when it was left */
     uint8_t trace_id[RECORD_TRACE_ID_BYTES]; /* of the span that it was part of */
     uint8_t span_id[RECORD_SPAN_ID_BYTES];
 };
+
+/* What the layer took in its request before; 0 when it was entered for the first time. */
+static inline double record_before_ms(const struct budget *budget)
+{
+    return (budget->has & BUDGET_HAS_BEFORE) != 0 ? budget->before_ms : 0;
+}
+
+/* What is to be held against the layer's budget: all it has taken in its request so far. */
+static inline double record_spent_ms(const struct budget *budget)
+{
+    return record_before_ms(budget) + budget->elapsed_ms;
+}
 
 enum { RECORD_BUDGETS_MAX = 32 }; /* handed over at once */
 

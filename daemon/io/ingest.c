@@ -55,8 +55,8 @@ void ingest_tell_over_budget(struct ingest *ingest, pid_t pid, const struct budg
     const struct str request = budget->request_id;
     log_limited(&ingest->over_budget,
                 "process %ld: layer %.*s took %.3f ms of its budget of %.3f ms%s%.*s%s%.*s",
-                (long)pid, (int)budget->layer.len, budget->layer.ptr, budget->elapsed_ms, budget_ms,
-                operation.len > 0 ? ", operation " : "", (int)operation.len,
+                (long)pid, (int)budget->layer.len, budget->layer.ptr, record_spent_ms(budget),
+                budget_ms, operation.len > 0 ? ", operation " : "", (int)operation.len,
                 operation.len > 0 ? operation.ptr : "", request.len > 0 ? ", request " : "",
                 (int)request.len, request.len > 0 ? request.ptr : "");
 }

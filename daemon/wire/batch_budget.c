@@ -11,9 +11,9 @@
 
 #include "base/err.h"
 
-#define BUDGET_FIELDS FIELDS(1, 8)
+#define BUDGET_FIELDS FIELDS(1, 9)
 
-enum { LAYER = 1, ELAPSED = 2, TRACE_ID = 5, SPAN_ID = 6 };
+enum { LAYER = 1, ELAPSED = 2, TRACE_ID = 5, SPAN_ID = 6, BEFORE = 9 };
 
 /* Numbers of fields, as sets. */
 struct findings {
@@ -71,6 +71,10 @@ static int read_fields(struct piece piece, struct budget *budget, struct finding
             piece.at = field_read_fixed32(piece.at, piece.end, &budget->flags);
             budget->has |= BUDGET_HAS_FLAGS;
             break;
+        case TAG(BEFORE, KIND_FIXED64):
+            piece.at = field_read_double(piece.at, piece.end, &budget->before_ms);
+            budget->has |= BUDGET_HAS_BEFORE;
+            break;
         default:
             piece.at = field_skip_unknown(piece.at, piece.end, tag, "Budget", BUDGET_FIELDS, sink);
         }
@@ -93,6 +97,11 @@ static int judge(const struct budget *budget, const struct findings *findings, s
         return ERR_MISSING_KEY;
     }
     if (!(budget->elapsed_ms >= 0 && budget->elapsed_ms <= RECORD_MS_MAX)) {
+        return ERR_RANGE;
+    }
+    *ret_key = STR_LITERAL("before_ms");
+    if ((budget->has & BUDGET_HAS_BEFORE) != 0 &&
+        !(budget->before_ms >= 0 && budget->before_ms <= RECORD_MS_MAX)) {
         return ERR_RANGE;
     }
     *ret_key = STR_LITERAL("operation");
@@ -118,6 +127,7 @@ int batch_budget_decode(struct piece piece, const struct record_sink *sink)
     }
     rejection.err = judge(&budget, &findings, &rejection.key);
     if (rejection.err == 0) {
+        budget.before_ms += 0.0;
         budget.elapsed_ms += 0.0; /* makes -0 a 0: its sign bit would mislead the histogram */
         rejection.key = (struct str){NULL, 0};
         rejection.err = sink->budget(sink->ctx, &budget);

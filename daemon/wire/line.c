@@ -103,6 +103,7 @@ _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name f
     X(dropped, INTEGER, OF_CONTROL, PART_DROPPED, mark.dropped, 0)                                 \
     X(layer, NAME, OF_BUDGET, PART_LAYER, budget.layer, 0)                                         \
     X(elapsed_ms, FIGURE, OF_BUDGET, PART_ELAPSED, budget.elapsed_ms, RECORD_MS_MAX)               \
+    X(before_ms, FIGURE, OF_BUDGET, PART_BEFORE, budget.before_ms, RECORD_MS_MAX)                  \
     X(operation, TEXT, OF_BUDGET, PART_ANY, budget.operation, RECORD_NAME_MAX)                     \
     X(request_id, TEXT, OF_BUDGET, PART_ANY, budget.request_id, RECORD_NAME_MAX)
 
@@ -469,6 +470,9 @@ static void take_budget_parts(struct reader *reader)
     if ((reader->has & BIT(SAMPLE_SPAN_ID)) != 0) {
         budget->has |= BUDGET_HAS_SPAN_ID;
         memcpy(budget->span_id, sample->span_id, sizeof budget->span_id);
+    }
+    if ((reader->has & BIT(PART_BEFORE)) != 0) {
+        budget->has |= BUDGET_HAS_BEFORE;
     }
     if (reader->span.has_flags) {
         budget->has |= BUDGET_HAS_FLAGS;

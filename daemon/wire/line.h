@@ -20,7 +20,7 @@ enum {
      * inside a skipped value count too. */
     LINE_UNKNOWN_MAX = 64,
     LINE_INNER_UNKNOWN_MAX = 8, /* different unknown keys inside a span that are told */
-    LINE_KEYS_MAX = 56,         /* rows of the key table, and room */
+    LINE_KEYS_MAX = 64,         /* rows of the key table, and room */
 };
 
 /* What is kept from line to line. */

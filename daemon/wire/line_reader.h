@@ -91,6 +91,7 @@ enum {
     PART_DELTA = SAMPLE_CPU_DURING,
     PART_LAYER = SAMPLE_CPU_BEFORE,
     PART_ELAPSED = SAMPLE_CPU_DURING,
+    PART_BEFORE = SAMPLE_MEMORY_BEFORE,
 };
 _Static_assert(PART_COUNT <= 32, "parts are bits of a uint32_t");
 

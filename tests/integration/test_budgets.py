@@ -10,7 +10,7 @@ CASES = ROOT / "tests" / "data" / "golden" / "budgets"
 
 LAYERS = ["layer1_validation", "layer2_deliberation", "layer3_policy", "layer4_audit"]
 FAMILIES = {"acgs2_budget_elapsed_seconds_count": 0, "acgs2_budget_exceeded_total": 0,
-            "acgs2_budget_soft_limit_exceeded_total": 0}
+            "acgs2_budget_soft_limit_exceeded_total": 0, "acgs2_budget_requests_total": 0}
 JUDGED = ("elapsed_ms", "remaining_ms", "is_exceeded", "is_soft_limit_exceeded")
 WHOLE = ("total_budget_ms", "total_elapsed_ms", "total_remaining_ms", "constitutional_hash")
 
@@ -83,6 +83,22 @@ class TestBudgets(DaemonCase):
         self.assertEqual({key for key, rate in shown.items() if rate == 2.5}, {("total", "long"), ("total", "short")})
         self.assertEqual({key[0] for key, rate in shown.items() if rate != rate}, set(LAYERS))
         self.assertRegex(daemon.get("/report").text, r"total +50\.0 ms .* 25\.0 % +2\.50 +2\.50 +-\n")
+
+    def test_budgets_of_a_layer_that_is_entered_twice(self):
+        daemon = self.start()
+        layer = "layer2_deliberation"  # 20 ms
+        self.assertEqual(daemon.send(budget(layer, 15), budget(layer, 6, before_ms=15, request_id="r-17"),
+                                     budget("layer1_validation", 3), budget("total", 24), budget(layer, 15),
+                                     budget("total", 16)), [])
+        answer = self.budgets(daemon)["layers"]
+        self.assertEqual((answer[layer]["count"], answer[layer]["exceeded_count"], answer[layer]["elapsed_ms"]), (2, 1, 15))
+        self.assertEqual((answer[layer]["share_of_total"], answer["layer1_validation"]["share_of_total"]), (0.9, 0.075))
+        metrics = daemon.metrics()
+        self.assertEqual(metrics.get("acgs2_budget_requests_total", layer=layer), 2)
+        self.assertEqual(metrics.get("acgs2_budget_elapsed_seconds_count", layer=layer), 3)
+        self.assertEqual(metrics.get("acgs2_budget_exceeded_total", layer=layer), 1)
+        daemon.stop()
+        self.assertEqual(len([line for line in daemon.log if "took 21.000 ms of its budget of 20.000 ms" in line]), 1)
 
     def test_budgets_of_layers_that_nobody_configured(self):
         daemon = self.start(sets={"budgets.layers": "[]", "budgets.total_ms": 2})

@@ -78,6 +78,7 @@ BUDGET_FIELDS = {
     "span_id": (6, "hex"),
     "timestamp_unix_nano": (7, "fixed64"),
     "flags": (8, "fixed32"),
+    "before_ms": (9, "double"),
 }
 
 HELLO_FIELDS = {

@@ -662,7 +662,10 @@ static void expect_budget(struct recorder *expected, const Dwell__Budget *from)
     budget.has = (from->has_timestamp_unix_nano ? BUDGET_HAS_TIMESTAMP : 0U) |
                  (from->has_trace_id ? BUDGET_HAS_TRACE_ID : 0U) |
                  (from->has_span_id ? BUDGET_HAS_SPAN_ID : 0U) |
-                 (from->has_flags ? BUDGET_HAS_FLAGS : 0U);
+                 (from->has_flags ? BUDGET_HAS_FLAGS : 0U) |
+                 (from->has_before_ms ? BUDGET_HAS_BEFORE : 0U);
+    budget.before_ms = from->before_ms == 0 ? 0 : from->before_ms;
+    bool good_before = budget.before_ms >= 0 && budget.before_ms <= RECORD_MS_MAX;
     bool good_trace = convert_budget_id(from->has_trace_id, from->trace_id, budget.trace_id,
                                         sizeof budget.trace_id);
     bool good_span =
@@ -672,6 +675,7 @@ static void expect_budget(struct recorder *expected, const Dwell__Budget *from)
                           : !from->has_elapsed_ms ? "elapsed_ms"
                                                   : NULL;
     const char *wrong = !good_time                                ? "elapsed_ms"
+                        : !good_before                            ? "before_ms"
                         : budget.operation.len > RECORD_NAME_MAX  ? "operation"
                         : budget.request_id.len > RECORD_NAME_MAX ? "request_id"
                         : !good_trace                             ? "trace_id"
@@ -1203,6 +1207,9 @@ static void put_random_budget_rest(struct writer *budget)
     }
     if (once_in(3)) {
         put_fixed32(budget, 8, (uint32_t)random_number());
+    }
+    if (once_in(3)) {
+        put_double(budget, 9, random_figure());
     }
 }
 

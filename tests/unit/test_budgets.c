@@ -137,6 +137,48 @@ static void test_budgets_compare_strictly(void **state)
     must_have("layer2_deliberation", 0, 0, 0);
 }
 
+/* Of layer1_validation, whose budget is 5 and soft limit 4 ms. */
+static void test_budgets_of_a_layer_that_is_entered_again(void **state)
+{
+    (void)state;
+    static const struct {
+        double before_ms, ms;
+        bool exceeded;              /* now */
+        uint64_t count, over, soft; /* then */
+    } facts[] = {{0, 3, false, 1, 0, 0},     {3, 1, false, 1, 0, 0},  {4, 0.5, false, 1, 0, 1},
+                 {4.5, 0.5, false, 1, 0, 1}, {5, 0.5, true, 1, 1, 1}, {5.5, 9, false, 1, 1, 1},
+                 {0, 6, true, 2, 2, 2},      {6, 0, false, 2, 2, 2},  {0, 0, false, 3, 2, 2}};
+    const size_t count = sizeof facts / sizeof facts[0];
+    for (size_t i = 0; i < count; i++) {
+        struct budget_verdict verdict;
+        struct budget budget = {.layer = STR_LITERAL("layer1_validation"),
+                                .elapsed_ms = facts[i].ms,
+                                .before_ms = facts[i].before_ms,
+                                .has = BUDGET_HAS_BEFORE};
+        assert_int_equal(budgets_record(core.budgets, &budget, &verdict), 0);
+        assert_int_equal(verdict.exceeded, facts[i].exceeded);
+        struct snapshot *snapshot = must_take(&core);
+        const struct budget_layer *layer = layer_of(snapshot, "layer1_validation");
+        assert_int_equal(layer->count, facts[i].count);
+        assert_int_equal(layer->exceeded, facts[i].over);
+        assert_int_equal(layer->soft_exceeded, facts[i].soft);
+        assert_true(layer->last_ms == facts[i].before_ms + facts[i].ms);
+        core_drop(&core, snapshot);
+    }
+    struct snapshot *snapshot = must_take(&core);
+    struct budget_profile profile = profile_of(snapshot, "layer1_validation");
+    assert_int_equal(profile.count, 3);
+    assert_int_equal(profile.exceeded, 2);
+    must_be_near(profile.spent_ms, 20.5, 1e-12);
+    must_be_near(profile.burn.rate[BURN_LONG], 2 / 3.0 / (1 - CORE_OBJECTIVE), 1e-12);
+    core_drop(&core, snapshot);
+    const char *labels = "layer=layer1_validation";
+    assert_int_equal(core_series(&core, ELAPSED, labels).buckets->count, count); /* runs */
+    assert_true(core_series(&core, "acgs2_budget_requests", labels).number == 3);
+    assert_true(core_series(&core, OVER, labels).number == 2);
+    assert_true(core_series(&core, SOFT, labels).number == 2);
+}
+
 static void test_budgets_time_is_shown_in_seconds(void **state)
 {
     (void)state;
@@ -467,7 +509,10 @@ static struct budget random_budget(struct random *random)
                            .elapsed_ms = what == 0   ? 0
                                          : what == 1 ? RECORD_MS_MAX
                                                      : 30 * random_unit(random),
-                           .has = what == 2 ? BUDGET_HAS_TRACE_ID : 0U};
+                           .before_ms = 20 * random_unit(random),
+                           .has = what == 2   ? BUDGET_HAS_TRACE_ID
+                                  : what == 3 ? BUDGET_HAS_BEFORE
+                                              : 0U};
 }
 
 /* Any records, new layers, traces, bad names and zeros among them, and what became of them; to be
@@ -539,6 +584,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_budgets_configured_layers_are_there_from_the_start),
         TEST(test_budgets_compare_strictly),
+        TEST(test_budgets_of_a_layer_that_is_entered_again),
         TEST(test_budgets_time_is_shown_in_seconds),
         TEST(test_budgets_keep_exemplars),
         TEST(test_budgets_what_is_left),

@@ -683,8 +683,12 @@ static void test_dwell_budget_sends_no_time_twice(void **state)
     must_have_sent(&stage, 0, "layer2_deliberation", 7);
     assert_string_equal(server_budget(&stage.server, 0)->operation, "outer");
     assert_null(server_budget(&stage.server, 0)->request_id);
+    assert_false(server_budget(&stage.server, 0)->has_before_ms);
     must_have_sent(&stage, 1, "layer2_deliberation", 16);
     assert_null(server_budget(&stage.server, 1)->operation);
+    must_be_ms(server_budget(&stage.server, 1)->before_ms, 7);
+    must_be_ms(server_budget(&stage.server, 2)->before_ms, 23);
+    assert_false(server_budget(&stage.server, 3)->has_before_ms);
     must_have_sent(&stage, 2, "layer2_deliberation", 0);
     must_have_sent(&stage, 3, "layer2_deliberation", 3);
     stage_close(&stage);
@@ -826,8 +830,8 @@ static void test_dwell_budget_that_is_too_long_is_dropped(void **state)
     static char operation[RECORD_MAX + 1];
     struct dwell_stats stats = {.size = sizeof stats};
     stage_open(&stage, NULL);
-    /* Besides the text: 64 bytes, the layer's name and 6 are kept free. */
-    size_t longest = RECORD_MAX - 64 - strlen("layer1_validation") - 6;
+    /* Besides the text: 72 bytes, the layer's name and 6 are kept free. */
+    size_t longest = RECORD_MAX - 72 - strlen("layer1_validation") - 6;
     memset(operation, 'o', longest);
     dwell_budget_start(&stage.budget, DWELL_LAYER1_VALIDATION);
     dwell_budget_stop(&stage.budget, DWELL_LAYER1_VALIDATION, operation, NULL);

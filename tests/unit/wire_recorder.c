@@ -315,6 +315,7 @@ static int on_budget(void *ctx, const struct budget *budget)
     recorder_print(recorder, "budget ");
     recorder_quote(recorder, budget->layer);
     print_figure(recorder, "elapsed_ms", true, budget->elapsed_ms);
+    print_figure(recorder, "before_ms", (budget->has & BUDGET_HAS_BEFORE) != 0, budget->before_ms);
     print_text(recorder, "operation", budget->operation);
     print_text(recorder, "request_id", budget->request_id);
     print_u64(recorder, "timestamp", (budget->has & BUDGET_HAS_TIMESTAMP) != 0,
