@@ -740,6 +740,13 @@ static void test_conf_reads_pairs(void **state)
 static void test_conf_reads_layers(void **state)
 {
     (void)state;
+    must_take("budgets.total_ms=0.001");
+    must_refuse("budgets.total_ms=0",
+                "budgets.total_ms: expects a number from 0.001 to 1000000000, got 0 (--set)\n");
+    must_take("budgets.layers=[{\"layer\": \"a\", \"budget_ms\": 0.001}]");
+    must_refuse("budgets.layers=[{\"layer\": \"a\", \"budget_ms\": 0}]",
+                "budgets.layers[0].budget_ms: expects a number from 0.001 to 1000000000, got 0 "
+                "(--set)\n");
     must_take("budgets.objective=0");
     must_take("budgets.objective=0.999999");
     must_refuse("budgets.objective=1",
