@@ -202,7 +202,7 @@ $(GRPC_TESTS:%=$(BUILD)/tests/unit/%): TEST_LIBS += -lgrpc -lgpr
 UNIT_RUN := $(if $(ONLY),$(ONLY:%=$(BUILD)/tests/unit/%),$(UNIT_BIN))
 
 unit: $(UNIT_RUN) ## unit tests; ONLY='test_hist test_conf'
-	$(Q)set -e; for t in $(UNIT_RUN); do $$t; done
+	$(Q)printf '%s\n' $(UNIT_RUN) | xargs -n 1 -P $(JOBS) sh -c '"$$0" > "$$0.out" 2>&1; s=$$?; cat "$$0.out"; exit $$s'
 
 SAN_FLAGS  := -O1 -g -fno-omit-frame-pointer
 ASAN_FLAGS := $(SAN_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
