@@ -97,6 +97,7 @@ struct dwelld {
     struct route_context context;
     /* Ceilings; that of HTTP is for each door. */
     unsigned ingest_connections, http_connections, watched_processes;
+    bool has_room_to_probe;
     struct json_path sockets[PLACE_COUNT];
     struct json_limit limits[LIMITS];
     uv_signal_t signals[SIGNALS];
@@ -476,8 +477,8 @@ static void fit_connections(struct dwelld *dwelld)
 {
     uint64_t ingest = dwelld->conf.ingest.max_connections;
     uint64_t http = dwelld->conf.http.max_connections;
-    uint64_t own = OWN_DESCRIPTORS + probe_descriptors(&dwelld->conf);
-    uint64_t needed = own + ingest + HTTP_DOORS * http;
+    uint64_t own = OWN_DESCRIPTORS;
+    uint64_t needed = own + probe_descriptors(&dwelld->conf) + ingest + HTTP_DOORS * http;
     uint64_t granted = system_raise_descriptors(needed + ingest); /* and a process for each */
     if (granted < needed) {
         uint64_t rest = granted > own ? granted - own : 0;
@@ -491,6 +492,7 @@ static void fit_connections(struct dwelld *dwelld)
     }
     dwelld->ingest_connections = (unsigned)ingest;
     dwelld->http_connections = (unsigned)http;
+    dwelld->has_room_to_probe = granted >= needed; /* connections come first */
     dwelld->watched_processes = granted < needed ? 0 : (unsigned)(granted - needed);
 }
 
@@ -540,7 +542,7 @@ static int start_probe(struct dwelld *dwelld)
                                     .touches = conf->profiling.touch_probe != CONF_OFF,
                                     .touch_max_bytes =
                                         (double)conf->profiling.touch_probe_max_mb * 1024 * 1024};
-    return conf->profiling.probe == CONF_OFF
+    return conf->profiling.probe == CONF_OFF || !dwelld->has_room_to_probe
                ? 0
                : probe_start(&dwelld->probe, &dwelld->loop, &dwelld->witness, &dwelld->counters,
                              &options);

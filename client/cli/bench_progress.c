@@ -1,6 +1,7 @@
 #include "cli/bench_progress.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "cli/figure.h"
@@ -88,8 +89,8 @@ static bool is_due(struct progress *progress, uint64_t now_ns, bool last)
                                                                        now_ns + REDRAW_NS));
 }
 
-void progress_step(struct progress *progress, enum dwell_bench_stage stage, uint64_t now_ns,
-                   double latency_ms)
+static void step(struct progress *progress, enum dwell_bench_stage stage, uint64_t now_ns,
+                 double latency_ms)
 {
     uint64_t total = progress->total[stage];
     uint64_t begun_ns = 0;
@@ -108,6 +109,16 @@ void progress_step(struct progress *progress, enum dwell_bench_stage stage, uint
     if (drawn) {
         draw(progress, stage, done, seconds);
     }
+}
+
+/* Lines come in the order of what they say. */
+void progress_step(struct progress *progress, enum dwell_bench_stage stage, uint64_t now_ns,
+                   double latency_ms)
+{
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&one_at_a_time); /* cannot fail as used */
+    step(progress, stage, now_ns, latency_ms);
+    (void)pthread_mutex_unlock(&one_at_a_time);
 }
 
 void progress_end(const struct progress *progress)

@@ -139,11 +139,10 @@ class TestJudge(DaemonCase):
 
     def test_few_samples_are_judged_by_thresholds(self):
         daemon = self.start(sets=QUICK)
-        daemon.send(*[{**disk("m"), "cpu_percent_during": 80}] * 29)
-        model = self.wait_rounds(daemon, "m")
-        self.assertEqual(model["analysis"]["rule"], "compute")
-        daemon.send({**disk("m"), "cpu_percent_during": 80})
-        self.assertEqual(self.model(daemon, "m")["analysis"]["rule"], "evidence")
+        daemon.send(*[{**disk("few"), "cpu_percent_during": 80}] * 3)
+        daemon.send(*[{**disk("m"), "cpu_percent_during": 80}] * 20)
+        self.assertEqual(self.wait_rounds(daemon, "m")["analysis"]["rule"], "evidence")
+        self.assertEqual(self.model(daemon, "few")["analysis"]["rule"], "compute")
 
     def test_thresholds_alone_never_ask_for_evidence(self):
         daemon = self.start(sets={**QUICK, "profiling.classifier": "thresholds"})
