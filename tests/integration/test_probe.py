@@ -97,7 +97,8 @@ class TestProbe(DaemonCase):
             said = self.wait_seen(daemon, name, lambda said: said["evidence"]["touch_probes"] >= 2, f"{name} is probed")
             touches[name] = said["evidence"]["touch_sum"] / said["evidence"]["touch_probes"]
             self.assertGreater(said["machine"]["bandwidth_bytes"], 1e8)
-            self.assertGreater(said["evidence"]["seen_ms"], 0)
+            # Read once a second: a round may have none.
+            self.wait_seen(daemon, name, lambda said: said["evidence"]["seen_ms"] > 0, f"{name} is read")
             model.end()
         self.assertGreater(touches["stream"], 0.4, touches)
         self.assertLess(touches["compute"], 0.2, touches)
