@@ -171,6 +171,7 @@ check-all:
 	$(Q)$(SUBMAKE) tsan
 	$(Q)$(SUBMAKE) fuzz-replay
 	$(Q)$(PYTHON) -m unittest discover -v -s tests/integration -p 'test_*.py'
+	$(Q)$(PYTHON) -m unittest discover -v -s tests/clients/python -p 'test_*.py'
 	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/asan $(PYTHON) -m unittest test_hostile test_ingest test_exposition test_spans test_tool
 	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m unittest test_hostile
 

@@ -1,0 +1,8 @@
+"""dwell: tells the sidecar dwelld what a process's inferences, spans, metrics and time budgets cost.
+
+Without a daemon everything is a no-op. Nothing here raises into the application or blocks it.
+"""
+from ._client import Client, client
+from ._version import VERSION as __version__
+
+__all__ = ["Client", "client"]

@@ -1,0 +1,57 @@
+"""Questions to the daemon: HTTP over `query.sock`, and over `admin.sock` for what changes something.
+
+What can fail: no daemon, no permission, an answer that is none, or one that takes longer than TIMEOUT_S: None each
+time. Callers say what None means for them.
+"""
+import http.client
+import json
+import socket
+import urllib.parse
+
+from . import _locate
+
+TIMEOUT_S = 5.0
+ANSWER_MAX = 64 << 20  # bytes; /metrics of the most series that a daemon keeps by default
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(path, method="GET", directory=None, headers=None):
+    """(status, headers, body) of the answer, or None where there is none."""
+    place = None if _locate.disabled() else _locate.directory(directory)
+    if place is None:
+        return None
+    connection = _Connection(f"{place}/{'query' if method == 'GET' else 'admin'}.sock")
+    try:
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        body = answer.read(ANSWER_MAX + 1)
+        return None if len(body) > ANSWER_MAX else (answer.status, answer.headers, body)
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def ask_json(path, **options):
+    """The object of a good answer, or None."""
+    answer = ask(path, **options)
+    if answer is None or answer[0] != 200:
+        return None
+    try:
+        return json.loads(answer[2])
+    except ValueError:
+        return None
+
+
+def quote(name):
+    return urllib.parse.quote(name, safe="")
