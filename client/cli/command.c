@@ -170,7 +170,7 @@ const struct command commands[] = {
      "EVALUATE_GPU; 69: the command cannot be run, died, or did not answer in time; 76: it "
      "answered with more than one line, or without end; 130: Ctrl-C.",
      ROWS(bench_options), bench_run},
-    {"check-config", "[FILE]", 0, 1, OPERAND_FILE, false, false, "check the daemon's configuration",
+    {"check-config", "[FILE]", 0, 1, OPERAND_FILE, false, true, "check the daemon's configuration",
      "Runs dwelld --check-config, the dwelld beside this program or else the one in PATH, and has "
      "its exit "
      "status: 0 or 78.",

@@ -116,5 +116,6 @@ complete -c dwell -n '__fish_seen_subcommand_from bench' -l color -x -a 'auto al
 
 complete -c dwell -n __fish_use_subcommand -a check-config -d 'check the daemon\'s configuration'
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -F
+complete -c dwell -n '__fish_seen_subcommand_from check-config' -s j -l json -d 'Print the daemon\'s answer as it is'
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -s h -l help -d 'Print how to use it, and exit'
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'
