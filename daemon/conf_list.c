@@ -351,7 +351,7 @@ const struct conf_kind_ops conf_pairs_ops = {.size = sizeof(struct conf_pairs),
 
 /* --- layers of the time budget --- */
 
-static const char *const layer_keys[] = {"layer", "budget_ms", "soft_limit_pct",
+static const char *const layer_keys[] = {"layer", "budget_ms", "budget_share", "soft_limit_pct",
                                          "strict_enforcement"};
 enum { LAYER_KEY_COUNT = sizeof layer_keys / sizeof layer_keys[0] };
 
@@ -411,6 +411,27 @@ static int read_layer_name(const struct conf_reader *reader, const json_t *json,
     return layers[at].layer == NULL ? ERR_NOMEM : 0;
 }
 
+/* In milliseconds, or as a share of the total that goes with it. */
+static int read_layer_budget(const struct conf_reader *reader, const json_t *json,
+                             struct conf_layer *layer, size_t at)
+{
+    const json_t *ms = json_object_get(json, "budget_ms");
+    const json_t *share = json_object_get(json, "budget_share");
+    if (share == NULL) {
+        layer->budget_ms = json_number_value(ms);
+        return layer->budget_ms >= 0.001 && layer->budget_ms <= 1e9
+                   ? 0
+                   : wrong_member(reader, at, "budget_ms", "a number from 0.001 to 1000000000", ms);
+    }
+    layer->budget_share = json_number_value(share);
+    if (ms != NULL) {
+        return wrong_member(reader, at, "budget_ms", "to be missing beside budget_share", ms);
+    }
+    return layer->budget_share > 0 && layer->budget_share <= 1
+               ? 0
+               : wrong_member(reader, at, "budget_share", "a number above 0, at most 1", share);
+}
+
 static int read_layer(const struct conf_reader *reader, const json_t *json, struct list *list,
                       size_t at)
 {
@@ -422,12 +443,8 @@ static int read_layer(const struct conf_reader *reader, const json_t *json, stru
     layer->strict_enforcement = true;
 
     int err = check_layer_keys(reader, (json_t *)(uintptr_t)json, at);
-    const json_t *budget = json_object_get(json, "budget_ms");
-    double budget_ms = json_number_value(budget);
-    if (budget_ms < 0.001 || budget_ms > 1e9) {
-        err = wrong_member(reader, at, "budget_ms", "a number from 0.001 to 1000000000", budget);
-    }
-    layer->budget_ms = budget_ms;
+    int budget_err = read_layer_budget(reader, json, layer, at);
+    err = budget_err != 0 ? budget_err : err;
 
     const json_t *soft = json_object_get(json, "soft_limit_pct");
     if (soft != NULL) {
@@ -480,8 +497,9 @@ static void render_layers(struct buf *out, const struct conf_option *option, con
         const struct conf_layer *layer = &list->layers[i];
         buf_puts(out, i == 0 ? "\n            {\"layer\": " : ",\n            {\"layer\": ");
         conf_render_string(out, layer->layer);
-        buf_puts(out, ", \"budget_ms\": ");
-        buf_double(out, layer->budget_ms);
+        bool is_share = layer->budget_share > 0;
+        buf_puts(out, is_share ? ", \"budget_share\": " : ", \"budget_ms\": ");
+        buf_double(out, is_share ? layer->budget_share : layer->budget_ms);
         buf_puts(out, ", \"soft_limit_pct\": ");
         buf_double(out, layer->soft_limit_pct);
         buf_printf(out, ", \"strict_enforcement\": %s}",
@@ -493,7 +511,7 @@ static void render_layers(struct buf *out, const struct conf_option *option, con
 static void describe_layers(struct buf *out, const struct conf_option *option)
 {
     buf_printf(out,
-               "a list of at most %.0f objects {layer, budget_ms, soft_limit_pct, "
+               "a list of at most %.0f objects {layer, budget_ms or budget_share, soft_limit_pct, "
                "strict_enforcement}",
                option->max);
 }

@@ -261,8 +261,8 @@ const struct conf_option conf_options[] = {
      .sentence = "Share of requests that should keep to a budget: burn rates tell how much faster than "
                  "that the rest is used up."},
     {"budgets.layers", CONF_LAYERS, RANGE(0, CONF_LAYERS_MAX), initial_layers, AT(budgets.layers),
-     .sentence = "Time budgets of a request's layers; soft_limit_pct is 0.8 and strict_enforcement "
-                 "true unless given."},
+     .sentence = "Time budgets of a request's layers, in milliseconds or as a share of "
+                 "budgets.total_ms; soft_limit_pct is 0.8 and strict_enforcement true unless given."},
 
     {"otlp.endpoint", CONF_ENDPOINT, BYTES(0, 1024), "\"\"", AT(otlp.endpoint),
      .sentence = "Where traces and metrics go by OTLP/gRPC. Empty: nowhere. Also set by "

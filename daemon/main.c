@@ -353,8 +353,9 @@ static int init_budgets(struct dwelld *dwelld)
     _Static_assert((int)CONF_LAYERS_MAX <= (int)BUDGETS_CONFIGURED_MAX, "there is room for all");
     for (size_t i = 0; i < conf->budgets.layers.count; i++) {
         const struct conf_layer *layer = &conf->budgets.layers.layers[i];
-        layers[i] =
-            (struct budget_option){str_of(layer->layer), layer->budget_ms, layer->soft_limit_pct};
+        double budget_ms = layer->budget_share > 0 ? layer->budget_share * conf->budgets.total_ms
+                                                   : layer->budget_ms;
+        layers[i] = (struct budget_option){str_of(layer->layer), budget_ms, layer->soft_limit_pct};
     }
     struct budgets_options options = {.name_space = str_of(conf->metrics.name_space),
                                       .total_ms = conf->budgets.total_ms,

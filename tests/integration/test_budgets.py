@@ -48,6 +48,15 @@ class TestBudgets(DaemonCase):
             "is_soft_limit_exceeded": True, "count": 1, "exceeded_count": 0, "soft_limit_exceeded_count": 1,
             "p50_ms": 4.5, "p95_ms": 4.5, "p99_ms": 4.5, "share_of_total": 0.36, "burn_rate": 0, "burn_rate_short": 0})
 
+    def test_a_share_goes_with_the_total(self):
+        shares = [{"layer": "half", "budget_share": 0.5}, {"layer": "fixed", "budget_ms": 5}]
+        for total_ms, half_ms in ((50, 25), (200, 100)):
+            daemon = self.start(sets={"budgets.total_ms": total_ms, "budgets.layers": json.dumps(shares)})
+            self.assertEqual(daemon.send(budget("half", half_ms), budget("half", half_ms + 0.5), budget("fixed", 5)), [])
+            layers = self.budgets(daemon)["layers"]
+            self.assertEqual({name: (layer["budget_ms"], layer["exceeded_count"]) for name, layer in layers.items()},
+                             {"half": (half_ms, 1), "fixed": (5, 0)})
+
     def test_budgets_come_in_every_format(self):
         daemon = self.start()
         batch = wire.batch(budgets=[wire.budget(layer="layer3_policy", elapsed_ms=11, operation="o"),

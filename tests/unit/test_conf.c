@@ -747,6 +747,18 @@ static void test_conf_reads_layers(void **state)
     must_refuse("budgets.layers=[{\"layer\": \"a\", \"budget_ms\": 0}]",
                 "budgets.layers[0].budget_ms: expects a number from 0.001 to 1000000000, got 0 "
                 "(--set)\n");
+    must_take("budgets.layers=[{\"layer\": \"a\", \"budget_share\": 1}]");
+    assert_true(conf.budgets.layers.layers[0].budget_share == 1);
+    must_take("budgets.layers=[{\"layer\": \"a\", \"budget_share\": 1e-9}]");
+    must_refuse("budgets.layers=[{\"layer\": \"a\", \"budget_share\": 0}]",
+                "budgets.layers[0].budget_share: expects a number above 0, at most 1, got 0 "
+                "(--set)\n");
+    must_refuse("budgets.layers=[{\"layer\": \"a\", \"budget_share\": 1.001}]",
+                "budgets.layers[0].budget_share: expects a number above 0, at most 1, got 1.001 "
+                "(--set)\n");
+    must_refuse("budgets.layers=[{\"layer\": \"a\", \"budget_share\": 1, \"budget_ms\": 5}]",
+                "budgets.layers[0].budget_ms: expects to be missing beside budget_share, got 5 "
+                "(--set)\n");
     must_take("budgets.objective=0");
     must_take("budgets.objective=0.999999");
     must_refuse("budgets.objective=1",
