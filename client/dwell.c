@@ -147,7 +147,7 @@ enum {
     SHARED_TRIES = 64,     /* looks at the shared lane before a record is dropped */
     CALIBRATIONS = 5,
     DISK_BLOCK_BYTES = 512, /* what getrusage counts in, whatever the disk has */
-    COST_OUTLIER = 4,       /* a reading that was preempted counts as this many usual ones */
+    COST_OUTLIER = 4,       /* a reading that was interrupted counts as this many usual ones */
 
     SENDER_STACK_BYTES = 256 * 1024,
 
@@ -324,7 +324,6 @@ struct __attribute__((may_alias)) tracking {
     uint64_t start_ns;
     struct lane *lane;   /* where `before` was taken, or NULL without evidence */
     uint64_t generation; /* of the handle at that time */
-    uint64_t begun_ns;   /* before the reading */
     struct reading before;
 };
 
@@ -1061,8 +1060,15 @@ static void reading_take(const struct dwell *dwell, const struct lane *lane,
         read_second_number(lane->schedstat_fd, &ret_reading->runqueue_ns) == 0;
 }
 
-static void cost_learn(const struct dwell *dwell, struct lane *lane, uint64_t cost_ns)
+/*
+ * What an inference's evidence costs, by its last reading. CPU time and not the time that passes: the
+ * kernel looks whether a thread has had its turn when somebody reads its clock, so beside busy neighbours
+ * every other reading ends with milliseconds of waiting, which the thread would have waited anyway. The
+ * first reading costs what the last one does, so it is counted twice and needs no clock of its own.
+ */
+static void cost_learn(const struct dwell *dwell, struct lane *lane, const struct reading *last)
 {
+    uint64_t cost_ns = 2 * less_or_zero(clock_ns(CLOCK_THREAD_CPUTIME_ID), last->cpu_ns);
     if (lane->cost_ns == 0) {
         lane->cost_ns = cost_ns;
     } else {
@@ -1081,7 +1087,6 @@ static void lane_calibrate(const struct dwell *dwell, struct lane *lane)
     for (int i = 0; i < CALIBRATIONS; i++) {
         struct reading before;
         struct reading after;
-        uint64_t begun_ns = now_ns();
         reading_take(dwell, lane, &before);
         uint64_t start_ns = now_ns();
         uint64_t end_ns = now_ns();
@@ -1090,7 +1095,7 @@ static void lane_calibrate(const struct dwell *dwell, struct lane *lane)
         if (dwell->evidence == DWELL_EVIDENCE_FULL) {
             (void)read_second_number(dwell->statm_fd, &pages);
         }
-        cost_learn(dwell, lane, less_or_zero(now_ns(), begun_ns));
+        cost_learn(dwell, lane, &after);
         uint64_t cpu_ns = less_or_zero(after.cpu_ns, before.cpu_ns);
         lane->bias_ns = at_most(lane->bias_ns, less_or_zero(cpu_ns, end_ns - start_ns));
     }
@@ -1110,7 +1115,6 @@ static void evidence_begin(struct dwell *dwell, struct tracking *tracking)
     *since = 1;
     tracking->lane = lane;
     tracking->generation = dwell->generation;
-    tracking->begun_ns = now_ns();
     reading_take(dwell, lane, &tracking->before);
 }
 
@@ -1593,8 +1597,7 @@ static void __attribute__((noinline)) track_end_long(struct tracking *tracking, 
         lane->since[model->index] += wall_ns;
     }
     if (measured) {
-        uint64_t before_ns = less_or_zero(tracking->start_ns, tracking->begun_ns);
-        cost_learn(dwell, lane, before_ns + less_or_zero(now_ns(), end_ns));
+        cost_learn(dwell, lane, &after);
         add(&lane->evidence, 1);
     }
 }
