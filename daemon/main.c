@@ -451,11 +451,12 @@ static struct gpu_options gpu_options_of(const struct conf *conf)
 
 static struct thresholds thresholds_of(const struct conf *conf)
 {
-    return (struct thresholds){.latency_gpu_threshold_ms = conf->profiling.latency_gpu_threshold_ms,
-                               .cpu_compute_threshold_percent =
-                                   conf->profiling.cpu_compute_threshold_percent,
-                               .cpu_io_threshold_percent = conf->profiling.cpu_io_threshold_percent,
-                               .gpu = gpu_options_of(conf)};
+    return (struct thresholds){
+        .by_evidence = conf->profiling.classifier == CONF_CLASSIFIER_EVIDENCE,
+        .latency_gpu_threshold_ms = conf->profiling.latency_gpu_threshold_ms,
+        .cpu_compute_threshold_percent = conf->profiling.cpu_compute_threshold_percent,
+        .cpu_io_threshold_percent = conf->profiling.cpu_io_threshold_percent,
+        .gpu = gpu_options_of(conf)};
 }
 
 /* Of the probe: a directory of each process, the files of each thread. */

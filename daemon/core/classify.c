@@ -1,5 +1,6 @@
 #include "core/classify.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -155,4 +156,13 @@ void classify_by_opinion(const struct opinion *opinion, struct str device,
     memcpy(ret_verdict->share, opinion->share, sizeof ret_verdict->share);
     memcpy(ret_verdict->reason, opinion->reason, sizeof ret_verdict->reason);
     _Static_assert(sizeof ret_verdict->reason == sizeof opinion->reason, "the sentence fits");
+}
+
+void classify_unjudged(uint64_t evidence_count, struct str device, struct verdict *ret_verdict)
+{
+    take_outcome(&opinion_outcomes[BOTTLENECK_UNKNOWN], RULE_INSUFFICIENT, device, ret_verdict);
+    (void)snprintf(ret_verdict->reason, sizeof ret_verdict->reason,
+                   "%" PRIu64
+                   " inferences with evidence have come, and no round of them has ended yet",
+                   evidence_count);
 }

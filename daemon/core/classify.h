@@ -13,6 +13,7 @@
 
 /* All that is configured of verdicts; a snapshot carries it. */
 struct thresholds {
+    bool by_evidence; /* the classifier is `evidence`: these only until there is enough of it */
     double latency_gpu_threshold_ms;
     double cpu_compute_threshold_percent;
     double cpu_io_threshold_percent;
@@ -26,5 +27,8 @@ void classify(const struct thresholds *thresholds, const struct sums *sums, stru
 /* The verdict that says what an opinion does. */
 void classify_by_opinion(const struct opinion *opinion, struct str device,
                          struct verdict *ret_verdict);
+
+/* The verdict while enough inferences with evidence are there, and no round of them has ended yet. */
+void classify_unjudged(uint64_t evidence_count, struct str device, struct verdict *ret_verdict);
 
 #endif

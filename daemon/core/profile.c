@@ -154,19 +154,24 @@ static void fill_figures(struct profile *profile, const struct sums *sums,
     profile->bytes_moved = mean_or_nan(&extra->bytes_moved, 1);
 }
 
-/* What evidence says; whatever the span, the verdict is one. A round that was one had enough inferences,
- * few as they may be that last long; one that had not leaves the word to the window. */
-static const struct opinion *find_opinion(const struct snapshot *snapshot,
-                                          const struct model *model)
+/* Samples of the window with evidence. */
+static uint64_t window_evidence(const struct snapshot *snapshot, const struct model *model)
 {
     uint64_t count = 0;
-    if (model->opinion == NULL) {
-        return NULL;
-    }
     struct parts parts = window_parts(snapshot, model);
     for (uint32_t i = 0; i < parts.count; i++) {
         const struct tally_extra *extra = parts.tally[i]->extra;
         count += extra == NULL ? 0 : extra->evidence_count;
+    }
+    return count;
+}
+
+/* What evidence says; whatever the span, the verdict is one. A round that was one had enough inferences,
+ * few as they may be that last long; one that had not leaves the word to the window. */
+static const struct opinion *find_opinion(const struct model *model, uint64_t count)
+{
+    if (model->opinion == NULL) {
+        return NULL;
     }
     const struct opinion *opinion = &model->opinion->opinion;
     bool is_enough = opinion->rule == RULE_INSUFFICIENT ? count >= PROFILE_EVIDENCE_MIN : count > 0;
@@ -265,9 +270,12 @@ uint64_t profile_compute(const struct snapshot *snapshot, const struct model *mo
     fill_figures(ret_profile, &sums, &extra);
     quantiles_of(&parts, scratch, sums.latency_min_ms, sums.latency_max_ms, sums.count,
                  ret_profile->quantile_ms);
-    const struct opinion *opinion = find_opinion(snapshot, model);
+    uint64_t evidence_count = window_evidence(snapshot, model);
+    const struct opinion *opinion = find_opinion(model, evidence_count);
     if (opinion != NULL) {
         classify_by_opinion(opinion, model->id->device, &ret_profile->verdict);
+    } else if (snapshot->thresholds.by_evidence && evidence_count >= PROFILE_EVIDENCE_MIN) {
+        classify_unjudged(evidence_count, model->id->device, &ret_profile->verdict);
     } else {
         classify(&snapshot->thresholds, &sums, model->id->device, &ret_profile->verdict);
     }

@@ -181,6 +181,21 @@ static void test_classify_reasons_name_the_figures(void **state)
     must_read(&sums, "mean CPU 50 % lies between 20 % and 50 %");
 }
 
+static void test_classify_says_that_nobody_has_judged_yet(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    classify_unjudged(31, str_of("cpu"), &verdict);
+    assert_int_equal(verdict.bottleneck, BOTTLENECK_UNKNOWN);
+    assert_int_equal(verdict.rule, RULE_INSUFFICIENT);
+    assert_int_equal(verdict.gpu, GPU_INSUFFICIENT);
+    assert_string_equal(verdict.reason,
+                        "31 inferences with evidence have come, and no round of them "
+                        "has ended yet");
+    classify_unjudged(31, str_of("cuda:0"), &verdict);
+    assert_int_equal(verdict.gpu, GPU_NOT_ASKED);
+}
+
 /* The first figure of a sentence. */
 static double figure_in(const char *sentence)
 {
@@ -244,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_classify_thresholds_are_those_given),
         cmocka_unit_test(test_classify_no_gpu_decision_off_the_cpu),
         cmocka_unit_test(test_classify_reasons_name_the_figures),
+        cmocka_unit_test(test_classify_says_that_nobody_has_judged_yet),
         cmocka_unit_test(test_classify_reasons_never_contradict_the_verdict),
     };
     return cmocka_run_group_tests_name("classify", tests, core_tables, NULL);

@@ -1459,7 +1459,7 @@ int getrusage(__rusage_who_t who, struct rusage *usage)
     return (int)syscall(SYS_getrusage, who, usage);
 }
 
-/* That wait is no cost of the reading: 1 % of 160 ms pays for some of 32 µs, and for one of 2 ms at most. */
+/* That wait is no cost: 1 % of 160 ms pays for many readings of some µs, and for none of 2 ms. */
 static void test_dwell_client_does_not_take_waiting_for_a_cost(void **state)
 {
     (void)state;

@@ -102,6 +102,11 @@ static void test_profile_opinion_needs_evidence_in_the_window(void **state)
     /* Enough, and nobody has judged. */
     add_evidence("other", PROFILE_EVIDENCE_MIN);
     must_follow("other", PROFILE_WINDOW, RULE_COMPUTE);
+    core.thresholds.by_evidence = true; /* somebody will */
+    must_follow("other", PROFILE_WINDOW, RULE_INSUFFICIENT);
+    add_evidence("fewer", PROFILE_EVIDENCE_MIN - 1);
+    must_follow("fewer", PROFILE_WINDOW, RULE_COMPUTE);
+    core.thresholds.by_evidence = false;
     /* Parts of the window add up, and leave it one by one. */
     core_move(&core, CORE_SLOT_S);
     add_evidence("m", PROFILE_EVIDENCE_MIN - 1);
