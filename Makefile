@@ -157,6 +157,8 @@ UNIT_OBJ := $(filter-out $(BUILD)/daemon/base/mem.o,$(DAEMON_OBJ)) $(BUILD)/test
 UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC) $(GRPC_TESTS:%=tests/unit/%.c) \
                     tests/unit/otlp_server.c tests/unit/mem_fault.c,$(wildcard tests/unit/*.c)))
 
+RUN_TESTS = $(PYTHON) -B tests/integration/run.py --jobs $(JOBS)
+
 .PHONY: check check-all unit integration lint format asan tsan fuzz fuzz-replay bench bench-outage
 check: ## everything that Debian's packages can show; installs them first
 	$(Q)sh config/packaging/deps.sh build test demo lint
@@ -170,10 +172,10 @@ check-all:
 	$(Q)$(SUBMAKE) asan
 	$(Q)$(SUBMAKE) tsan
 	$(Q)$(SUBMAKE) fuzz-replay
-	$(Q)$(PYTHON) -m unittest discover -v -s tests/integration -p 'test_*.py'
-	$(Q)$(PYTHON) -m unittest discover -v -s tests/clients/python -p 'test_*.py'
-	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/asan $(PYTHON) -m unittest test_hostile test_ingest test_exposition test_spans test_tool
-	$(Q)cd tests/integration && DWELL_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m unittest test_hostile
+	$(Q)$(RUN_TESTS) tests/integration
+	$(Q)$(RUN_TESTS) tests/clients/python
+	$(Q)DWELL_BUILD=build/asan $(RUN_TESTS) tests/integration test_hostile test_ingest test_exposition test_spans test_tool
+	$(Q)DWELL_BUILD=build/tsan $(RUN_TESTS) tests/integration test_hostile
 
 integration: ## against peers from PyPI, npm and Go; what cannot be had is skipped, with REQUIRE_PEERS=1 a failure
 	$(Q)sh config/packaging/deps.sh build peers

@@ -10,6 +10,8 @@ import unittest
 
 from harness import DaemonCase, sanitized, until
 
+RUNS_ALONE = True  # what it sees are this machine's CPUs and memory
+
 QUICK = {"profiling.round_ms": 250}
 LONG_MS = 60  # of an inference that waits: longer than looks are apart
 MEMORY = 96 << 20

@@ -1,0 +1,80 @@
+"""Runs the test modules of a directory, each in a process of its own, several at once.
+
+    run.py [-j JOBS] DIRECTORY [MODULE …]
+
+    1. modules that say `RUNS_ALONE = True` come last and one by one: they measure what the machine does
+    2. of the others the largest begin, JOBS at a time
+    3. what a module printed is shown when it has ended, whole
+    4. the last line sums up; the exit status is 1 when one failed, or nothing ran
+
+What can fail: a module that hangs is killed after MODULE_S, with all that it has started, and counts as failed.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+MODULE_S = 900  # the longest takes some 60 s on two idle CPUs
+RAN = re.compile(r"^Ran (\d+) tests? in ", re.M)
+SKIPPED = re.compile(r"skipped=(\d+)")
+
+
+def options():
+    parser = argparse.ArgumentParser(prog="run.py", description="Runs test modules, several at once.")
+    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("modules", nargs="*")
+    return parser.parse_args()
+
+
+def runs_alone(path):
+    return re.search(r"^RUNS_ALONE = True", path.read_text(), re.M) is not None
+
+
+def run(path):
+    """(tests, skipped, failed) of one module; prints what it said."""
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-B", "-m", "unittest", "-v", path.stem], cwd=path.parent, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                               errors="replace", start_new_session=True)
+    try:
+        said, _ = process.communicate(timeout=MODULE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said = process.communicate()[0] + f"\nkilled after {MODULE_S} s\n"
+    tests = sum(map(int, RAN.findall(said)))
+    skipped = sum(map(int, SKIPPED.findall(said[-200:])))
+    failed = process.returncode != 0 or tests == 0
+    state = "FAILED" if failed else "ok"
+    print(f"{said}{path.stem}: {state}, {tests} tests in {time.monotonic() - began:.0f} s\n", flush=True)
+    return tests, skipped, failed
+
+
+def main():
+    settings = options()
+    directory = settings.directory.resolve()
+    paths = [directory / f"{name}.py" for name in settings.modules] or list(directory.glob("test_*.py"))
+    unknown = [path.stem for path in paths if not path.exists()]
+    if unknown:
+        sys.exit(f"run.py: {settings.directory} has no {', '.join(unknown)}")
+    paths.sort(key=lambda path: -path.stat().st_size)
+    alone = [path for path in paths if runs_alone(path)]
+    began = time.monotonic()
+    if "DWELL_BUILD" in os.environ:
+        os.environ["DWELL_BUILD"] = str(pathlib.Path(os.environ["DWELL_BUILD"]).resolve())
+    with concurrent.futures.ThreadPoolExecutor(max(1, settings.jobs)) as pool:
+        results = list(pool.map(run, [path for path in paths if path not in alone]))
+    results += [run(path) for path in alone]
+    tests, skipped, failed = (sum(column) for column in zip(*results)) if results else (0, 0, 0)
+    print(f"{directory.name}: {len(paths)} modules, {tests} tests, {skipped} skipped, {failed} modules failed, "
+          f"{time.monotonic() - began:.0f} s")
+    return 1 if failed or tests == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
