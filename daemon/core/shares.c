@@ -31,7 +31,8 @@
 #define WORKERS_RATIO 1.25 /* more than one thread's worth of CPU, */
 #define WORKERS_SHARE 0.25 /* and that not by a clock's error */
 #define WORKERS_ASKED                                                                              \
-    1.5 /* half way from a lock, 1, to a pool of two, 2: who lets go is ready too */
+    1.5                 /* half way from a lock, 1, to a pool of two, 2: who lets go is ready too */
+#define HAND_ON_US   25 /* of CPU time at least, of both threads, to hand on to another one */
 #define WORKERS_CPU  0.1  /* of it something was done, and not only asked for */
 #define TOUCH_NONE   0.25 /* of the reference: computing touches up to 0.33, */
 #define TOUCH_ALL    0.75 /* waiting for memory 0.85 and more */
@@ -170,6 +171,12 @@ static bool asked_at_once(const struct shares *shares, double cpu, double others
            (only_waits || is_one_of_them);
 }
 
+/* Threads that wake each other up do little else, and at once for a moment each time. */
+static bool only_hands_on(const struct evidence *evidence, double cpu, double others)
+{
+    return evidence->voluntary_switches * HAND_ON_US * 1e-3 > (cpu + others) / 2;
+}
+
 /* Threads that work for this one while it works too, or waits in a futex. One that sleeps or reads
  * meanwhile does not wait for them. */
 static bool has_workers(const struct evidence *evidence, const struct shares *shares, double others)
@@ -180,7 +187,8 @@ static bool has_workers(const struct evidence *evidence, const struct shares *sh
     bool waits_for_them = waits == 0 || evidence->looks[LOOK_FUTEX] >= waits / 2;
     bool several = ran_at_once(shares, cpu, others) ||
                    (shares->others_ready > 0 && asked_at_once(shares, cpu, others));
-    return evidence->process_said > 0 && several && (waits_for_them || cpu > could_run / 2);
+    return evidence->process_said > 0 && several && (waits_for_them || cpu > could_run / 2) &&
+           !only_hands_on(evidence, cpu, others);
 }
 
 static void find_workers(const struct evidence *evidence, struct shares *shares)
@@ -241,7 +249,11 @@ static void find_system(const struct evidence *evidence, const struct machine *m
     }
     double fault_us = machine->page_fault_us > 0 ? machine->page_fault_us : PAGE_FAULT_US;
     shares->fault = fmin(shares->system, faults * fault_us * 1e-3);
-    double sleeps = evidence->voluntary_switches * (1 - middle(shares->futex));
+    double idle = shares->wall - evidence->user_ms - evidence->system_ms;
+    double not_futex = shares->workers
+                           ? ratio(middle(shares->blocked), idle - middle(shares->runqueue))
+                           : 1 - middle(shares->futex);
+    double sleeps = evidence->voluntary_switches * not_futex;
     double calls = evidence->disk_bytes * DISK_NS_BYTE * 1e-6 +
                    evidence->seen_io_bytes * of_seen * CALL_NS_BYTE * 1e-6 +
                    sleeps * SLEEP_US * 1e-3;

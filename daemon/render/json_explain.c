@@ -225,8 +225,8 @@ static void put_work(struct json_writer *writer, const struct evidence *evidence
             ? "user_ms + system_ms + others > 1.25 * (wall - runqueue) and others > 0.25 * "
               "wall, or others_ready > 0, user_ms + system_ms + runqueue + others + "
               "others_ready > 1.5 * wall, others > 0.1 * wall, and user_ms + system_ms < 0.1 * "
-              "others or user_ms + system_ms + runqueue > wall / 2: threads of its process did "
-              "the work"
+              "others or user_ms + system_ms + runqueue > wall / 2, and voluntary_switches * 0.025 "
+              "< (user_ms + system_ms + others) / 2: threads of its process did the work"
             : "no other thread of its process is known to have done the work");
 }
 
@@ -292,6 +292,23 @@ static void put_waits(struct json_writer *writer, const struct evidence *evidenc
 
 /* --- system time ------------------------------------------------------------------------------- */
 
+static const char *how_of_system_io(bool seen, bool workers)
+{
+    if (workers) {
+        return "min(system - fault, (disk_bytes * 0.6 + seen_io_bytes * 0.12 * min(1, (user + "
+               "system) / "
+               "(seen_user_ms + seen_system_ms))) / 1e6 + voluntary_switches * 0.03 * blocked / "
+               "(wall - "
+               "user_ms - system_ms - runqueue)), blocked and runqueue at their middle";
+    }
+    return seen ? "min(system - fault, (disk_bytes * 0.6 + seen_io_bytes * 0.12 * min(1, (user + "
+                  "system) "
+                  "/ (seen_user_ms + seen_system_ms))) / 1e6 + voluntary_switches * 0.03 * (1 - "
+                  "futex)), futex at its middle"
+                : "min(system - fault, disk_bytes * 0.6 / 1e6 + voluntary_switches * 0.03 * (1 - "
+                  "futex)), futex at its middle";
+}
+
 static void put_system(struct json_writer *writer, const struct evidence *evidence,
                        const struct shares *shares)
 {
@@ -302,11 +319,7 @@ static void put_system(struct json_writer *writer, const struct evidence *eviden
                     "system) / (seen_user_ms + seen_system_ms))) * page_fault_us / 1000)"
                   : "min(system, (minor_faults + major_faults) * page_fault_us / 1000)");
     put_value(writer, "system_io", shares->system_io, "ms",
-              seen ? "min(system - fault, (disk_bytes * 0.6 + seen_io_bytes * 0.12 * min(1, (user "
-                     "+ system) / (seen_user_ms + seen_system_ms))) / 1e6 + voluntary_switches * "
-                     "0.03 * (1 - futex)), futex at its middle"
-                   : "min(system - fault, disk_bytes * 0.6 / 1e6 + voluntary_switches * 0.03 * (1 "
-                     "- futex)), futex at its middle");
+              how_of_system_io(seen, shares->workers));
 }
 
 /* --- memory ------------------------------------------------------------------------------------ */

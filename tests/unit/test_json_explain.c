@@ -350,8 +350,12 @@ static void redo_system(const json_t *x)
     double seen = figure(x, "seen_user_ms") + figure(x, "seen_system_ms");
     double part = seen > 0 ? fmin(1, (step(x, "user") + step(x, "system")) / seen) : 0;
     double faults = figure(x, "minor_faults") + figure(x, "major_faults");
+    double not_futex = 1 - middle(x, "futex");
     if (json_is_true(json_object_get(step_of(x, "workers"), "value"))) {
         faults = fmax(faults, figure(x, "seen_faults") * part);
+        double idle = figure(x, "wall_ms") - figure(x, "user_ms") - figure(x, "system_ms") -
+                      middle(x, "runqueue");
+        not_futex = idle > 0 ? middle(x, "blocked") / idle : 0;
     }
     double fault_us =
         json_number_value(json_object_get(json_object_get(x, "machine"), "page_fault_us"));
@@ -360,7 +364,7 @@ static void redo_system(const json_t *x)
         "system_io", step(x, "system_io"),
         fmin(step(x, "system") - step(x, "fault"),
              (figure(x, "disk_bytes") * 0.6 + figure(x, "seen_io_bytes") * 0.12 * part) / 1e6 +
-                 figure(x, "voluntary_switches") * 0.03 * (1 - middle(x, "futex"))));
+                 figure(x, "voluntary_switches") * 0.03 * not_futex));
 }
 
 static void redo_memory(const json_t *x)

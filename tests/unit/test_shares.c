@@ -317,6 +317,57 @@ static void test_shares_of_a_busy_neighbour_thread_are_not_its_own(void **state)
     assert_false(shares_of(beside).workers);
 }
 
+/* Measured: two threads that wait for each other in turn, idle and beside a busy neighbour on each CPU. */
+static void test_shares_do_not_take_who_hands_on_for_a_worker(void **state)
+{
+    (void)state;
+    struct evidence idle = {.inferences = 423,
+                            .wall_ms = 1389.4,
+                            .user_ms = 53.9,
+                            .system_ms = 453.7,
+                            .runqueue_low_ms = 195.5,
+                            .runqueue_high_ms = 195.5,
+                            .voluntary_switches = 22913,
+                            .process_wall_ms = 1389.4,
+                            .process_cpu_ms = 1007.9,
+                            .process_thread_ms = 507.6,
+                            .runqueue_said = 423,
+                            .process_said = 423,
+                            .looks = {18, 7, 0},
+                            .seen_ms = 2226,
+                            .seen_user_ms = 213.8,
+                            .seen_system_ms = 1649.7,
+                            .seen_runqueue_ms = 894.8,
+                            .resident_bytes = 3526656,
+                            .span_ms = 2486.6};
+    struct evidence beside = {.inferences = 292,
+                              .wall_ms = 1148.4,
+                              .user_ms = 33.6,
+                              .system_ms = 241.4,
+                              .runqueue_low_ms = 437.8,
+                              .runqueue_high_ms = 437.8,
+                              .voluntary_switches = 14471,
+                              .process_wall_ms = 1148.4,
+                              .process_cpu_ms = 536.2,
+                              .process_thread_ms = 275,
+                              .runqueue_said = 292,
+                              .process_said = 292,
+                              .looks = {14, 9, 0},
+                              .seen_ms = 1578.7,
+                              .seen_user_ms = 77.8,
+                              .seen_system_ms = 501.4,
+                              .seen_runqueue_ms = 1434.6,
+                              .resident_bytes = 3534848,
+                              .span_ms = 2264};
+    assert_false(shares_of(idle).workers);
+    assert_false(shares_of(beside).workers);
+    assert_true(shares_of(beside).share[SHARE_LOCK] > 0.4);
+    beside.voluntary_switches = 10000; /* with half as much work between */
+    assert_true(shares_of(beside).workers);
+    assert_true(shares_of(beside).share[SHARE_IO] <
+                0.3); /* it waits for its workers, not for a device */
+}
+
 static void test_shares_of_a_pool_are_as_starved_as_its_threads(void **state)
 {
     (void)state;
@@ -472,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_shares_tell_a_pool_from_a_lock_by_what_it_asks_for),
         cmocka_unit_test(test_shares_leave_out_what_the_thread_itself_waited_for_a_cpu),
         cmocka_unit_test(test_shares_of_a_busy_neighbour_thread_are_not_its_own),
+        cmocka_unit_test(test_shares_do_not_take_who_hands_on_for_a_worker),
         cmocka_unit_test(test_shares_of_a_pool_are_as_starved_as_its_threads),
         cmocka_unit_test(test_shares_take_system_time_apart),
         cmocka_unit_test(test_shares_of_nothing_are_not_known),
