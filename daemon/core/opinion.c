@@ -121,7 +121,11 @@ static enum rule why_not(const double smoothed[SHARE_COUNT], const struct shares
 {
     double computing = smoothed[SHARE_COMPUTE] + smoothed[SHARE_MEMORY];
     double others = fmax(smoothed[SHARE_IO], smoothed[SHARE_LOCK]);
-    bool memory_open = shares->memory.high - shares->memory.low > MEMORY_OPEN;
+    /* It may be either; not so where each of the two has a part for sure, as probes have told. */
+    bool wide = shares->memory.high - shares->memory.low > MEMORY_OPEN;
+    bool memory_open = wide && (isnan(shares->touch) ||
+                                (stand(smoothed, shares, SHARE_COMPUTE).high >= LABEL_SHARE &&
+                                 stand(smoothed, shares, SHARE_MEMORY).high >= LABEL_SHARE));
     bool futex_open = shares->futex.high - shares->futex.low > FUTEX_OPEN;
     bool blocked_open = shares->blocked.high - shares->blocked.low > BLOCKED_OPEN * shares->total;
     if (memory_open && computing >= LABEL_SHARE && computing - others >= LABEL_LEAD) {

@@ -32,10 +32,11 @@
 #define WORKERS_SHARE 0.25 /* and that not by a clock's error */
 #define WORKERS_ASKED                                                                              \
     1.5                 /* half way from a lock, 1, to a pool of two, 2: who lets go is ready too */
-#define HAND_ON_US   25 /* of CPU time at least, of both threads, to hand on to another one */
-#define WORKERS_CPU  0.1  /* of it something was done, and not only asked for */
-#define TOUCH_NONE   0.25 /* of the reference: computing touches up to 0.33, */
-#define TOUCH_ALL    0.75 /* waiting for memory 0.85 and more */
+#define HAND_ON_US  25  /* of CPU time at least, of both threads, to hand on to another one */
+#define WORKERS_CPU 0.1 /* of it something was done, and not only asked for */
+#define TOUCH_NONE                                                                                 \
+    0.25 /* of the reference: computing touches up to 0.26, half of each 0.63 to 0.74, */
+#define TOUCH_ALL    0.85 /* waiting for memory 0.81 and more */
 #define TOUCH_NOISE  0.03 /* deviation of a probe at least */
 #define THROTTLED    0.15 /* of the wall time that nobody has seen waiting */
 #define LOOKS_MIN    10   /* below, they say nothing of how long it waited */

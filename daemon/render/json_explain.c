@@ -336,9 +336,9 @@ static const char *how_of_memory(const struct evidence *evidence, const struct m
         return "0 to 1, as there are fewer than 4 probes of memory";
     }
     return evidence->huge_bytes > evidence->resident_bytes / 2
-               ? "0 to (touch + 1.5 * touch_deviation - 0.25) / 0.5, cut to 0 to 1, as most of its "
+               ? "0 to (touch + 1.5 * touch_deviation - 0.25) / 0.6, cut to 0 to 1, as most of its "
                  "memory is in huge pages"
-               : "(touch -+ 1.5 * touch_deviation - 0.25) / 0.5, cut to 0 to 1";
+               : "(touch -+ 1.5 * touch_deviation - 0.25) / 0.6, cut to 0 to 1";
 }
 
 /* Bytes that hints say were moved, as a multiple of what one CPU could read in the user time. */
@@ -359,7 +359,7 @@ static void put_memory(struct json_writer *writer, const struct evidence *eviden
         put_value(
             writer, "moved", moved_by_hints(evidence, machine, shares), "ratio",
             "bytes_moved / (bandwidth_bytes * user / 1000 * bytes_wall_ms / wall): by it memory "
-            "is at least (moved - 0.25) / 0.5, cut to 0 to 1");
+            "is at least (moved - 0.25) / 0.6, cut to 0 to 1");
     }
     put_range(writer, "memory", shares->memory, "ratio", how_of_memory(evidence, machine));
 }

@@ -384,15 +384,15 @@ static void redo_memory(const json_t *x)
         must_equal("touch", step(x, "touch"), touch);
         must_equal("touch_deviation", step(x, "touch_deviation"), deviation);
         bool huge = figure(x, "huge_bytes") > resident / 2;
-        from = huge ? 0 : clip((touch - 1.5 * deviation - 0.25) / 0.5);
-        to = clip((touch + 1.5 * deviation - 0.25) / 0.5);
+        from = huge ? 0 : clip((touch - 1.5 * deviation - 0.25) / 0.6);
+        to = clip((touch + 1.5 * deviation - 0.25) / 0.6);
     }
     if (step_of(x, "moved") != NULL) {
         double bandwidth = json_number_value(json_object_get(known, "bandwidth_bytes"));
         double moved = figure(x, "bytes_moved") / (bandwidth * step(x, "user") / 1000 *
                                                    figure(x, "bytes_wall_ms") / step(x, "wall"));
         must_equal("moved", step(x, "moved"), moved);
-        from = fmax(from, clip((moved - 0.25) / 0.5));
+        from = fmax(from, clip((moved - 0.25) / 0.6));
         to = fmax(to, from);
     }
     must_equal("memory", low(x, "memory"), from);

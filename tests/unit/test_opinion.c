@@ -147,6 +147,34 @@ static void test_opinion_labels_and_reasons(void **state)
     }
 }
 
+/* Probes that scatter leave a range: it is open only if either end could have a label. */
+static void test_opinion_tells_both_from_either(void **state)
+{
+    (void)state;
+    static const struct {
+        double touch, deviation; /* of one of 8 probes */
+        enum rule rule;
+    } table[] = {
+        {0.60, 0.14, RULE_MIXED}, /* f from 0.46 to 0.71: surely more than a third of each */
+        {0.67, 0.25, RULE_MIXED}, /* to 0.92: memory may lead, computing may not */
+        {0.45, 0.20, RULE_MIXED}, /* from 0.16: the other way round */
+        {0.50, 0.50, RULE_CPU},   /* from 0 to 0.86: it may be either */
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct evidence evidence = evidence_of((struct round){1, 0, 0, table[i].touch});
+        double square = table[i].touch * table[i].touch + table[i].deviation * table[i].deviation;
+        evidence.touch_probes = 8;
+        evidence.touch_sum = 8 * table[i].touch;
+        evidence.touch_squares = 8 * square;
+        struct opinion_memory memory = {0};
+        struct opinion opinion;
+        opinion_take(&memory, &evidence, &machine, &opinion);
+        if (opinion.rule != table[i].rule) {
+            fail_msg("row %zu: %s: %s", i, rule_names[opinion.rule], opinion.reason);
+        }
+    }
+}
+
 static void test_opinion_of_too_few_is_insufficient(void **state)
 {
     (void)state;
@@ -357,6 +385,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opinion_a_round_has_enough_inferences_for_its_length),
+        cmocka_unit_test(test_opinion_tells_both_from_either),
         cmocka_unit_test(test_opinion_a_round_waits_for_looks_at_what_waits),
         cmocka_unit_test(test_opinion_labels_and_reasons),
         cmocka_unit_test(test_opinion_of_too_few_is_insufficient),

@@ -87,8 +87,8 @@ static void test_shares_of_user_time_go_by_the_touch_rate(void **state)
     struct evidence busy = evidence_of(1000, 0);
     must_share(with_probes(busy, 8, 0.10), 1, 0, 0, 0);
     must_share(with_probes(busy, 8, 0.20), 1, 0, 0, 0);
-    must_share(with_probes(busy, 8, 0.50), 0.5, 0.5, 0, 0);
-    must_share(with_probes(busy, 8, 0.85), 0, 1, 0, 0);
+    must_share(with_probes(busy, 8, 0.55), 0.5, 0.5, 0, 0);
+    must_share(with_probes(busy, 8, 0.95), 0, 1, 0, 0);
     must_share(with_probes(busy, 8, 3.00), 0, 1, 0, 0);
 }
 
