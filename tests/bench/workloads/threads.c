@@ -14,8 +14,10 @@
 enum {
     WORKERS_MAX = 4,
     HOLD_US = 500, /* how long one holds the lock */
+    BRIEF_US = 50, /* the same, of a lock that is held briefly */
     RIVALS = 5,    /* for it */
-    PLACES = 8,    /* in line: more than there are threads */
+    CROWD = 7,
+    PLACES = 16, /* in line: more than there are threads */
 };
 
 /* ---- a pool ---- */
@@ -139,6 +141,16 @@ static void prepare_pool_2(void)
     pool_start(2, work_compute);
 }
 
+static void prepare_pool_3(void)
+{
+    pool_start(3, work_compute);
+}
+
+static void prepare_pool_1_memory(void)
+{
+    pool_start(1, work_sum);
+}
+
 static void prepare_pool_4(void)
 {
     pool_start(4, work_compute);
@@ -214,13 +226,33 @@ static void line_leave(void)
     (void)pthread_mutex_unlock(&line.mutex);
 }
 
+static void hold_for(double us)
+{
+    line_enter();
+    busy_us(us);
+    line_leave();
+}
+
 static void hold_computing(size_t units)
 {
     for (size_t i = 0; i < units; i++) {
-        line_enter();
-        busy_us(HOLD_US);
-        line_leave();
+        hold_for(HOLD_US);
     }
+}
+
+static void hold_briefly(size_t units)
+{
+    for (size_t i = 0; i < units; i++) {
+        hold_for(BRIEF_US);
+    }
+}
+
+static void *rival_brief(void *arg)
+{
+    for (;;) {
+        hold_briefly(1);
+    }
+    return arg;
 }
 
 static void *rival_computing(void *arg)
@@ -246,6 +278,22 @@ static void prepare_convoy(void)
     line_init();
     for (int i = 0; i < RIVALS; i++) {
         thread_start(rival_computing, NULL);
+    }
+}
+
+static void prepare_crowd(void)
+{
+    line_init();
+    for (int i = 0; i < CROWD; i++) {
+        thread_start(rival_computing, NULL);
+    }
+}
+
+static void prepare_brief(void)
+{
+    line_init();
+    for (int i = 0; i < RIVALS; i++) {
+        thread_start(rival_brief, NULL);
     }
 }
 
@@ -309,6 +357,8 @@ static void handoff(size_t units)
         .prepare = prepare_, .parts = {{run_, ms_}},                                               \
     }
 
+/* pool-three, pool-sum-and-caller, half-pool-sleep, lock-crowd and lock-brief were written after the limits
+ * for pools and locks had been chosen with all others in sight. */
 const struct workload thread_workloads[] = {
     POOL("pool-1", prepare_pool_1, pool_run, 5,
          "one thread of its own computes for it all the while"),
@@ -324,6 +374,20 @@ const struct workload thread_workloads[] = {
      .size = SIZE_DRAM,
      .prepare = prepare_pool_memory,
      .parts = {{pool_run, 6}}},
+    POOL("pool-three", prepare_pool_3, pool_run, 6,
+         "three threads of its own compute for it all the while"),
+    {.name = "pool-sum-and-caller",
+     .truth = "memory_bound",
+     .argument = "reads memory, and so does a thread of its own, one addition for each 8 bytes",
+     .size = SIZE_DRAM,
+     .prepare = prepare_pool_1_memory,
+     .parts = {{pool_run_with, 6}}},
+    {.name = "half-pool-sleep",
+     .truth = "unknown",
+     .reason = "mixed",
+     .argument = "two threads of its own compute for it 5 ms, then it waits for a timer 5 ms",
+     .prepare = prepare_pool_2,
+     .parts = {{pool_run, 5}, {wait_sleep, 5}}},
     {.name = "pool-sleeps",
      .truth = "io_bound",
      .argument =
@@ -351,6 +415,10 @@ const struct workload thread_workloads[] = {
          "five sixths of the time others hold the lock, and compute meanwhile"),
     LOCK("lock-sleepers", prepare_sleepers, hold_computing, 4,
          "eight ninths of the time others hold the lock, and sleep meanwhile"),
+    LOCK("lock-crowd", prepare_crowd, hold_computing, 5,
+         "seven eighths of the time others hold the lock, and compute meanwhile"),
+    LOCK("lock-brief", prepare_brief, hold_briefly, 4,
+         "five sixths of the time others hold the lock, for 50 us each, and compute meanwhile"),
     LOCK("handoff", prepare_handoff, handoff, 4,
          "two threads wait for each other in turn, and do nothing else"),
     {.name = NULL},
