@@ -63,7 +63,7 @@ struct conf_pairs {
 };
 
 struct conf_layer {
-    char *layer; /* owned */
+    char *layer;           /* owned */
     double budget_ms;      /* 0: it is a share of the total */
     double budget_share;   /* of budgets.total_ms, 0 to 1; 0: it is in milliseconds */
     double soft_limit_pct; /* share of the budget, 0 to 1 */

@@ -4,8 +4,8 @@
  *  1. find the dwelld beside this program, else the one in PATH
  *  2. become it; its text and its exit status are ours
  *
- * With --json it is a child instead, and what it said becomes {"good", "status", "problems"}, a problem a
- * line. What can fail: there is no dwelld (69), or one that was ended by a signal (70, as a broken program).
+ * With --json it is a child instead, and what it said becomes {"good", "status", "problems"}, a problem
+ * a line. What can fail: there is no dwelld (69), or a signal ended it (70, as a broken program).
  */
 #include <errno.h>
 #include <stdlib.h>
