@@ -151,7 +151,7 @@ def attributes_of_metric(attributes):
     if not attributes:
         return b""
     return b"".join(block(5, block(1, text(key)) + block(3, text(scalar(value))))
-                    for key, value in attributes.items())
+                    for key, value in attributes.items() if value is not None)
 
 
 def metric(name, operation, value=None, *, attributes=None, unit=None, aggregation=None, trace_id=None, span_id=None,
@@ -201,7 +201,9 @@ def budget(layer, elapsed_ms, *, operation=None, request_id=None, trace_id=None,
 # ---- spans ----
 
 def any_value(value):
-    """An AnyValue of OTLP; what is no scalar and no list of them is its text."""
+    """An AnyValue of OTLP; None, in a list, is one without a value, and what is nothing else is its text."""
+    if value is None:
+        return b""
     if value is True or value is False:
         return b"\x10" + (b"\x01" if value else b"\x00")
     if isinstance(value, str):
@@ -218,8 +220,10 @@ def any_value(value):
 
 
 def key_values(number, attributes):
+    if not attributes:
+        return b""
     return b"".join(block(number, block(1, text(key)) + block(2, any_value(value)))
-                    for key, value in attributes.items()) if attributes else b""
+                    for key, value in attributes.items() if value is not None)
 
 
 def count(number, value):
