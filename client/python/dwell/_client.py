@@ -3,27 +3,31 @@
 Happy path:
     1. a recording call appends one record, bytes already, to `pending`; no lock, no system call
     2. the first of them rings the bell; the thread wakes, and 50 ms later, or when 2048 wait, takes them
-    3. they go out in frames of some 64 kB; replies are read
-    4. `flush` hands the thread a ticket and waits until the daemon has applied what came before
+    3. they go out in frames of at most 64 kB, as many at once as there are; replies are read
+    4. `flush` leaves a ticket; its frame goes out behind what was recorded before, and its answer settles it
     5. at the interpreter's exit: flush, goodbye, within a second
 
-                 append                popleft               write
-    application -------> pending (deque) -------> one batch -------> daemon
-                  full: dropped, counted       no daemon for KEEP_S: dropped, counted
+                 append                popleft            frames            write
+    application -------> pending (deque) -----> a turn's -------> outbox -------> daemon
+                  full: dropped, counted        records   no daemon for KEEP_S: dropped, counted
 
 Two designs were weighed. A lock around a list and a counter is what most libraries have: it costs a call of the lock
 on each record, stands still with its holder, and deadlocks in a signal handler. Appends to a deque are atomic in
 CPython, and its length tells both what the lock was for: 0 says that the thread sleeps, and a full one has as many
-records as places. So one test, `len(pending) & 2047`, leaves the usual record without either.
+records as places. So one test, `len(pending) & 2047`, leaves the usual record without either. Its price: two threads
+that both see one place left take it both, and the next test is 2048 places further.
 
-What can fail: no daemon (all is kept KEEP_S, then recording only counts), one that hangs (the same), a fork (the
-child begins anew with nothing of the parent's), no thread (records go out by the calls themselves), memory (the
-record is dropped). Nothing of that reaches the application.
+What can fail: no daemon (all is kept KEEP_S, then recording only counts), one that hangs (the same), one that refuses
+us (records wait until it answers), a fork (the child begins anew with nothing of the parent's), no thread (records go
+out by the calls themselves), memory (what waits is dropped). Nothing of that reaches the application. A call that was
+interrupted between its look at the length and its append may leave a record that nobody rang for: it is found
+within IDLE_S.
 
 Threads: every method may be called by any thread at once, and from signal handlers.
 """
 import _thread
 import atexit
+import bisect
 import collections
 import itertools
 import os
@@ -33,54 +37,84 @@ import time
 import weakref
 
 from . import _locate, _wire
-from ._link import BLOCKED, BROKEN, DONE, Link
+from ._link import Link
+from ._outbox import Outbox
 from ._version import VERSION
 
 BATCH_S = 0.050           # that a record may wait for company
-FRAME_BYTES = 64 * 1024
+FRAME_BYTES = 64 * 1024   # of a frame, but for a single record that is longer
+HEAD_BYTES = 64           # the length and the head of a frame are shorter
 RECORD_MAX = 512 * 1024   # of one record; half of what a daemon takes as a frame by default
-PLACES = 32768            # that may wait; a record takes one for each PLACE_BYTES, so these are 16 MB
-PLACE_BYTES = 512
+PLACES = 65536            # that may wait; a record takes one for each PLACE_BYTES, so these are 16 MB
+PLACE_BYTES = 256
 STEP_MASK = 2047          # PLACES is looked at, and the thread rung for, at every 2048th
+TURN_BYTES = 1024 * 1024  # that are taken at once. Beside 4 busy threads a turn comes every 20 ms
+TURN_PLACES = 4096        # that are taken before TURN_BYTES is looked at
 KEEP_S = 10.0             # without a daemon; the daemon's windows go by the time of arrival
 EXIT_S = 1.0              # that the end of the interpreter may wait for
+JOIN_S = 0.1              # of it, for the thread to end
+IDLE_S = 5.0              # the longest sleep without a bell; sleeps double up to it while nothing happens
+POLL_S = 0.2              # in subinterpreters, between two looks whether the main thread has ended
 REQUESTS_MAX = 256        # flushes that wait at once
+ABOUT_BYTES = 256         # of each text of the hello: the daemon refuses longer ones
 
 
 class Ticket:
     """A flush that somebody waits for."""
-    __slots__ = ("deadline", "done", "ok", "goodbye")
+    __slots__ = ("deadline", "done", "ok", "settled", "goodbye", "places")
 
     def __init__(self, timeout_s, goodbye=False):
-        self.deadline = time.monotonic() + timeout_s
+        self.deadline = time.monotonic() + _seconds(timeout_s)
         self.done = _thread.allocate_lock()
         self.done.acquire()
-        self.ok = False
+        self.ok = self.settled = False
         self.goodbye = goodbye
+        self.places = 0  # that are still to be taken before it
 
     def settle(self, ok):
         self.ok = ok
+        self.settled = True
         try:
             self.done.release()
         except RuntimeError:
             pass  # settled already
 
-    def wait(self):
-        self.done.acquire(timeout=max(0.0, self.deadline - time.monotonic()))
+    def wait(self, at_most_s=threading.TIMEOUT_MAX):
+        self.done.acquire(timeout=min(max(0.0, self.deadline - time.monotonic()), at_most_s))
         return self.ok
 
 
+def _seconds(value):
+    """A timeout that locks take; 0 for what is none."""
+    try:
+        return min(max(0.0, float(value)), threading.TIMEOUT_MAX / 2) if value == value else 0.0
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _said(value):
+    """A text of the hello; None where it is too long or cannot be had."""
+    try:
+        return value if value is None or len(_wire.text(value)) <= ABOUT_BYTES else None
+    except Exception:  # of its own __str__
+        return None
+
+
 class Client:
-    """Sends records. Make one a process (`dwell.client()` is it); a second one is a client of its own."""
+    """Sends records. Make one a process (`dwell.client()` is it); a second one is a client of its own.
+
+    directory: where the daemon's sockets are; looked for as proto/WIRE.md says unless given. keep_s: how long records
+    wait for a daemon that is gone, in seconds. Texts of more than 256 bytes are as not given."""
 
     def __init__(self, directory=None, service_name=None, service_version=None, constitutional_hash=None,
                  keep_s=KEEP_S):
         self.pending = collections.deque()  # stays the same object, so that callers may keep its `append`
         self.disabled = _locate.disabled()
-        self.about = {"service_name": service_name, "service_version": service_version,
-                      "constitutional_hash": constitutional_hash}
+        self.about = {"service_name": _said(service_name), "service_version": _said(service_version),
+                      "constitutional_hash": _said(constitutional_hash)}
         self._directory = directory
-        self._keep_s = keep_s
+        self._keep_s = _seconds(keep_s)
+        self.closed = False
         self._begin()
         if not self.disabled:
             _living.add(self)
@@ -92,20 +126,24 @@ class Client:
         self._drops = itertools.count()  # next() of it is atomic, which += is not
         self._given_up = 0               # records that had waited and were dropped
         self._sent = 0                   # records in frames that were written as a whole
-        self._batch = []                 # taken and not written as a whole
-        self._frame = None
+        self._on_link = 0                # of these, on this connection
+        self._taken = []                 # records in no frame
+        self._outbox = Outbox()
         self._bell = _thread.allocate_lock()
         self._bell.acquire()
         self._starting = _thread.allocate_lock()
         self._pumping = _thread.allocate_lock()
         self._thread = None
-        self._alone = False              # no thread can be had
-        self._requests = collections.deque()
+        self._alone = False              # no thread could be had
+        self._requests = collections.deque()  # tickets that nobody has seen,
+        self._due = collections.deque()       # those that wait for what was recorded before them,
+        self._asked = collections.deque()     # and those whose flush is on its way or with the daemon
         self._link = Link(self._directory)
         self._greeted = False
         self._out_since = None           # when the daemon was last seen to be gone
-        self.away = self.disabled        # recording only counts
-        self.closed = False
+        self._idle_s = BATCH_S
+        self._ending = False             # the goodbye is on its way
+        self.away = self.disabled or self.closed  # recording only counts
 
     # ---- recording ----
 
@@ -117,7 +155,7 @@ class Client:
             return False
         more = len(record) // PLACE_BYTES
         if more:
-            if places + more > PLACES or len(record) > RECORD_MAX:
+            if places + more >= PLACES or len(record) > RECORD_MAX:
                 self.drop()
                 return False
             pending.append(record)
@@ -134,7 +172,7 @@ class Client:
         """Asked at every 2048th place, the first among them. Wakes the thread; False: dropped, and counted."""
         if places >= PLACES or self.away:
             next(self._drops)
-            if self._thread is None and not self.disabled:
+            if self._thread is None and not self.disabled and not self.closed:
                 self._start()
             return False
         if self._thread is None and not self._start():
@@ -151,149 +189,285 @@ class Client:
     # ---- asking ----
 
     def flush(self, timeout_s=1.0):
-        """True when the daemon has applied everything that was recorded before. False without a daemon, or when it
-        takes longer. Waits at most that long; without a daemon only as long as one attempt to connect takes."""
-        return self._ask(Ticket(timeout_s))
+        """True when the daemon has applied everything that was recorded before. False without a daemon, when it takes
+        longer, or when 256 flushes wait already. Waits at most that long; without a daemon only as long as one attempt
+        to connect takes."""
+        ticket = Ticket(timeout_s)
+        return self._post(ticket) and self._await(ticket)
 
     def close(self, timeout_s=EXIT_S):
-        """Flushes, says goodbye, ends the thread. What is recorded afterwards is dropped."""
+        """Flushes, says goodbye, ends the thread. What is recorded afterwards is dropped. True when the daemon has
+        applied everything, or there is nothing to close; a second call is a no-op."""
         if self.closed or self.disabled:
             return True
-        ok = self._ask(Ticket(timeout_s, goodbye=True))
-        self.closed = self.away = True
-        self._ring()
+        if not self._has_something_to_say():
+            self._end()
+            return True
+        ticket = Ticket(timeout_s, goodbye=True)
+        ok = self._post(ticket) and self._await(ticket)
+        self._end()
         return ok
 
     def stats(self):
-        """sent: calls so far; dropped: of these given up; waiting: not written yet; connected; error: the last one."""
+        """sent: calls so far; dropped: of these given up; waiting: not written yet; connected; error: the last one.
+        Figures are read one after the other: they agree exactly only while nobody records or sends."""
         dropped = self._dropped()
-        waiting = sum(map(bool, tuple(self.pending))) + len(self._batch)
+        waiting = sum(map(bool, self.pending.copy())) + len(self._taken) + len(self._outbox)
         return {"sent": self._sent + dropped + waiting, "dropped": dropped, "waiting": waiting,
                 "connected": self._link.connected, "error": self._link.error}
 
-    def _ask(self, ticket):
-        if self.disabled or self.closed or len(self._requests) >= REQUESTS_MAX:
+    def _post(self, ticket):
+        """False: nobody will see to it."""
+        waiting = len(self._requests) + len(self._due) + len(self._asked)
+        if self.disabled or self.closed or (waiting >= REQUESTS_MAX and not ticket.goodbye):
             return False
-        self._requests.append(ticket)
-        if self._thread is None and not self._start():
-            while not ticket.ok and self._requests and time.monotonic() < ticket.deadline:
-                self._pump_here()
-        elif self._thread is not None and threading.get_ident() == self._thread.ident:
+        if self._thread is not None and threading.get_ident() == self._thread.ident:
             return False  # a finaliser that runs in our thread cannot wait for it
+        self._requests.append(ticket)
+        if self._thread is None:
+            self._start()
         self._ring()
+        return True
+
+    def _await(self, ticket):
+        while self._thread is None and self._alone and not ticket.settled and time.monotonic() < ticket.deadline:
+            if not self._pump_here(wait=True):
+                ticket.wait(BATCH_S)
         return ticket.wait()
+
+    def _has_something_to_say(self):
+        return self._thread is not None or self.pending or self._dropped() > 0
+
+    def _end(self):
+        self.closed = self.away = True
+        self._ring()
 
     # ---- the thread ----
 
     def _start(self):
         """False: no thread can be had."""
-        if self._alone or not self._starting.acquire(False):
-            return not self._alone
+        if not self._starting.acquire(False):
+            return True  # somebody is at it
         try:
-            if self._thread is None and not self._alone:
+            if self._thread is None:
                 self._thread = self._new_thread()
+                self._alone = self._thread is None
         finally:
             self._starting.release()
         return not self._alone
 
     def _new_thread(self):
+        self._follow_multiprocessing()
         # Subinterpreters may have no daemon threads: then it looks itself whether the main thread has ended.
         for daemon in (True, False):
             try:
                 thread = threading.Thread(target=self._run, name="dwell", daemon=daemon)
                 thread.start()
                 return thread
-            except RuntimeError:
+            except (RuntimeError, MemoryError):
                 continue
-        self._alone = True
         return None
 
     def _run(self):
         polls = not threading.current_thread().daemon
-        main = threading.main_thread()
+        farewell = None
         while not self.closed:
-            nap_s = self._nap_s()
-            if polls:
-                nap_s = min(nap_s, 0.2) if nap_s >= 0 else 0.2
-            rang = self._bell.acquire(timeout=nap_s)
-            if rang and self.pending and not self._requests:
-                self._bell.acquire(timeout=BATCH_S)
-            self._pump()
-            if polls and not main.is_alive():
-                self._farewell()
-                break
+            self._hear(min(self._nap_s(), POLL_S) if polls else self._nap_s())
+            if polls and farewell is None and not threading.main_thread().is_alive():
+                farewell = Ticket(EXIT_S - POLL_S - JOIN_S, goodbye=True)
+                self._requests.append(farewell)
+            with self._pumping:
+                self._pump()
+            if farewell is not None and (farewell.settled or time.monotonic() >= farewell.deadline):
+                self._end()
         self._link.abandon()
 
+    def _hear(self, nap_s):
+        rang = self._bell.acquire(timeout=nap_s) if nap_s > 0 else self._bell.acquire(False)
+        if rang and not self._requests and 0 < len(self.pending) <= STEP_MASK and not self._outbox:
+            self._bell.acquire(timeout=BATCH_S)
+
     def _nap_s(self):
-        """How long there is nothing to do unless the bell rings; -1: for ever."""
-        if self._link.writing:
-            return 0.0
-        if self._batch or self.pending or self._requests or self.away:
-            return self._link.wait_s() if not self._link.connected else BATCH_S
-        return -1
+        """How long there is nothing to do unless the bell rings."""
+        if self._link.connected:
+            now = time.monotonic()
+            if self._outbox or any(now < ticket.deadline for ticket in self._asked):
+                return 0.0  # what writes and reads waits by itself
+            if self.pending or self._taken or self._due or self._asked:
+                self._idle_s = BATCH_S
+                return BATCH_S
+        elif self.pending or self._taken or self._requests or self._due or self.away:
+            return self._link.wait_s()
+        self._idle_s = min(2 * self._idle_s, IDLE_S)
+        return self._idle_s
 
-    def _pump_here(self):
-        """As the thread does, without waiting for others who do so."""
-        if self._pumping.acquire(False):
-            try:
-                self._pump()
-            finally:
-                self._pumping.release()
-
-    def _pump(self):
-        try:
-            while self._send_one():
-                pass
-            self._answer()
-        except MemoryError:
-            self._give_up()
-
-    def _send_one(self):
-        """Sends a frame; False: there is none, or nobody who takes it."""
-        link = self._link
-        if not self._batch:
-            self._batch = self._take()
-        if not self._batch and not self.away and not self._requests:
+    def _pump_here(self, wait=False):
+        """As the thread does, and only with `wait` waiting for the daemon. False: somebody else is at it."""
+        if not self._pumping.acquire(False):
             return False
-        if not link.connected:
-            self._greeted, self._frame = False, None
-            if not link.connect(at_once=bool(self._requests)):
-                return self._nobody()
-        if not self._greeted:
-            hello = _wire.hello(pid=self._pid, client=f"dwell-python/{VERSION}", **self.about)
-            frame, self._greeted = self._make(hello), True
-            self._frame = frame + self._make(*self._batch) if self._batch else frame
-        elif self._frame is None:
-            if not self._batch:
-                self.away = False
-                return False
-            self._frame = self._make(*self._batch)
-        state = link.write(self._frame)
-        if state == BLOCKED:
-            return self._nobody()
-        if state == BROKEN:
-            self._greeted, self._frame = False, None
-            return self._nobody()
-        self._sent += len(self._batch)
-        self._batch, self._frame, self._out_since, self.away = [], None, None, False
-        return link.read()
+        try:
+            self._pump(wait)
+        finally:
+            self._pumping.release()
+        return True
 
-    def _make(self, *records):
+    def _pump(self, wait=True):
+        """Sends what there is and takes answers. Nothing gets out of here: what went wrong with it is dropped."""
+        try:
+            while self._send(wait):
+                pass
+        except Exception as error:  # no memory, or a fault of ours
+            self._link.break_off(f"{type(error).__name__}: {error}")
+            self._lost_link()
+            self._give_up()
+            self._settle(self._requests, self._due)
+
+    def _send(self, wait):
+        """One write and one read; False: nothing more can be done now."""
+        link = self._link
+        self._admit()
+        if not (self._outbox or self._taken or self.pending or self._due or self._asked or self.away or
+                link.connected):
+            return False
+        if not link.connected and not self._connect():
+            return False
+        if not self._outbox:
+            self._fill()
+        wrote = 0
+        if self._outbox:
+            wrote = link.send(self._outbox.rest(), wait)
+            if wrote < 0:
+                return self._lost_link()
+            self._written(wrote)
+        answered = 0
+        if self._asked and wait and not self._outbox:
+            until = min(max(ticket.deadline for ticket in self._asked), time.monotonic() + BATCH_S)
+            answered = link.read(max(0.0, until - time.monotonic()))
+        elif self._asked or not wrote:  # each call lets other threads go first, so none that need not be
+            answered = link.read()
+        if answered < 0 or not self._answered(answered):
+            return self._lost_link()
+        if self._outbox or (link.doubt and self._asked):
+            self._nobody()  # a daemon that is behind: it may be for ever
+            return wrote > 0
+        self._out_since = None
+        self.away = self._ending or self.closed
+        return wrote > 0 or answered > 0
+
+    def _admit(self):
+        """Looks at new tickets, and lets those go for which nobody waits any more."""
+        while self._requests:
+            ticket = self._requests.popleft()
+            ticket.places = len(self.pending)
+            self._due.append(ticket)
+        now = time.monotonic()
+        for _ in range(len(self._due)):
+            ticket = self._due.popleft()
+            if now < ticket.deadline:
+                self._due.append(ticket)
+            else:
+                ticket.settle(False)
+
+    def _connect(self):
+        self._greeted = False
+        if self._link.connect(at_once=bool(self._due)):
+            self._on_link = 0
+            return True
+        self._settle(self._due)
+        return self._nobody()
+
+    def _fill(self):
+        """Lays the next frames: the hello, records, flushes behind what was recorded before them."""
+        dropped, frames, before = self._dropped(), [], b""
+        if not self._greeted:
+            self._greeted, before = True, _wire.MAGIC
+            frames.append((self._control(_wire.hello(pid=self._pid, client=f"dwell-python/{VERSION}", **self.about),
+                                         dropped), [], None))
+            if self._link.doubt:  # no records before it has answered
+                frames.append((self._control(_wire.FLUSH, dropped), [], Ticket(self._keep_s)))
+        if not self._link.doubt:
+            if not self._taken:
+                self._taken = self._take()
+            number = self._sent + dropped
+            for records in self._cut(self._taken):
+                frames.append((_wire.frame(self._id, number, dropped, records), records, None))
+                number += len(records)
+            while self._due and self._due[0].places <= 0:
+                ticket = self._due.popleft()
+                frames.append((_wire.frame(self._id, number, dropped, (_wire.FLUSH,)), [], ticket))
+                if ticket.goodbye:
+                    frames.append(self._goodbye(number - dropped))
+            self._outbox.fill(frames, before)
+            self._taken = []
+        else:
+            self._outbox.fill(frames, before)
+
+    def _control(self, message, dropped):
+        return _wire.frame(self._id, self._sent + dropped, dropped, (message,))
+
+    def _goodbye(self, records):
+        """Ends recording; what still waits is dropped, and told."""
+        self._ending = self.away = True
+        while self.pending:
+            self._given_up += len(self._take())
         dropped = self._dropped()
-        return _wire.frame(self._id, self._sent + dropped, dropped, records)
+        goodbye = _wire.goodbye(records + dropped)
+        return _wire.frame(self._id, records + dropped, dropped, (goodbye,)), [], None
 
     def _take(self):
-        """The next records, some 64 kB of them."""
-        records, size, take = [], 0, self.pending.popleft
-        try:
-            while size < FRAME_BYTES:
-                record = take()
-                if record:
-                    records.append(record)
-                    size += len(record)
-        except IndexError:
-            pass
-        return records
+        """The next records, some TURN_BYTES of them."""
+        pending, take, taken, size = self.pending, self.pending.popleft, [], 0
+        while pending and size < TURN_BYTES:
+            places = [take() for _ in range(min(len(pending), TURN_PLACES))]
+            for ticket in self._due:
+                ticket.places -= len(places)
+            taken += filter(None, places)
+            size += sum(map(len, places))
+        return taken
+
+    @staticmethod
+    def _cut(records):
+        """As many at once as a frame has room for, and at least one."""
+        ends = list(itertools.accumulate(map(len, records)))
+        at, base = 0, 0
+        while at < len(records):
+            to = max(bisect.bisect_right(ends, base + FRAME_BYTES - HEAD_BYTES), at + 1)
+            yield records[at:to]
+            at, base = to, ends[to - 1]
+
+    def _written(self, count):
+        for records, ticket in self._outbox.advance(count):
+            self._sent += len(records)
+            self._on_link += len(records)
+            if ticket is not None:
+                self._asked.append(ticket)
+
+    def _answered(self, count):
+        """False: more answers than questions."""
+        if count > len(self._asked):
+            self._link.break_off("an answer without a question")
+            return False
+        for _ in range(count):
+            self._asked.popleft().settle(True)
+        return True
+
+    def _lost_link(self):
+        """The connection is gone: what was not written as a whole is to be framed anew. Always False."""
+        records, tickets = self._outbox.take_back()
+        self._taken = records + self._taken
+        self._settle(self._asked, tickets)
+        if self._link.refused:  # none of it was applied, and the daemon has not counted it either
+            self._sent -= self._on_link
+            self._given_up += self._on_link
+        self._on_link = 0
+        return self._nobody()
+
+    @staticmethod
+    def _settle(*queues):
+        for queue in queues:
+            for ticket in tuple(queue):
+                ticket.settle(False)
+            queue.clear()
 
     def _nobody(self):
         """There is no daemon, or it does not read: keeps what there is for a time. Always False."""
@@ -307,54 +481,15 @@ class Client:
 
     def _give_up(self):
         """Drops what waits, but not a frame of which a part is written already."""
-        if not self._link.writing:
-            self._given_up += len(self._batch)
-            self._batch, self._frame = [], None
+        records, tickets = self._outbox.take_back(keep_begun=self._link.connected)
+        self._given_up += len(records) + len(self._taken)
+        self._taken = []
+        self._settle(tickets)
         while self.pending:
             self._given_up += len(self._take())
 
     def _dropped(self):
         return int(repr(self._drops)[6:-1]) + self._given_up
-
-    def _answer(self):
-        """Flushes for those who wait, each in a batch of its own behind everything."""
-        while self._requests:
-            ticket = self._requests[0]
-            ok = not self._batch and not self.pending and self._flush_now(ticket)
-            if not ok and self._link.writing and time.monotonic() < ticket.deadline:
-                return  # a slow daemon: the next round goes on
-            if not ok and self.pending and self._link.connected and time.monotonic() < ticket.deadline:
-                return  # others go on recording
-            self._requests.popleft()
-            ticket.settle(ok)
-
-    def _flush_now(self, ticket):
-        link = self._link
-        if not link.connected or not self._greeted:
-            return False
-        if self._write_all(self._make(_wire.FLUSH), ticket.deadline):
-            link.asked += 1
-            while link.connected and link.answered < link.asked:
-                left_s = ticket.deadline - time.monotonic()
-                if left_s <= 0 or not link.read(left_s):
-                    return False
-            if ticket.goodbye and link.connected:
-                self._write_all(self._make(_wire.goodbye(self._sent + self._dropped())), ticket.deadline)
-            return link.connected
-        return False
-
-    def _write_all(self, frame, deadline):
-        state = self._link.write(frame)
-        while state == BLOCKED and time.monotonic() < deadline:
-            state = self._link.write(frame)
-        if state == BLOCKED:
-            self._link.break_off("the daemon did not read in time")
-        return state == DONE
-
-    def _farewell(self):
-        self._requests.append(Ticket(EXIT_S, goodbye=True))
-        self._pump()
-        self.closed = self.away = True
 
     # ---- forks and exits ----
 
@@ -362,9 +497,18 @@ class Client:
         self.pending.clear()
         self._link.abandon()
         self._begin()
+
+    def _follow_multiprocessing(self):
+        """Its children end without atexit, and forget at their start who wanted to know of their end."""
         util = sys.modules.get("multiprocessing.util")
-        if util is not None:  # its children end without atexit
-            util.register_after_fork(self, lambda client: util.Finalize(client, client.close, exitpriority=0))
+        if util is not None:
+            util.register_after_fork(self, Client._end_with_multiprocessing)
+            self._end_with_multiprocessing()
+
+    def _end_with_multiprocessing(self):
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.parent_process() is not None:
+            sys.modules["multiprocessing.util"].Finalize(None, _close_all, exitpriority=0)
 
 
 _living = weakref.WeakSet()
@@ -375,20 +519,32 @@ def _fork_in_child():
         client._after_fork()
 
 
-def _exit():
-    for client in list(_living):
-        if client._thread is not None or client.pending:
-            client.close(EXIT_S)
+def _close_all():
+    """Closes all clients that have something to say, in the time of one."""
+    deadline = time.monotonic() + EXIT_S
+    clients = [client for client in list(_living)
+               if not client.closed and client._has_something_to_say()]
+    tickets = [Ticket(EXIT_S - JOIN_S, goodbye=True) for _ in clients]
+    posted = [client._post(ticket) for client, ticket in zip(clients, tickets)]
+    for client, ticket, good in zip(clients, tickets, posted):
+        if good:
+            client._await(ticket)
+    for client in clients:
+        client._end()
+    for client in clients:
+        thread = client._thread
+        if thread is not None and thread.ident != threading.get_ident():
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_fork_in_child)
-atexit.register(_exit)
+atexit.register(_close_all)
 
 # ---- the one of this process ----
 
 _default = None
-_default_lock = threading.RLock()
+_default_lock = threading.RLock()  # a signal handler may ask while this thread makes it
 
 
 def client():
@@ -396,6 +552,7 @@ def client():
     global _default
     if _default is None:
         with _default_lock:
+            made = Client(service_name=os.environ.get("OTEL_SERVICE_NAME"))
             if _default is None:
-                _default = Client(service_name=os.environ.get("OTEL_SERVICE_NAME"))
+                _default = made
     return _default

@@ -1,25 +1,40 @@
-"""One connection to the daemon: connects, writes whole frames, reads replies. Knows nothing of records or threads;
-one thread at a time.
+"""One connection to the daemon: connects, writes bytes, reads replies. Knows nothing of records or threads; one
+thread at a time.
 
 Happy path:
-    1. `connect` finds the socket and sends the four bytes that choose the format
-    2. `write` writes a frame, over several calls if the daemon is slow
-    3. `read` takes replies; `asked` and `answered` say how many flushes are still to be answered
+    1. `connect` finds the socket
+    2. `send` writes what the kernel takes, and waits up to WRITE_S for a daemon that is behind
+    3. `read` takes replies, and says how many flushes they answer
 
-What can fail: no daemon, no permission, no descriptors, a plain file for a socket: `connect` is False and the next
-attempt waits, from RETRY_MIN_S doubling to RETRY_MAX_S, each with some randomness so that a restarted daemon does
-not meet all clients at once. A connection that breaks: `write` is BROKEN, and the frame is to be made anew.
+What can fail: no daemon, no permission, no descriptors, a plain file for a socket, a full backlog: `connect` is False
+and the next attempt waits, from RETRY_MIN_S doubling to RETRY_MAX_S, each with some randomness so that a restarted
+daemon does not meet all clients at once. A connection that breaks: `send` and `read` say so. A daemon that refuses us
+takes the connection first and ends it then: one that ends within LIVED_S without an answer leaves a `doubt`, with
+which no records are entrusted to the next one before it has answered a flush.
+
+Sockets block, with a time limit of the kernel's (SO_SNDTIMEO): one call then writes a whole buffer. Python's own
+time limit polls before each piece of 200 kB, and each of these calls gives the interpreter away for 5 ms or more when
+other threads compute.
 """
-import random
+import os
+import select
 import socket
+import struct
 import time
 
 from . import _locate, _wire
 
 RETRY_MIN_S, RETRY_MAX_S = 0.010, 5.0
-WRITE_S = 0.05  # that one call of `write` may wait for a daemon that is behind
+WRITE_S = 0.050  # that one call of `send` may wait for a daemon that is behind
+LIVED_S = 1.0    # a connection that lives so long was taken
+READ_BYTES = 4096
 
-DONE, BLOCKED, BROKEN = "done", "blocked", "broken"
+_SEND_LIMIT = struct.pack("@ll", 0, int(WRITE_S * 1e6))  # a struct timeval
+
+
+def _randomly(seconds):
+    """Half to all of it. The generators of `random` are the application's: seeded ones are to stay repeatable."""
+    return seconds * (0.5 + os.urandom(1)[0] / 510)
 
 
 class Link:
@@ -28,28 +43,23 @@ class Link:
         self._socket = None
         self._retry_s = RETRY_MIN_S
         self._retry_at = 0.0
-        self._frame = None
-        self._offset = 0
+        self._since = 0.0
+        self._proved = False  # it has answered
         self._replies = _wire.Replies()
-        self.asked = 0     # flushes, on this connection
-        self.answered = 0
+        self.doubt = False
+        self.refused = False  # the last connection ended with an error line before anything was taken from it
         self.error = None
 
     @property
     def connected(self):
         return self._socket is not None
 
-    @property
-    def writing(self):
-        """A part of a frame is on its way."""
-        return self._frame is not None
-
     def wait_s(self):
         """Until the next attempt to connect makes sense."""
         return max(0.0, self._retry_at - time.monotonic())
 
     def connect(self, at_once=False):
-        """True when there is a connection. `at_once` does not wait for the next attempt's time."""
+        """True when there is a connection. `at_once` does not wait for the next attempt's time. Never waits."""
         if self._socket is not None:
             return True
         if not at_once and time.monotonic() < self._retry_at:
@@ -60,67 +70,82 @@ class Link:
             if place is None:
                 raise FileNotFoundError("no directory with ingest.sock")
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(WRITE_S)
+            connection.setblocking(False)  # a full backlog is waited for
             connection.connect(f"{place}/ingest.sock")
-            connection.sendall(_wire.MAGIC)
-        except (OSError, ValueError) as error:
+            connection.setblocking(True)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_LIMIT)
+        except (OSError, ValueError, TypeError) as error:
             if connection is not None:
                 connection.close()
             self.error = str(error)
-            self._retry_at = time.monotonic() + self._retry_s * random.uniform(0.5, 1.0)
-            self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
+            self._later()
             return False
         self._socket = connection
+        self._since = time.monotonic()
         self._replies = _wire.Replies()
-        self.asked = self.answered = 0
+        self._proved = self.refused = False
         self.error = None
         return True
 
-    def write(self, frame):
-        """Goes on with this frame, or begins with it. BLOCKED: call again with the same one."""
-        if self._frame is None:
-            self._frame, self._offset = memoryview(frame), 0
+    def send(self, data, wait=True):
+        """How many bytes were taken; 0: the daemon is behind; -1: the connection broke."""
+        flags = socket.MSG_NOSIGNAL | (0 if wait else socket.MSG_DONTWAIT)
         try:
-            while self._offset < len(self._frame):
-                self._offset += self._socket.send(self._frame[self._offset:])
-        except (TimeoutError, socket.timeout, InterruptedError):
-            return BLOCKED
+            return self._socket.send(data, flags)
+        except (BlockingIOError, InterruptedError):
+            return 0
         except OSError as error:
-            self.break_off(str(error))
-            return BROKEN
-        self._frame = None
-        self._retry_s = RETRY_MIN_S  # it is a daemon that takes what it is sent
-        return DONE
+            self.read()  # there may be a reason to read
+            if self._socket is not None:
+                self.break_off(str(error))
+            return -1
 
     def read(self, wait_s=0.0):
-        """Takes the replies that are there, or come within a time. False: the connection is gone."""
+        """How many flushes were answered by the replies that are there, or that begin to come within a time;
+        -1: the connection is gone."""
+        answered = 0
         try:
-            self._socket.settimeout(wait_s)
+            if wait_s > 0:
+                poll = select.poll()
+                poll.register(self._socket, select.POLLIN)
+                poll.poll(int(wait_s * 1000) + 1)
             while True:
-                data = self._socket.recv(4096)
+                data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
                 if not data:
-                    return self.break_off(self._replies.error or "the daemon closed the connection")
-                self.answered += len(self._replies.feed(data))
+                    self.break_off(self._replies.error or "the daemon closed the connection")
+                    return answered or -1
+                answered += len(self._replies.feed(data))
                 if self._replies.broken:
-                    return self.break_off(self._replies.error or "a reply that is none")
-                self._socket.settimeout(0.0)
-        except (BlockingIOError, TimeoutError, socket.timeout, InterruptedError):
-            self._socket.settimeout(WRITE_S)
-            return True
-        except OSError as error:
-            return self.break_off(str(error))
+                    self.refused = self._replies.line and not self._proved
+                    self.break_off(self._replies.error or "a reply that is none")
+                    return -1
+                if answered:
+                    self._proved, self.doubt, self._retry_s = True, False, RETRY_MIN_S
+                if len(data) < READ_BYTES:
+                    return answered
+        except (BlockingIOError, InterruptedError):
+            return answered
+        except (OSError, ValueError) as error:
+            self.break_off(str(error))
+            return -1
 
     def break_off(self, why):
-        """Ends the connection; False, so that callers can return it."""
+        """Ends the connection."""
         self.error = why
+        if self._proved or time.monotonic() - self._since >= LIVED_S:
+            self._retry_s = RETRY_MIN_S
+        else:
+            self.doubt = True
         self.abandon()
-        self._retry_at = time.monotonic() + self._retry_s * random.uniform(0.5, 1.0)
+        self._later()
+
+    def _later(self):
+        self._retry_at = time.monotonic() + _randomly(self._retry_s)
         self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
-        return False
 
     def abandon(self):
         """Closes our descriptor; in a child after fork the parent's connection goes on."""
-        connection, self._socket, self._frame = self._socket, None, None
+        connection, self._socket = self._socket, None
         if connection is not None:
             try:
                 connection.close()

@@ -308,12 +308,14 @@ def frame(client_id, first_sequence, dropped, records):
 class Replies:
     """Takes what the daemon sends, in any split. `feed` gives the counts of flushes that were answered.
 
-    A reply is small: a length above LENGTH_MAX is none of ours (a JSON error line, for one), and `broken`."""
-    LENGTH_MAX = 1 << 20
+    Replies are small, and the daemon keeps 64 kB of them at most: a length above LENGTH_MAX is none of ours, and
+    `broken`. A daemon that refuses the connection says so by one line of JSON: `line`."""
+    LENGTH_MAX = 64 * 1024
 
     def __init__(self):
         self._bytes = bytearray()
         self.broken = False
+        self.line = False
         self.error = None
 
     def feed(self, data):
@@ -322,8 +324,8 @@ class Replies:
         while len(self._bytes) >= 4 and not self.broken:
             length = int.from_bytes(self._bytes[:4], "little")
             if length > self.LENGTH_MAX:
-                self.broken = True
-                self.error = bytes(self._bytes[:256]).decode("utf-8", "replace")
+                self.broken, self.line = True, self._bytes[:1] == b"{"
+                self.error = bytes(self._bytes[:256]).decode("utf-8", "replace").rstrip("\n")
             elif len(self._bytes) < 4 + length:
                 break
             else:
@@ -350,16 +352,19 @@ class Replies:
                     at += length
                 else:
                     at += {1: 8, 5: 4}[key & 7]
-        except (IndexError, KeyError):
+        except (IndexError, KeyError, ValueError):
             self.broken = True
+            return
+        self.broken = at > len(body)
 
 
 def read_varint(data, at):
-    value = shift = 0
-    while True:
+    """(number, where the next one begins)"""
+    value = 0
+    for shift in range(0, 70, 7):
         byte = data[at]
         at += 1
         value |= (byte & 127) << shift
         if byte < 128:
             return value, at
-        shift += 7
+    raise ValueError("a number of more than 10 bytes")
