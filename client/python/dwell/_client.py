@@ -54,7 +54,8 @@ KEEP_S = 10.0             # without a daemon; the daemon's windows go by the tim
 EXIT_S = 1.0              # that the end of the interpreter may wait for
 JOIN_S = 0.1              # of it, for the thread to end
 IDLE_S = 5.0              # the longest sleep without a bell; sleeps double up to it while nothing happens
-POLL_S = 0.2              # in subinterpreters, between two looks whether the main thread has ended
+POLL_S = 0.2              # in subinterpreters, between two looks whether the main thread has ended: not all
+                          # versions say so
 REQUESTS_MAX = 256        # flushes that wait at once
 ABOUT_BYTES = 256         # of each text of the hello: the daemon refuses longer ones
 
@@ -143,6 +144,7 @@ class Client:
         self._out_since = None           # when the daemon was last seen to be gone
         self._idle_s = BATCH_S
         self._ending = False             # the goodbye is on its way
+        self._leaving = False            # the thread is to say it
         self.away = self.disabled or self.closed  # recording only counts
 
     # ---- recording ----
@@ -197,7 +199,8 @@ class Client:
 
     def close(self, timeout_s=EXIT_S):
         """Flushes, says goodbye, ends the thread. What is recorded afterwards is dropped. True when the daemon has
-        applied everything, or there is nothing to close; a second call is a no-op."""
+        applied everything, or there is nothing to close; a second call is a no-op. A subinterpreter that is not
+        isolated needs it before its destruction, since it may have no threads then."""
         if self.closed or self.disabled:
             return True
         if not self._has_something_to_say():
@@ -206,6 +209,7 @@ class Client:
         ticket = Ticket(timeout_s, goodbye=True)
         ok = self._post(ticket) and self._await(ticket)
         self._end()
+        self._join(min(JOIN_S, _seconds(timeout_s)))
         return ok
 
     def stats(self):
@@ -242,6 +246,11 @@ class Client:
         self.closed = self.away = True
         self._ring()
 
+    def _join(self, timeout_s):
+        thread = self._thread
+        if thread is not None and thread.ident != threading.get_ident():
+            thread.join(timeout_s)
+
     # ---- the thread ----
 
     def _start(self):
@@ -258,9 +267,11 @@ class Client:
 
     def _new_thread(self):
         self._follow_multiprocessing()
-        # Subinterpreters may have no daemon threads: then it looks itself whether the main thread has ended.
+        # Subinterpreters may have no daemon threads, and wait for others before they call atexit's functions.
         for daemon in (True, False):
             try:
+                if not daemon:
+                    getattr(threading, "_register_atexit", atexit.register)(self._leave)
                 thread = threading.Thread(target=self._run, name="dwell", daemon=daemon)
                 thread.start()
                 return thread
@@ -268,12 +279,17 @@ class Client:
                 continue
         return None
 
+    def _leave(self):
+        """The interpreter waits for the thread to end."""
+        self._leaving = True
+        self._ring()
+
     def _run(self):
         polls = not threading.current_thread().daemon
         farewell = None
         while not self.closed:
             self._hear(min(self._nap_s(), POLL_S) if polls else self._nap_s())
-            if polls and farewell is None and not threading.main_thread().is_alive():
+            if farewell is None and (self._leaving or (polls and not threading.main_thread().is_alive())):
                 farewell = Ticket(EXIT_S - POLL_S - JOIN_S, goodbye=True)
                 self._requests.append(farewell)
             with self._pumping:
@@ -532,9 +548,7 @@ def _close_all():
     for client in clients:
         client._end()
     for client in clients:
-        thread = client._thread
-        if thread is not None and thread.ident != threading.get_ident():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        client._join(max(0.0, deadline - time.monotonic()))
 
 
 if hasattr(os, "register_at_fork"):
