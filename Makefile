@@ -174,7 +174,7 @@ check-all:
 	$(Q)$(SUBMAKE) fuzz-replay
 	$(Q)$(RUN_TESTS) tests/integration
 	$(Q)$(RUN_TESTS) tests/clients/python
-	$(Q)cd tests/clients && $(PYTHON) -B -m unittest -v conformance.Facts conformance.Python conformance.C
+	$(Q)cd tests/clients && $(PYTHON) -B -m unittest -v conformance.Facts conformance.Python conformance.C by_hand
 	$(Q)DWELL_BUILD=build/asan $(RUN_TESTS) tests/integration test_hostile test_ingest test_exposition test_spans test_tool
 	$(Q)DWELL_BUILD=build/tsan $(RUN_TESTS) tests/integration test_hostile
 

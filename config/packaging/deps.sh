@@ -22,6 +22,10 @@ for purpose in "$@"; do
         wanted="$wanted $peers"
         # Any npm will do, and Debian's brings hundreds of packages.
         command -v npm >/dev/null 2>&1 || wanted="$wanted nodejs npm"
+        # The same of languages in which the README has a program; together they are 180 MB.
+        command -v ruby >/dev/null 2>&1 || wanted="$wanted ruby"
+        command -v rustc >/dev/null 2>&1 || wanted="$wanted rustc"
+        command -v java >/dev/null 2>&1 || wanted="$wanted default-jdk-headless"
         ;;
     demo) wanted="$wanted $demo" ;;
     workloads) wanted="$wanted $workloads" ;;

@@ -7,6 +7,7 @@ A fence says what a block is:
     ```sh daemon    run in the background, as the reader's first terminal
     ```sh make      targets of the makefile, of which this test is a part: asked for, not run
     ```python, ```c a file, named by the comment in its first line
+    ```ruby, ```rust, ```java   the same; tests/clients/by_hand.py runs it where its language is
 """
 import json
 import os
@@ -151,8 +152,8 @@ class TestReadme(unittest.TestCase):
                 self.ask_make(text)
             elif language == "sh":
                 self.run_block(text, shown)
-            elif language in ("python", "c"):
-                name = re.match(r"(?:#|/\*) (\w+\.\w+)", text).group(1)
+            elif language in ("python", "c", "ruby", "rust", "java"):
+                name = re.match(r"(?:#|/\*|//) (\w+\.\w+)", text).group(1)
                 (self.place / name).write_text(text)
             else:
                 self.assertEqual(language, "text", "a block that nobody runs")
