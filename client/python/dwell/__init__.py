@@ -4,5 +4,7 @@ Without a daemon everything is a no-op. Nothing here raises into the application
 """
 from ._client import Client, client
 from ._version import VERSION as __version__
+from .exposition import *
+from .metrics import *
 
 __all__ = ["Client", "client"]
