@@ -6,6 +6,7 @@ from ._client import Client, client
 from ._version import VERSION as __version__
 from .exposition import *
 from .metrics import *
+from .middleware import *
 from .tracking import *
 
 __all__ = ["Client", "client"]
