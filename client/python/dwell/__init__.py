@@ -2,6 +2,7 @@
 
 Without a daemon everything is a no-op. Nothing here raises into the application or blocks it.
 """
+from . import exposition, metrics, middleware, tracking
 from ._client import Client, client
 from ._version import VERSION as __version__
 from .exposition import *
@@ -10,3 +11,4 @@ from .middleware import *
 from .tracking import *
 
 __all__ = ["Client", "client"]
+__all__ += exposition.__all__ + metrics.__all__ + middleware.__all__ + tracking.__all__

@@ -15,7 +15,7 @@ increment, an infinite value of a histogram) are sent, and the daemon rejects an
 
 Threads: everything may be called by any thread and from signal handlers; nothing here takes a lock.
 """
-from typing import Callable, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 from . import _wire
 from ._client import client
@@ -58,7 +58,7 @@ class Series:
     def _with_exemplar(self, value: Number, exemplar: Mapping[str, str]) -> bytes:
         """A record with the ids of an exemplar, 32 and 16 hex digits; what else it has is left out."""
         self._pack(self._head, value, self._tail)
-        ids: Dict[str, bytes] = {}
+        ids: Dict[str, Any] = {}
         for name, size in _EXEMPLAR_IDS:
             try:
                 given = bytes.fromhex(exemplar[name])
