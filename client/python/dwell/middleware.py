@@ -10,15 +10,18 @@ Happy path:
                                   |                        |
                                   exception: 500           cancelled, or closed before its end: 499
 
-Endpoints are bounded, since who asks may ask for anything: the route of an application of Starlette or
-FastAPI (`/items/{item_id}`), UNMATCHED where none fits; else the path. Past ENDPOINTS_MAX of them it is OTHER.
-`endpoint` may be a function from the scope, or from the environ, to a text.
+What is asked for is anybody's choice, so endpoints are bounded: the route that the framework took
+(`/items/{item_id}`, of Starlette, FastAPI, Flask), UNMATCHED where it took none; without a framework that says so
+the path, or UNMATCHED where the answer was 404 or 405. Past ENDPOINTS_MAX of them it is OTHER. The route is
+known when a request has been routed, so a path that comes the first time is in progress under OTHER. `endpoint`
+may be a function from the scope, or from the environ, to a text.
 
 What can fail: nothing of its own. What the application raises passes on; a request inside another
 middleware of this kind is counted once, by the outer one.
 
 Threads: an instance serves any number of threads and tasks at once.
 """
+import functools
 import inspect
 import time
 from typing import Any, Awaitable, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -31,13 +34,11 @@ __all__ = ["AsgiMetricsMiddleware", "MetricsMiddleware", "WsgiMetricsMiddleware"
 
 ENDPOINTS_MAX = 200       # of one middleware: with 9 methods and some statuses each, a family is still small
 ENDPOINT_CHARACTERS = 256  # what the daemon takes of a label by default (metrics.max_label_bytes)
-PATHS_MAX = 2000          # whose route is remembered; at one over all are forgotten, and matched again
+PATHS_MAX = 2000          # whose endpoint is remembered; at one over all are forgotten, and learnt again
 OTHER, UNMATCHED = "(other)", "(unmatched)"
 
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 _COUNTED = "dwell.counted"  # in scope or environ: an outer one counts this request
-ROUTERS_MAX = 8  # that lie in one another
-_FULL = 2  # starlette.routing.Match.FULL, which is not imported: the application may have no Starlette
 
 Scope = Dict[str, Any]
 Message = Dict[str, Any]
@@ -47,25 +48,23 @@ Endpoint = Callable[[Dict[str, Any]], str]
 
 
 class _Requests:
-    """The requests of one method to one endpoint: `begin` when one arrives, `end` when it is answered."""
-    __slots__ = ("_labels", "_totals", "begin", "_done", "_observe")
+    """The requests of one method to one endpoint."""
+    __slots__ = ("_labels", "_totals", "begin", "done", "_observe")
 
     def __init__(self, method: str, endpoint: str, service: str) -> None:
         self._labels = (method, endpoint, service)
         self._totals: Dict[object, Callable[[], None]] = {}  # by status: at most 500, as text and as number
         running = HTTP_REQUESTS_IN_PROGRESS.labels(*self._labels)
         self.begin: Callable[[], None] = running.inc
-        self._done = running.dec
+        self.done: Callable[[], None] = running.dec
         self._observe = HTTP_REQUEST_DURATION.labels(*self._labels).observe
 
-    def end(self, status: object, seconds: float) -> None:
+    def count(self, status: object, seconds: float) -> None:
         """Status: a number, or its digits."""
         self._observe(seconds)
-        try:
-            (self._totals.get(status) or self._total(status))()
-        except Exception:  # an application's status may be anything
-            drop()
-        self._done()
+        if not isinstance(status, (int, str)):
+            status = 500  # what no server can send
+        (self._totals.get(status) or self._total(status))()
 
     def _total(self, status: Any) -> Callable[[], None]:
         try:
@@ -101,33 +100,45 @@ class MetricsMiddleware:
         self._endpoint = endpoint
         self._requests: Dict[Tuple[str, str], _Requests] = {}
         self._endpoints: Dict[str, None] = {}  # those that have a label of their own
-        self._routes: Dict[Tuple[str, str], str] = {}  # of method and path
+        self._known: Dict[Tuple[str, str], _Requests] = {}  # by method and path
 
-    def _arrived(self, method: str, path: str, about: Dict[str, Any]) -> Optional[_Requests]:
+    def _arrived(self, method: str, path: str, about: Dict[str, Any]) -> "Optional[_Request]":
         """Begins a request. None: it cannot be counted, and that is."""
         try:
-            endpoint = None
             if self._endpoint is not None:
-                endpoint = str(self._endpoint(about))
-            requests = self._of(method, self._route(method, path, about) if endpoint is None else endpoint)
-            requests.begin()
-            return requests
-        except Exception:
+                known: Optional[_Requests] = self._of(method, str(self._endpoint(about)))
+            else:
+                known = self._known.get((method, path))
+            return _Request(self, method, path, known)
+        except Exception:  # an endpoint function's
             drop()
             return None
 
-    def _route(self, method: str, path: str, about: Dict[str, Any]) -> str:
-        return path
+    def _learn(self, method: str, path: str, about: Dict[str, Any], status: object) -> _Requests:
+        """What a request belonged to, now that it has been routed."""
+        endpoint = self._route(path, about)
+        if endpoint is None:
+            endpoint = UNMATCHED if str(status) in ("404", "405") else path
+        found = self._of(method, endpoint)
+        if endpoint != UNMATCHED and len(path) <= ENDPOINT_CHARACTERS and method in _METHODS:
+            if len(self._known) >= PATHS_MAX:
+                self._known.clear()
+            self._known[(method, path)] = found
+        return found
+
+    def _route(self, path: str, about: Dict[str, Any]) -> Optional[str]:
+        """The route that the framework took, UNMATCHED where it took none; None: nobody says."""
+        raise NotImplementedError
 
     def _of(self, method: str, endpoint: str) -> _Requests:
-        """The requests that this one belongs to."""
+        """The requests of a method to an endpoint, within the bounds of both."""
         found = self._requests.get((method, endpoint))
         if found is not None:
             return found
         if method not in _METHODS:
             method = OTHER
         endpoint = endpoint[:ENDPOINT_CHARACTERS]
-        if endpoint not in self._endpoints:
+        if endpoint not in self._endpoints and endpoint not in (OTHER, UNMATCHED):
             if len(self._endpoints) < ENDPOINTS_MAX:
                 self._endpoints[endpoint] = None
             else:
@@ -139,15 +150,41 @@ class MetricsMiddleware:
         return found
 
 
+class _Request:
+    """One request that is in progress."""
+    __slots__ = ("_middleware", "_method", "_path", "_known", "_running", "_began")
+
+    def __init__(self, middleware: MetricsMiddleware, method: str, path: str,
+                 known: Optional[_Requests]) -> None:
+        self._middleware = middleware
+        self._method = method
+        self._path = path
+        self._known = known
+        self._running = known or middleware._of(method, OTHER)
+        self._running.begin()
+        self._began = time.perf_counter()
+
+    def end(self, about: Dict[str, Any], status: object, error: Optional[BaseException] = None) -> None:
+        seconds = time.perf_counter() - self._began
+        if error is not None:
+            status = 499 if isinstance(error, CANCELLED) else 500
+        try:
+            requests = self._known or self._middleware._learn(self._method, self._path, about, status)
+            requests.count(status, seconds)
+        except Exception:  # an application's scope and status may be anything
+            drop()
+        self._running.done()
+
+
 class AsgiMetricsMiddleware(MetricsMiddleware):
     """For ASGI 3. Counts `http`; `websocket` and `lifespan` pass through."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        requests = None
+        request = None
         if scope["type"] == "http" and _COUNTED not in scope:
             scope[_COUNTED] = True
-            requests = self._arrived(scope["method"], scope["path"], scope)
-        if requests is None:
+            request = self._arrived(scope["method"], scope["path"], scope)
+        if request is None:
             await self.app(scope, receive, send)
             return
         status = 500  # an application that ends without an answer: the server gives this one
@@ -158,44 +195,40 @@ class AsgiMetricsMiddleware(MetricsMiddleware):
                 status = message["status"]
             await send(message)
 
-        start = time.perf_counter()
         try:
             await self.app(scope, receive, counting_send)
         except BaseException as error:
-            requests.end(499 if isinstance(error, CANCELLED) else 500, time.perf_counter() - start)
+            request.end(scope, status, error)
             raise
-        requests.end(status, time.perf_counter() - start)
+        request.end(scope, status)
 
-    def _route(self, method: str, path: str, about: Scope) -> str:
-        """The route of an application of Starlette's kind, the path of any other."""
-        known = self._routes.get((method, path))
-        if known is not None:
-            return known
-        routes = getattr(about.get("app") or self.app, "routes", None)
-        if routes is None:
-            return path
-        found = _match(routes, about, ROUTERS_MAX) or UNMATCHED
-        if len(path) <= ENDPOINT_CHARACTERS and method in _METHODS:
-            if len(self._routes) >= PATHS_MAX:
-                self._routes.clear()
-            self._routes[(method, path)] = found
-        return found
+    def _route(self, path: str, about: Scope) -> Optional[str]:
+        endpoint = about.get("endpoint")
+        if endpoint is None and "path_params" not in about:
+            return UNMATCHED if "app" in about else None  # Starlette says who it is before it routes
+        handlers = (type, functools.partial)
+        if endpoint is None or inspect.isroutine(endpoint) or isinstance(endpoint, handlers):
+            return _template(path, about.get("path_params") or {})
+        # An application that is mounted, such as that of static files, and has not routed in its turn.
+        return f"{about['root_path']}/*" if about.get("root_path") else path
 
 
-def _match(routes: Iterable[Any], scope: Scope, depth: int) -> str:
-    """The route that this request takes, as the router itself finds it; "" where there is none."""
-    other_method = ""
-    for route in routes:
-        match, more = route.matches(scope)
-        if match.value:
-            path = str(getattr(route, "path", ""))
-            inner = getattr(route, "routes", None)
-            if inner and depth:
-                path += _match(inner, {**scope, **more}, depth - 1)
-            if match.value == _FULL:
-                return path
-            other_method = other_method or path
-    return other_method
+def _template(path: str, parameters: Dict[str, Any]) -> str:
+    """The path with its parameters by name, from the last to the first, so that `/v1/items/1` is not
+    `/v{id}/…`."""
+    end = len(path)
+    for name, value in reversed(list(parameters.items())):
+        text = str(value)
+        at = end
+        while text and at > 0:  # as a whole part of the path, if it is one
+            at = path.rfind("/" + text, 0, at)
+            if at >= 0 and path[at + 1 + len(text):end][:1] in ("", "/"):
+                break
+        at = at + 1 if at >= 0 else path.rfind(text, 0, end)
+        if text and at >= 0:
+            path = f"{path[:at]}{{{name}}}{path[at + len(text):]}"
+            end = at
+    return path
 
 
 class WsgiMetricsMiddleware(MetricsMiddleware):
@@ -203,13 +236,13 @@ class WsgiMetricsMiddleware(MetricsMiddleware):
     answer."""
 
     def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        requests = None
+        request = None
         if _COUNTED not in environ:
             environ[_COUNTED] = True
-            requests = self._arrived(environ.get("REQUEST_METHOD", "GET"), _path(environ), environ)
-        if requests is None:
+            request = self._arrived(environ.get("REQUEST_METHOD", "GET"), _path(environ), environ)
+        if request is None:
             return self.app(environ, start_response)  # type: ignore[no-any-return]
-        answer = _Answer(requests, start_response)
+        answer = _Answer(request, environ, start_response)
         try:
             body = self.app(environ, answer.start)
         except BaseException as error:
@@ -221,19 +254,26 @@ class WsgiMetricsMiddleware(MetricsMiddleware):
         answer.body = body
         return answer
 
+    def _route(self, path: str, about: Dict[str, Any]) -> Optional[str]:
+        request: Any = about.get("werkzeug.request")
+        if not hasattr(request, "url_rule"):  # Flask's requests have one
+            return None
+        return UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
+
 
 class _Answer:
     """One answer under WSGI, and the iterable that the server takes it from."""
-    __slots__ = ("_requests", "_start_response", "_status", "_began", "_ended", "_parts", "body")
+    __slots__ = ("_request", "_environ", "_start_response", "_status", "_ended", "_parts", "body")
 
-    def __init__(self, requests: _Requests, start_response: Callable[..., Any]) -> None:
-        self._requests = requests
+    def __init__(self, request: _Request, environ: Dict[str, Any],
+                 start_response: Callable[..., Any]) -> None:
+        self._request = request
+        self._environ = environ
         self._start_response = start_response
         self._status = "500"
         self._ended = False
         self._parts: Optional[Iterator[bytes]] = None
         self.body: Iterable[bytes] = ()
-        self._began = time.perf_counter()
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Any = None) -> Any:
         self._status = status
@@ -244,8 +284,7 @@ class _Answer:
     def end(self, error: Optional[BaseException]) -> None:
         if not self._ended:
             self._ended = True
-            status = self._status[:3] if error is None else "499" if isinstance(error, CANCELLED) else "500"
-            self._requests.end(status, time.perf_counter() - self._began)
+            self._request.end(self._environ, self._status[:3], error)
 
     def __iter__(self) -> Iterator[bytes]:
         return self

@@ -13,12 +13,13 @@ from dwell import middleware
 
 class MiddlewareCase(MetricsCase):
     def must_count(self, statuses, method="GET", endpoint="/", service="shop"):
-        """{status: requests} of one endpoint, nothing in progress, and as many durations."""
+        """{status: requests} of one endpoint, as many durations, and nothing in progress."""
         labels = {"method": method, "endpoint": endpoint, "service": service}
         self.must_show(*(("http_requests_total", {**labels, "status": status}, count)
                          for status, count in statuses.items()),
-                       ("http_request_duration_seconds_count", labels, sum(statuses.values())),
-                       ("http_requests_in_progress", labels, 0))
+                       ("http_request_duration_seconds_count", labels, sum(statuses.values())))
+        running = self.daemon.metrics().series("http_requests_in_progress")
+        self.assertEqual({value for _, value in running}, {0})
 
     def must_have_counted(self, count):
         """So many requests in all, and nothing rejected or dropped."""
@@ -51,19 +52,27 @@ class Asgi(MiddlewareCase):
         return app
 
     def test_answers_are_counted_by_status_and_pass_through(self):
-        for status in (200, 404, 200):
+        for status in (200, 418, 200):
             sent = self.call(dwell.MetricsMiddleware(self.answering(status), "shop"))
             self.assertEqual([message["type"] for message in sent], ["http.response.start", "http.response.body"])
-        self.must_count({"200": 2, "404": 1})
+        self.must_count({"200": 2, "418": 1})
         self.must_have_counted(3)
 
     def test_a_request_is_in_progress_until_its_answer_is_complete(self):
+        seen = []
+
         async def app(scope, receive, send):
             await send({"type": "http.response.start", "status": 200, "headers": []})
-            self.must_show(("http_requests_in_progress", {"method": "GET", "endpoint": "/", "service": "shop"}, 1))
+            self.assertTrue(self.own.flush(20))
+            seen.append({labels["endpoint"]: value for labels, value in
+                         self.daemon.metrics().series("http_requests_in_progress")})
 
-        self.call(dwell.MetricsMiddleware(app, "shop"))
-        self.must_count({"200": 1})
+        counted = dwell.MetricsMiddleware(app, "shop")
+        for _ in range(2):
+            self.call(counted)
+        self.assertEqual(seen, [{middleware.OTHER: 1}, {middleware.OTHER: 0, "/": 1}])
+        self.must_show(("http_requests_in_progress", {"method": "GET", "endpoint": "/", "service": "shop"}, 0))
+        self.must_have_counted(2)
 
     def test_exceptions_are_500_cancellations_499_and_both_pass_on(self):
         for error, status in ((KeyError("no"), "500"), (asyncio.CancelledError(), "499"), (SystemExit(), "500")):
@@ -83,7 +92,7 @@ class Asgi(MiddlewareCase):
         for app in (silent, *map(self.answering, (0, 99, 600, "x", None, [], 10**400))):
             self.call(dwell.MetricsMiddleware(app, "shop"))
         self.must_show(("http_requests_total", {"method": "GET", "endpoint": "/", "service": "shop", "status": "500"},
-                        7))
+                        8))
 
     def test_lifespan_and_websockets_pass_through(self):
         for kind in ("lifespan", "websocket"):
@@ -115,50 +124,53 @@ class Asgi(MiddlewareCase):
         self.assertEqual(len(sent), 2)
         self.must_balance(4 + 1, dropped=1)
 
-    def test_the_route_is_the_endpoint_where_the_application_has_routes(self):
-        none, partial, full = (types.SimpleNamespace(value=value) for value in (0, 1, 2))
+    def test_the_route_is_the_endpoint_where_the_framework_says_it(self):
+        def handler():
+            pass
 
-        class Route:
-            def __init__(self, path, prefix, method="GET", routes=()):
-                self.path, self.prefix, self.method, self.routes = path, prefix, method, routes
-                self.asked = 0
+        class Handler:
+            pass
 
-            def matches(self, scope):
-                self.asked += 1
-                if not scope.get("rest", scope["path"]).startswith(self.prefix):
-                    return none, {}
-                rest = scope.get("rest", scope["path"])[len(self.prefix):]
-                return (full if scope["method"] == self.method else partial), {"rest": rest}
+        static = object()
+        for path, said, endpoint in (
+                ("/items/1", {"endpoint": handler, "path_params": {"item": "1"}}, "/items/{item}"),
+                ("/items/22", {"endpoint": Handler, "path_params": {"item": 22}}, "/items/{item}"),
+                ("/v1/items/1", {"endpoint": handler, "path_params": {"item": "1"}}, "/v1/items/{item}"),
+                ("/a/a/b", {"endpoint": handler, "path_params": {"x": "a", "y": "b"}}, "/a/{x}/{y}"),
+                ("/11/1", {"endpoint": handler, "path_params": {"x": "11", "y": "1"}}, "/{x}/{y}"),
+                ("/f/a/b.txt", {"endpoint": handler, "path_params": {"file": "a/b"}}, "/f/{file}.txt"),
+                ("/f/x", {"endpoint": handler, "path_params": {"none": "", "gone": "zz"}}, "/f/x"),
+                ("/plain", {"path_params": {}}, "/plain"),
+                ("/static/a.css", {"endpoint": static, "path_params": {}, "root_path": "/static"}, "/static/*"),
+                ("/called", {"endpoint": static, "path_params": {}}, "/called"),
+                ("/wp-admin.php", {"app": static}, middleware.UNMATCHED)):
+            async def app(scope, receive, send):
+                scope.update(said)
+                await send({"type": "http.response.start", "status": 200, "headers": []})
 
-        item = Route("/items/{id}", "/items/")
-        app = self.answering(200)
-        app.routes = [item, Route("/form", "/form", "POST"), Route("/form", "/form", "PUT"),
-                      Route("/api", "/api", routes=[Route("/{name}", "/n")])]
-        counted = dwell.MetricsMiddleware(app, "shop")
-        for path, endpoint in (("/items/1", "/items/{id}"), ("/items/2", "/items/{id}"), ("/form", "/form"),
-                               ("/api/n", "/api/{name}"), ("/api/other", "/api"),
-                               ("/wp-admin.php", middleware.UNMATCHED)):
+            with self.subTest(path):
+                self.call(dwell.MetricsMiddleware(app, path), path)
+                self.must_count({"200": 1}, endpoint=endpoint, service=path)
+
+    def test_paths_that_nothing_answers_make_no_endpoints(self):
+        counted = dwell.MetricsMiddleware(self.answering(404), "shop")
+        for path in ("/.env", "/wp-admin.php"):
             self.call(counted, path)
-            self.must_show(("http_requests_in_progress",
-                            {"method": "GET", "endpoint": endpoint, "service": "shop"}, 0))
-        self.must_count({"200": 2}, endpoint="/items/{id}")
-        asked = item.asked
-        self.call(counted, "/items/1")
-        self.assertEqual(item.asked, asked)
-        self.assertEqual(len(counted._routes), 6)
+        self.call(dwell.MetricsMiddleware(self.answering(405), "shop"), "/")
+        self.must_count({"404": 2, "405": 1}, endpoint=middleware.UNMATCHED)
+        self.assertEqual((counted._endpoints, counted._known), ({}, {}))
 
-    def test_up_to_the_ceiling_routes_are_remembered_and_one_over_begins_anew(self):
-        app = self.answering(200)
-        app.routes = []
-        counted = dwell.AsgiMetricsMiddleware(app, "shop")
+    def test_up_to_the_ceiling_paths_are_remembered_and_one_over_begins_anew(self):
+        counted = dwell.AsgiMetricsMiddleware(None, "shop")
         for number in range(middleware.PATHS_MAX):
-            counted._route("GET", f"/{number}", {})
-        self.assertEqual(len(counted._routes), middleware.PATHS_MAX)
-        counted._route("GET", "/one over", {})
-        self.assertEqual(len(counted._routes), 1)
-        counted._route("GET", "/" + "x" * middleware.ENDPOINT_CHARACTERS, {})
-        counted._route("BREW", "/", {})
-        self.assertEqual(len(counted._routes), 1)
+            counted._learn("GET", f"/{number}", {}, 200)
+        self.assertEqual(len(counted._known), middleware.PATHS_MAX)
+        self.assertLessEqual(len(counted._requests), middleware.ENDPOINTS_MAX + 1)
+        counted._learn("GET", "/one over", {}, 200)
+        self.assertEqual(len(counted._known), 1)
+        counted._learn("GET", "/" + "x" * middleware.ENDPOINT_CHARACTERS, {}, 200)
+        counted._learn("BREW", "/", {}, 200)
+        self.assertEqual(len(counted._known), 1)
 
 
 class Wsgi(MiddlewareCase):
@@ -187,10 +199,10 @@ class Wsgi(MiddlewareCase):
         return app
 
     def test_answers_are_counted_by_status_and_pass_through(self):
-        for status in ("200 OK", "404 Not Found", "200 OK"):
+        for status in ("200 OK", "418 I'm a teapot", "200 OK"):
             self.assertEqual(self.call(dwell.MetricsMiddleware(self.answering(status), "shop")), [b"ok"])
             self.assertEqual(self.said, [(status, [("Content-Type", "text/plain")])])
-        self.must_count({"200": 2, "404": 1})
+        self.must_count({"200": 2, "418": 1})
         self.must_have_counted(3)
 
     def test_lists_tuples_and_files_stay_what_they_are(self):
@@ -203,11 +215,13 @@ class Wsgi(MiddlewareCase):
     def test_a_body_that_is_made_on_the_way_ends_with_its_last_part(self):
         def parts():
             yield b"a"
-            self.must_show(("http_requests_in_progress", {"method": "GET", "endpoint": "/", "service": "shop"}, 1))
+            self.must_show(("http_requests_in_progress", running, 1))
             yield b"b"
 
+        running = {"method": "GET", "endpoint": middleware.OTHER, "service": "shop"}
         app = dwell.MetricsMiddleware(self.answering("201 Created", parts()), "shop")
         self.assertEqual(self.call(app, close=False), [b"a", b"b"])
+        self.must_show(("http_requests_in_progress", running, 0))
         self.must_count({"201": 1})
 
     def test_a_body_closed_before_its_end_is_a_client_that_went_away_and_is_closed(self):
@@ -264,6 +278,14 @@ class Wsgi(MiddlewareCase):
         self.must_count({"200": 1}, endpoint="/app/größe/数")
         self.call(dwell.MetricsMiddleware(self.answering("200 OK"), "shop"), "/\xff")
         self.must_count({"200": 1}, endpoint="/\ufffd")
+
+    def test_the_route_is_flasks_where_it_says_one(self):
+        rule = types.SimpleNamespace(rule="/items/<int:item>")
+        for found, endpoint in ((rule, "/items/<int:item>"), (None, middleware.UNMATCHED)):
+            request = types.SimpleNamespace(url_rule=found)
+            self.call(dwell.MetricsMiddleware(self.answering("200 OK"), "shop"), "/items/1",
+                      **{"werkzeug.request": request})
+            self.must_count({"200": 1}, endpoint=endpoint)
 
     def test_one_inside_another_counts_once(self):
         inner = dwell.MetricsMiddleware(self.answering("200 OK"), "inner")
