@@ -10,6 +10,7 @@ Names, labels and buckets are those of config/families.json; a test compares the
 """
 import datetime
 
+from . import _locate
 from ._family import Counter, Gauge, Histogram, Info
 from ._version import CONSTITUTIONAL_HASH
 
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 # Metrics need nothing but this package. Code that asks before it records goes on recording.
-PROMETHEUS_AVAILABLE = True
+PROMETHEUS_AVAILABLE = not _locate.disabled()
 
 _STEPS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds, of what is short
 _LONGER_STEPS = (*_STEPS, 2.5, 5.0)

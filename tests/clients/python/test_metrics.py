@@ -323,9 +323,10 @@ class Endpoints(MetricsCase):
     def test_disabled_it_costs_nothing_and_shows_nothing(self):
         out = self.must_run("import dwell, threading\ndwell.CACHE_HITS_TOTAL.labels('c', 'get').inc()\n"
                             "dwell.set_service_info('s', '1')\n"
-                            "print(dwell.get_metrics()[:10], threading.active_count(), dwell.client().flush())",
+                            "print(dwell.get_metrics()[:10], threading.active_count(), dwell.client().flush(),\n"
+                            "      dwell.PROMETHEUS_AVAILABLE)",
                             DWELL_DISABLED="1")
-        self.assertEqual(out, "b'# There is' 1 False\n")
+        self.assertEqual(out, "b'# There is' 1 False False\n")
         self.must_balance(0)
 
 
