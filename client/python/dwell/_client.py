@@ -25,6 +25,8 @@ within IDLE_S.
 
 Threads: every method may be called by any thread at once, and from signal handlers.
 """
+from __future__ import annotations
+
 import _thread
 import atexit
 import bisect
@@ -35,6 +37,8 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from typing import Any
 
 from . import _locate, _wire
 from ._link import Link
@@ -64,7 +68,7 @@ class Ticket:
     """A flush that somebody waits for."""
     __slots__ = ("deadline", "done", "ok", "settled", "goodbye", "places")
 
-    def __init__(self, timeout_s, goodbye=False):
+    def __init__(self, timeout_s: float, goodbye: bool = False) -> None:
         self.deadline = time.monotonic() + _seconds(timeout_s)
         self.done = _thread.allocate_lock()
         self.done.acquire()
@@ -72,7 +76,7 @@ class Ticket:
         self.goodbye = goodbye
         self.places = 0  # that are still to be taken before it
 
-    def settle(self, ok):
+    def settle(self, ok: bool) -> None:
         self.ok = ok
         self.settled = True
         try:
@@ -80,12 +84,12 @@ class Ticket:
         except RuntimeError:
             pass  # settled already
 
-    def wait(self, at_most_s=threading.TIMEOUT_MAX):
+    def wait(self, at_most_s: float = threading.TIMEOUT_MAX) -> bool:
         self.done.acquire(timeout=min(max(0.0, self.deadline - time.monotonic()), at_most_s))
         return self.ok
 
 
-def _seconds(value):
+def _seconds(value: Any) -> float:
     """A timeout that locks take; 0 for what is none."""
     try:
         return min(max(0.0, float(value)), threading.TIMEOUT_MAX / 2) if value == value else 0.0
@@ -93,7 +97,7 @@ def _seconds(value):
         return 0.0
 
 
-def _said(value):
+def _said(value: Any) -> Any:
     """A text of the hello; None where it is too long or cannot be had."""
     try:
         return value if value is None or len(_wire.text(value)) <= ABOUT_BYTES else None
@@ -107,9 +111,11 @@ class Client:
     directory: where the daemon's sockets are; looked for as proto/WIRE.md says unless given. keep_s: how long records
     wait for a daemon that is gone, in seconds. Texts of more than 256 bytes are as not given."""
 
-    def __init__(self, directory=None, service_name=None, service_version=None, constitutional_hash=None,
-                 keep_s=KEEP_S):
-        self.pending = collections.deque()  # stays the same object, so that callers may keep its `append`
+    def __init__(self, directory: str | None = None, service_name: str | None = None,
+                 service_version: str | None = None, constitutional_hash: str | None = None,
+                 keep_s: float = KEEP_S) -> None:
+        # stays the same object, so that callers may keep its `append`
+        self.pending: collections.deque[bytes] = collections.deque()
         self.disabled = _locate.disabled()
         self.about = {"service_name": _said(service_name), "service_version": _said(service_version),
                       "constitutional_hash": _said(constitutional_hash)}
@@ -120,7 +126,7 @@ class Client:
         if not self.disabled:
             _living.add(self)
 
-    def _begin(self):
+    def _begin(self) -> None:
         """All but `pending` as it is at first; again in the child of a fork."""
         self._id = os.urandom(16)
         self._pid = os.getpid()
@@ -128,20 +134,22 @@ class Client:
         self._given_up = 0               # records that had waited and were dropped
         self._sent = 0                   # records in frames that were written as a whole
         self._on_link = 0                # of these, on this connection
-        self._taken = []                 # records in no frame
+        self._taken: list[bytes] = []                 # records in no frame
         self._outbox = Outbox()
         self._bell = _thread.allocate_lock()
         self._bell.acquire()
         self._starting = _thread.allocate_lock()
         self._pumping = _thread.allocate_lock()
-        self._thread = None
+        self._thread: threading.Thread | None = None
         self._alone = False              # no thread could be had
-        self._requests = collections.deque()  # tickets that nobody has seen,
-        self._due = collections.deque()       # those that wait for what was recorded before them,
-        self._asked = collections.deque()     # and those whose flush is on its way or with the daemon
+        self._requests: collections.deque[Ticket] = collections.deque()  # tickets that nobody has seen,
+        # those that wait for what was recorded before them,
+        self._due: collections.deque[Ticket] = collections.deque()
+        # and those whose flush is on its way or with the daemon
+        self._asked: collections.deque[Ticket] = collections.deque()
         self._link = Link(self._directory)
         self._greeted = False
-        self._out_since = None           # when the daemon was last seen to be gone
+        self._out_since: float | None = None           # when the daemon was last seen to be gone
         self._idle_s = BATCH_S
         self._ending = False             # the goodbye is on its way
         self._leaving = False            # the thread is to say it
@@ -149,7 +157,7 @@ class Client:
 
     # ---- recording ----
 
-    def put(self, record):
+    def put(self, record: bytes) -> bool:
         """Takes one record. False: it was dropped, and counted."""
         pending = self.pending
         places = len(pending)
@@ -166,11 +174,11 @@ class Client:
             pending.append(record)
         return True
 
-    def drop(self):
+    def drop(self) -> None:
         """Counts a record that there will not be."""
         next(self._drops)
 
-    def room(self, places):
+    def room(self, places: int) -> bool:
         """Asked at every 2048th place, the first among them. Wakes the thread; False: dropped, and counted."""
         if places >= PLACES or self.away:
             next(self._drops)
@@ -182,7 +190,7 @@ class Client:
         self._ring()
         return True
 
-    def _ring(self):
+    def _ring(self) -> None:
         try:
             self._bell.release()
         except RuntimeError:
@@ -190,14 +198,14 @@ class Client:
 
     # ---- asking ----
 
-    def flush(self, timeout_s=1.0):
+    def flush(self, timeout_s: float = 1.0) -> bool:
         """True when the daemon has applied everything that was recorded before. False without a daemon, when it takes
         longer, or when 256 flushes wait already. Waits at most that long; without a daemon only as long as one attempt
         to connect takes."""
         ticket = Ticket(timeout_s)
         return self._post(ticket) and self._await(ticket)
 
-    def close(self, timeout_s=EXIT_S):
+    def close(self, timeout_s: float = EXIT_S) -> bool:
         """Flushes, says goodbye, ends the thread. What is recorded afterwards is dropped. True when the daemon has
         applied everything, or there is nothing to close; a second call is a no-op. A subinterpreter that is not
         isolated needs it before its destruction, since it may have no threads then."""
@@ -212,7 +220,7 @@ class Client:
         self._join(min(JOIN_S, _seconds(timeout_s)))
         return ok
 
-    def stats(self):
+    def stats(self) -> dict[str, Any]:
         """sent: calls so far; dropped: of these given up; waiting: not written yet; connected; error: the last one.
         Figures are read one after the other: they agree exactly only while nobody records or sends."""
         dropped = self._dropped()
@@ -220,7 +228,7 @@ class Client:
         return {"sent": self._sent + dropped + waiting, "dropped": dropped, "waiting": waiting,
                 "connected": self._link.connected, "error": self._link.error}
 
-    def _post(self, ticket):
+    def _post(self, ticket: Ticket) -> bool:
         """False: nobody will see to it."""
         waiting = len(self._requests) + len(self._due) + len(self._asked)
         if self.disabled or self.closed or (waiting >= REQUESTS_MAX and not ticket.goodbye):
@@ -233,27 +241,27 @@ class Client:
         self._ring()
         return True
 
-    def _await(self, ticket):
+    def _await(self, ticket: Ticket) -> bool:
         while self._thread is None and self._alone and not ticket.settled and time.monotonic() < ticket.deadline:
             if not self._pump_here(wait=True):
                 ticket.wait(BATCH_S)
         return ticket.wait()
 
-    def _has_something_to_say(self):
-        return self._thread is not None or self.pending or self._dropped() > 0
+    def _has_something_to_say(self) -> bool:
+        return self._thread is not None or bool(self.pending) or self._dropped() > 0
 
-    def _end(self):
+    def _end(self) -> None:
         self.closed = self.away = True
         self._ring()
 
-    def _join(self, timeout_s):
+    def _join(self, timeout_s: float) -> None:
         thread = self._thread
         if thread is not None and thread.ident != threading.get_ident():
             thread.join(timeout_s)
 
     # ---- the thread ----
 
-    def _start(self):
+    def _start(self) -> bool:
         """False: no thread can be had."""
         if not self._starting.acquire(False):
             return True  # somebody is at it
@@ -265,7 +273,7 @@ class Client:
             self._starting.release()
         return not self._alone
 
-    def _new_thread(self):
+    def _new_thread(self) -> threading.Thread | None:
         self._follow_multiprocessing()
         # Subinterpreters may have no daemon threads, and wait for others before they call atexit's functions.
         for daemon in (True, False):
@@ -279,12 +287,12 @@ class Client:
                 continue
         return None
 
-    def _leave(self):
+    def _leave(self) -> None:
         """The interpreter waits for the thread to end."""
         self._leaving = True
         self._ring()
 
-    def _run(self):
+    def _run(self) -> None:
         polls = not threading.current_thread().daemon
         farewell = None
         while not self.closed:
@@ -298,12 +306,12 @@ class Client:
                 self._end()
         self._link.abandon()
 
-    def _hear(self, nap_s):
+    def _hear(self, nap_s: float) -> None:
         rang = self._bell.acquire(timeout=nap_s) if nap_s > 0 else self._bell.acquire(False)
         if rang and not self._requests and 0 < len(self.pending) <= STEP_MASK and not self._outbox:
             self._bell.acquire(timeout=BATCH_S)
 
-    def _nap_s(self):
+    def _nap_s(self) -> float:
         """How long there is nothing to do unless the bell rings."""
         if self._link.connected:
             now = time.monotonic()
@@ -317,7 +325,7 @@ class Client:
         self._idle_s = min(2 * self._idle_s, IDLE_S)
         return self._idle_s
 
-    def _pump_here(self, wait=False):
+    def _pump_here(self, wait: bool = False) -> bool:
         """As the thread does, and only with `wait` waiting for the daemon. False: somebody else is at it."""
         if not self._pumping.acquire(False):
             return False
@@ -327,7 +335,7 @@ class Client:
             self._pumping.release()
         return True
 
-    def _pump(self, wait=True):
+    def _pump(self, wait: bool = True) -> None:
         """Sends what there is and takes answers. Nothing gets out of here: what went wrong with it is dropped."""
         try:
             while self._send(wait):
@@ -338,7 +346,7 @@ class Client:
             self._give_up()
             self._settle(self._requests, self._due)
 
-    def _send(self, wait):
+    def _send(self, wait: bool) -> bool:
         """One write and one read; False: nothing more can be done now."""
         link = self._link
         self._admit()
@@ -370,7 +378,7 @@ class Client:
         self.away = self._ending or self.closed
         return wrote > 0 or answered > 0
 
-    def _admit(self):
+    def _admit(self) -> None:
         """Looks at new tickets, and lets those go for which nobody waits any more."""
         while self._requests:
             ticket = self._requests.popleft()
@@ -384,7 +392,7 @@ class Client:
             else:
                 ticket.settle(False)
 
-    def _connect(self):
+    def _connect(self) -> bool:
         self._greeted = False
         if self._link.connect(at_once=bool(self._due)):
             self._on_link = 0
@@ -392,9 +400,10 @@ class Client:
         self._settle(self._due)
         return self._nobody()
 
-    def _fill(self):
+    def _fill(self) -> None:
         """Lays the next frames: the hello, records, flushes behind what was recorded before them."""
-        dropped, frames, before = self._dropped(), [], b""
+        dropped, before = self._dropped(), b""
+        frames: list[tuple[bytes, list[bytes], Any]] = []
         if not self._greeted:
             self._greeted, before = True, _wire.MAGIC
             frames.append((self._control(_wire.hello(pid=self._pid, client=f"dwell-python/{VERSION}", **self.about),
@@ -418,10 +427,10 @@ class Client:
         else:
             self._outbox.fill(frames, before)
 
-    def _control(self, message, dropped):
+    def _control(self, message: bytes, dropped: int) -> bytes:
         return _wire.frame(self._id, self._sent + dropped, dropped, (message,))
 
-    def _goodbye(self, records):
+    def _goodbye(self, records: int) -> tuple[bytes, list[bytes], Any]:
         """Ends recording; what still waits is dropped, and told."""
         self._ending = self.away = True
         while self.pending:
@@ -430,9 +439,10 @@ class Client:
         goodbye = _wire.goodbye(records + dropped)
         return _wire.frame(self._id, records + dropped, dropped, (goodbye,)), [], None
 
-    def _take(self):
+    def _take(self) -> list[bytes]:
         """The next records, some TURN_BYTES of them."""
-        pending, take, taken, size = self.pending, self.pending.popleft, [], 0
+        pending, take, size = self.pending, self.pending.popleft, 0
+        taken: list[bytes] = []
         while pending and size < TURN_BYTES:
             places = [take() for _ in range(min(len(pending), TURN_PLACES))]
             for ticket in self._due:
@@ -442,7 +452,7 @@ class Client:
         return taken
 
     @staticmethod
-    def _cut(records):
+    def _cut(records: list[bytes]) -> Iterator[list[bytes]]:
         """As many at once as a frame has room for, and at least one."""
         ends = list(itertools.accumulate(map(len, records)))
         at, base = 0, 0
@@ -451,14 +461,14 @@ class Client:
             yield records[at:to]
             at, base = to, ends[to - 1]
 
-    def _written(self, count):
+    def _written(self, count: int) -> None:
         for records, ticket in self._outbox.advance(count):
             self._sent += len(records)
             self._on_link += len(records)
             if ticket is not None:
                 self._asked.append(ticket)
 
-    def _answered(self, count):
+    def _answered(self, count: int) -> bool:
         """False: more answers than questions."""
         if count > len(self._asked):
             self._link.break_off("an answer without a question")
@@ -467,7 +477,7 @@ class Client:
             self._asked.popleft().settle(True)
         return True
 
-    def _lost_link(self):
+    def _lost_link(self) -> bool:
         """The connection is gone: what was not written as a whole is to be framed anew. Always False."""
         records, tickets = self._outbox.take_back()
         self._taken = records + self._taken
@@ -479,13 +489,13 @@ class Client:
         return self._nobody()
 
     @staticmethod
-    def _settle(*queues):
+    def _settle(*queues: collections.deque[Ticket] | list[Ticket]) -> None:
         for queue in queues:
             for ticket in tuple(queue):
                 ticket.settle(False)
             queue.clear()
 
-    def _nobody(self):
+    def _nobody(self) -> bool:
         """There is no daemon, or it does not read: keeps what there is for a time. Always False."""
         now = time.monotonic()
         if self._out_since is None:
@@ -495,7 +505,7 @@ class Client:
             self._give_up()
         return False
 
-    def _give_up(self):
+    def _give_up(self) -> None:
         """Drops what waits, but not a frame of which a part is written already."""
         records, tickets = self._outbox.take_back(keep_begun=self._link.connected)
         self._given_up += len(records) + len(self._taken)
@@ -504,38 +514,38 @@ class Client:
         while self.pending:
             self._given_up += len(self._take())
 
-    def _dropped(self):
+    def _dropped(self) -> int:
         return int(repr(self._drops)[6:-1]) + self._given_up
 
     # ---- forks and exits ----
 
-    def _after_fork(self):
+    def _after_fork(self) -> None:
         self.pending.clear()
         self._link.abandon()
         self._begin()
 
-    def _follow_multiprocessing(self):
+    def _follow_multiprocessing(self) -> None:
         """Its children end without atexit, and forget at their start who wanted to know of their end."""
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             util.register_after_fork(self, Client._end_with_multiprocessing)
             self._end_with_multiprocessing()
 
-    def _end_with_multiprocessing(self):
+    def _end_with_multiprocessing(self) -> None:
         process = sys.modules.get("multiprocessing.process")
         if process is not None and process.parent_process() is not None:
             sys.modules["multiprocessing.util"].Finalize(None, _close_all, exitpriority=0)
 
 
-_living = weakref.WeakSet()
+_living: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
-def _fork_in_child():
+def _fork_in_child() -> None:
     for client in list(_living):
         client._after_fork()
 
 
-def _close_all():
+def _close_all() -> None:
     """Closes all clients that have something to say, in the time of one."""
     deadline = time.monotonic() + EXIT_S
     clients = [client for client in list(_living)
@@ -557,11 +567,11 @@ atexit.register(_close_all)
 
 # ---- the one of this process ----
 
-_default = None
+_default: Client | None = None
 _default_lock = threading.RLock()  # a signal handler may ask while this thread makes it
 
 
-def client():
+def client() -> Client:
     """The client of this process, made at its first use."""
     global _default
     if _default is None:

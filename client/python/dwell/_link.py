@@ -16,6 +16,8 @@ Sockets block, with a time limit of the kernel's (SO_SNDTIMEO): one call then wr
 time limit polls before each piece of 200 kB, and each of these calls gives the interpreter away for 5 ms or more when
 other threads compute.
 """
+from __future__ import annotations
+
 import os
 import select
 import socket
@@ -32,15 +34,15 @@ READ_BYTES = 4096
 _SEND_LIMIT = struct.pack("@ll", 0, int(WRITE_S * 1e6))  # a struct timeval
 
 
-def _randomly(seconds):
+def _randomly(seconds: float) -> float:
     """Half to all of it. The generators of `random` are the application's: seeded ones are to stay repeatable."""
     return seconds * (0.5 + os.urandom(1)[0] / 510)
 
 
 class Link:
-    def __init__(self, directory=None):
+    def __init__(self, directory: str | None = None) -> None:
         self._directory = directory
-        self._socket = None
+        self._socket: socket.socket | None = None
         self._retry_s = RETRY_MIN_S
         self._retry_at = 0.0
         self._since = 0.0
@@ -48,17 +50,17 @@ class Link:
         self._replies = _wire.Replies()
         self.doubt = False
         self.refused = False  # the last connection ended with an error line before anything was taken from it
-        self.error = None
+        self.error: str | None = None
 
     @property
-    def connected(self):
+    def connected(self) -> bool:
         return self._socket is not None
 
-    def wait_s(self):
+    def wait_s(self) -> float:
         """Until the next attempt to connect makes sense."""
         return max(0.0, self._retry_at - time.monotonic())
 
-    def connect(self, at_once=False):
+    def connect(self, at_once: bool = False) -> bool:
         """True when there is a connection. `at_once` does not wait for the next attempt's time. Never waits."""
         if self._socket is not None:
             return True
@@ -87,11 +89,11 @@ class Link:
         self.error = None
         return True
 
-    def send(self, data, wait=True):
+    def send(self, data: memoryview, wait: bool = True) -> int:
         """How many bytes were taken; 0: the daemon is behind; -1: the connection broke."""
         flags = socket.MSG_NOSIGNAL | (0 if wait else socket.MSG_DONTWAIT)
         try:
-            return self._socket.send(data, flags)
+            return self._socket.send(data, flags) if self._socket is not None else -1
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
@@ -100,17 +102,19 @@ class Link:
                 self.break_off(str(error))
             return -1
 
-    def read(self, wait_s=0.0):
+    def read(self, wait_s: float = 0.0) -> int:
         """How many flushes were answered by the replies that are there, or that begin to come within a time;
         -1: the connection is gone."""
-        answered = 0
+        answered, connection = 0, self._socket
+        if connection is None:
+            return -1
         try:
             if wait_s > 0:
                 poll = select.poll()
-                poll.register(self._socket, select.POLLIN)
+                poll.register(connection, select.POLLIN)
                 poll.poll(int(wait_s * 1000) + 1)
             while True:
-                data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
+                data = connection.recv(READ_BYTES, socket.MSG_DONTWAIT)
                 if not data:
                     self.break_off(self._replies.error or "the daemon closed the connection")
                     return answered or -1
@@ -129,7 +133,7 @@ class Link:
             self.break_off(str(error))
             return -1
 
-    def break_off(self, why):
+    def break_off(self, why: str) -> None:
         """Ends the connection."""
         self.error = why
         if self._proved or time.monotonic() - self._since >= LIVED_S:
@@ -139,11 +143,11 @@ class Link:
         self.abandon()
         self._later()
 
-    def _later(self):
+    def _later(self) -> None:
         self._retry_at = time.monotonic() + _randomly(self._retry_s)
         self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
 
-    def abandon(self):
+    def abandon(self) -> None:
         """Closes our descriptor; in a child after fork the parent's connection goes on."""
         connection, self._socket = self._socket, None
         if connection is not None:

@@ -1,14 +1,16 @@
 """Where the daemon's sockets are, by the rule of proto/WIRE.md ("Sockets"). Looked up anew at every attempt to
 connect, since the daemon may come later. What cannot be looked at is not there."""
+from __future__ import annotations
+
 import os
 import stat
 
 
-def disabled():
+def disabled() -> bool:
     return os.environ.get("DWELL_DISABLED") == "1"
 
 
-def directory(given=None):
+def directory(given: str | None = None) -> str | None:
     """The directory of the daemon's sockets, or None where there is none."""
     named = given or os.environ.get("DWELL_DIR")
     if named:
@@ -21,14 +23,14 @@ def directory(given=None):
     return None
 
 
-def _has_socket(place):
+def _has_socket(place: str) -> bool:
     try:
         return stat.S_ISSOCK(os.stat(os.path.join(place, "ingest.sock")).st_mode)
     except (OSError, ValueError):
         return False
 
 
-def _is_ours(place):
+def _is_ours(place: str) -> bool:
     """Anybody can make a directory in /tmp."""
     try:
         found = os.lstat(place)

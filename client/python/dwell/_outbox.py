@@ -10,30 +10,34 @@
 
 What was written as a whole is never sent again, and what was not, always: the daemon applies whole frames only.
 """
+from __future__ import annotations
+
 import collections
 import itertools
+from typing import Any
 
 
 class Outbox:
-    def __init__(self):
-        self._frames = collections.deque()  # (where it ends, its records, the ticket of its flush or None)
+    def __init__(self) -> None:
+        # (where it ends, its records, the ticket of its flush or None)
+        self._frames: collections.deque[tuple[int, list[bytes], Any]] = collections.deque()
         self._data = memoryview(b"")
         self._at = 0
         self._whole = 0  # where the last whole frame ends
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self._frames)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Records that are not written as a whole."""
         return sum(len(records) for _, records, _ in tuple(self._frames))
 
     @property
-    def begun(self):
+    def begun(self) -> bool:
         """A part of a frame is written: on this connection the rest of it must follow."""
         return self._at > self._whole
 
-    def fill(self, frames, before=b""):
+    def fill(self, frames: list[tuple[bytes, list[bytes], Any]], before: bytes = b"") -> None:
         """Takes [(bytes, records, ticket)]; it must be empty. `before`: bytes that belong to the first frame."""
         ends = itertools.accumulate((len(data) for data, _, _ in frames), initial=len(before))
         laid = [(end, records, ticket) for end, (_, records, ticket) in zip(list(ends)[1:], frames)]
@@ -41,10 +45,10 @@ class Outbox:
         self._data, self._at, self._whole = memoryview(data), 0, 0
         self._frames.extend(laid)
 
-    def rest(self):
+    def rest(self) -> memoryview:
         return self._data[self._at:]
 
-    def advance(self, count):
+    def advance(self, count: int) -> list[tuple[list[bytes], Any]]:
         """So many more bytes are written. Gives (records, ticket) of the frames that are whole by that."""
         self._at += count
         done = []
@@ -55,7 +59,7 @@ class Outbox:
             self._data, self._at, self._whole = memoryview(b""), 0, 0
         return done
 
-    def take_back(self, keep_begun=False):
+    def take_back(self, keep_begun: bool = False) -> tuple[list[bytes], list[Any]]:
         """(records, tickets) of all frames that are not whole, in order; with `keep_begun` of those not begun."""
         kept = self._frames.popleft() if keep_begun and self.begun else None
         records = [record for _, of_frame, _ in self._frames for record in of_frame]

@@ -3,10 +3,14 @@
 What can fail: no daemon, no permission, an answer that is none, or one that takes longer than TIMEOUT_S: None each
 time. Callers say what None means for them.
 """
+from __future__ import annotations
+
 import http.client
 import json
 import socket
 import urllib.parse
+from collections.abc import Mapping
+from typing import Any
 
 from . import _locate
 
@@ -15,17 +19,18 @@ ANSWER_MAX = 64 << 20  # bytes; /metrics of the most series that a daemon keeps 
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
         self._path = path
 
-    def connect(self):
+    def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
-def ask(path, method="GET", directory=None, headers=None):
+def ask(path: str, method: str = "GET", directory: str | None = None,
+        headers: Mapping[str, str] | None = None) -> tuple[int, http.client.HTTPMessage, bytes] | None:
     """(status, headers, body) of the answer, or None where there is none."""
     place = None if _locate.disabled() else _locate.directory(directory)
     if place is None:
@@ -42,7 +47,7 @@ def ask(path, method="GET", directory=None, headers=None):
         connection.close()
 
 
-def ask_json(path, **options):
+def ask_json(path: str, **options: Any) -> Any:
     """The object of a good answer, or None."""
     answer = ask(path, **options)
     if answer is None or answer[0] != 200:
@@ -53,5 +58,5 @@ def ask_json(path, **options):
         return None
 
 
-def quote(name):
+def quote(name: str) -> str:
     return urllib.parse.quote(name, safe="")

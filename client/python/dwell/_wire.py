@@ -11,7 +11,10 @@ knows a metric by the bytes around its value (proto/WIRE.md, "The quick way").
 What can fail: a value that is no number raises TypeError or struct.error, a text whose `str` raises, whatever
 that raises; callers drop the record and count it. Numbers and names out of range are the daemon's to judge.
 """
+from __future__ import annotations
+
 import struct
+from collections.abc import Iterable, Mapping
 
 MAGIC = b"DWL1"
 
@@ -36,7 +39,7 @@ _SAMPLE_NUMBERS = (
     (25, "threads"), (26, "process_cpu_ms"), (27, "involuntary_switches"), (28, "disk_bytes"))
 
 
-def varint(number):
+def varint(number: int) -> bytes:
     """An unsigned number in base 128, least significant group first."""
     if number < 128:
         return _SMALL[number]
@@ -51,27 +54,27 @@ def varint(number):
 _SMALL = [bytes([number]) for number in range(128)]
 
 
-def text(value):
+def text(value: object) -> bytes:
     """UTF-8 of any object, cut between two characters; lone surrogates become `?`."""
     data = (value if type(value) is str else str(value))[:TEXT_MAX].encode("utf-8", "replace")
     return data if len(data) <= TEXT_MAX else data[:TEXT_MAX].decode("utf-8", "ignore").encode()
 
 
-def tag(number, wire_type):
+def tag(number: int, wire_type: int) -> bytes:
     return varint(number << 3 | wire_type)
 
 
-def block(number, data):
+def block(number: int, data: bytes) -> bytes:
     """A field of bytes: a text or a message."""
     return tag(number, 2) + varint(len(data)) + data
 
 
-def number64(number, value):
+def number64(number: int, value: float) -> bytes:
     """A field of 8 bytes that holds a double."""
     return tag(number, 1) + _double(value)
 
 
-def time64(number, nanoseconds):
+def time64(number: int, nanoseconds: int) -> bytes:
     return tag(number, 1) + _fixed64(nanoseconds)
 
 
@@ -81,19 +84,21 @@ class Plain:
     """What is the same in all plain samples of a model: `pack(head, ms)` is one, `fail(ms)` a failed one."""
     __slots__ = ("head", "pack", "_failed", "_fail")
 
-    def __init__(self, model_name):
+    def __init__(self, model_name: object) -> None:
         name = block(1, text(model_name)) + tag(3, 1)
         self.head = tag(8, 2) + varint(len(name) + 8) + name
         self.pack = struct.Struct(f"<{len(self.head)}sd").pack
         self._failed = tag(8, 2) + varint(len(name) + 10) + name
         self._fail = struct.Struct(f"<{len(self._failed)}sd2s").pack
 
-    def fail(self, execution_time_ms):
+    def fail(self, execution_time_ms: float) -> bytes:
         return self._fail(self._failed, execution_time_ms, b"\x40\x01")
 
 
-def sample(model_name, execution_time_ms, *, error=False, error_text=None, device=None, trace_id=None, span_id=None,
-           timestamp_unix_nano=None, labels=None, thread_id=None, **numbers):
+def sample(model_name: object, execution_time_ms: float, *, error: bool = False, error_text: object = None,
+           device: object = None, trace_id: bytes | None = None, span_id: bytes | None = None,
+           timestamp_unix_nano: int | None = None, labels: Mapping[str, object] | None = None,
+           thread_id: int | None = None, **numbers: float | None) -> bytes:
     """A sample with any of its fields; those that are None are not sent."""
     fields = {1: block(1, text(model_name)), 3: number64(3, execution_time_ms)}
     for number, name in _SAMPLE_NUMBERS:
@@ -122,7 +127,7 @@ def sample(model_name, execution_time_ms, *, error=False, error_text=None, devic
 
 # ---- metrics ----
 
-def scalar(value):
+def scalar(value: object) -> object:
     """An attribute of a metric as text: what NDJSON would show of it."""
     if value is True:
         return "true"
@@ -135,7 +140,8 @@ class Series:
     """One series of a counter, gauge or histogram: `pack(head, value, tail)` is a record of it."""
     __slots__ = ("head", "tail", "pack")
 
-    def __init__(self, name, operation, attributes=None, unit=None, aggregation=None):
+    def __init__(self, name: object, operation: int, attributes: Mapping[str, object] | None = None,
+                 unit: str | None = None, aggregation: str | None = None) -> None:
         head = block(1, text(name)) + b"\x18" + varint(operation) + b"\x21"
         tail = attributes_of_metric(attributes)
         if unit:
@@ -147,15 +153,17 @@ class Series:
         self.pack = struct.Struct(f"<{len(self.head)}sd{len(tail)}s").pack
 
 
-def attributes_of_metric(attributes):
+def attributes_of_metric(attributes: Mapping[str, object] | None) -> bytes:
     if not attributes:
         return b""
     return b"".join(block(5, block(1, text(key)) + block(3, text(scalar(value))))
                     for key, value in attributes.items() if value is not None)
 
 
-def metric(name, operation, value=None, *, attributes=None, unit=None, aggregation=None, trace_id=None, span_id=None,
-           timestamp_unix_nano=None, weight=None):
+def metric(name: object, operation: int, value: float | None = None, *,
+           attributes: Mapping[str, object] | None = None, unit: str | None = None,
+           aggregation: str | None = None, trace_id: bytes | None = None, span_id: bytes | None = None,
+           timestamp_unix_nano: int | None = None, weight: int | None = None) -> bytes:
     """A metric with any of its fields."""
     data = block(1, text(name)) + b"\x18" + varint(operation)
     if value is not None:
@@ -178,8 +186,10 @@ def metric(name, operation, value=None, *, attributes=None, unit=None, aggregati
 
 # ---- budgets ----
 
-def budget(layer, elapsed_ms, *, operation=None, request_id=None, trace_id=None, span_id=None,
-           timestamp_unix_nano=None, flags=None, before_ms=None):
+def budget(layer: object, elapsed_ms: float, *, operation: object = None, request_id: object = None,
+           trace_id: bytes | None = None, span_id: bytes | None = None,
+           timestamp_unix_nano: int | None = None, flags: int | None = None,
+           before_ms: float | None = None) -> bytes:
     data = block(1, text(layer)) + b"\x11" + _double(elapsed_ms)
     if operation is not None:
         data += block(3, text(operation))
@@ -200,7 +210,7 @@ def budget(layer, elapsed_ms, *, operation=None, request_id=None, trace_id=None,
 
 # ---- spans ----
 
-def any_value(value):
+def any_value(value: object) -> bytes:
     """An AnyValue of OTLP; None, in a list, is one without a value, and what is nothing else is its text."""
     if value is None:
         return b""
@@ -219,23 +229,26 @@ def any_value(value):
     return block(1, text(value))
 
 
-def key_values(number, attributes):
+def key_values(number: int, attributes: Mapping[str, object] | None) -> bytes:
     if not attributes:
         return b""
     return b"".join(block(number, block(1, text(key)) + block(2, any_value(value)))
                     for key, value in attributes.items() if value is not None)
 
 
-def count(number, value):
+def count(number: int, value: int) -> bytes:
     return tag(number, 0) + varint(value) if value else b""
 
 
-def event(name, time_unix_nano, attributes=None, dropped=0):
+def event(name: object, time_unix_nano: int, attributes: Mapping[str, object] | None = None,
+          dropped: int = 0) -> bytes:
     data = b"\x09" + _fixed64(time_unix_nano) + block(2, text(name)) + key_values(3, attributes) + count(4, dropped)
     return block(11, data)
 
 
-def link(trace_id, span_id, trace_state="", attributes=None, dropped=0, flags=None):
+def link(trace_id: bytes, span_id: bytes, trace_state: str = "",
+         attributes: Mapping[str, object] | None = None, dropped: int = 0,
+         flags: int | None = None) -> bytes:
     data = block(1, trace_id) + block(2, span_id)
     if trace_state:
         data += block(3, text(trace_state))
@@ -245,9 +258,12 @@ def link(trace_id, span_id, trace_state="", attributes=None, dropped=0, flags=No
     return block(13, data)
 
 
-def span(name, trace_id, span_id, start_unix_nano=None, end_unix_nano=None, *, parent_span_id=None, trace_state="",
-         kind=0, attributes=None, dropped_attributes=0, events=(), dropped_events=0, links=(), dropped_links=0,
-         status=0, status_message="", flags=None, part=WHOLE, service_name=None):
+def span(name: object, trace_id: bytes, span_id: bytes, start_unix_nano: int | None = None,
+         end_unix_nano: int | None = None, *, parent_span_id: bytes | None = None, trace_state: str = "",
+         kind: int = 0, attributes: Mapping[str, object] | None = None, dropped_attributes: int = 0,
+         events: Iterable[bytes] = (), dropped_events: int = 0, links: Iterable[bytes] = (),
+         dropped_links: int = 0, status: int = 0, status_message: object = "", flags: int | None = None,
+         part: int = WHOLE, service_name: object = None) -> bytes:
     """A span. `events` and `links` are what `event` and `link` made; `kind` and `status` are numbers."""
     parts = [block(1, trace_id), block(2, span_id)]
     if trace_state:
@@ -281,22 +297,26 @@ def span(name, trace_id, span_id, start_unix_nano=None, end_unix_nano=None, *, p
 
 # ---- batches ----
 
-def hello(service_name=None, service_version=None, pid=None, constitutional_hash=None, client=None):
+def hello(service_name: object = None, service_version: object = None, pid: int | None = None,
+          constitutional_hash: object = None, client: object = None) -> bytes:
     data = b""
-    for number, value in ((1, service_name), (2, service_version), (3, pid), (4, constitutional_hash), (5, client)):
-        if value is not None:
-            data += tag(3, 0) + varint(value) if number == 3 else block(number, text(value))
+    texts = {1: service_name, 2: service_version, 4: constitutional_hash, 5: client}
+    for number in range(1, 6):
+        if number == 3 and pid is not None:
+            data += tag(3, 0) + varint(pid)
+        elif texts.get(number) is not None:
+            data += block(number, text(texts[number]))
     return block(9, data)
 
 
 FLUSH = block(10, b"")
 
 
-def goodbye(sequence):
+def goodbye(sequence: int) -> bytes:
     return block(11, b"\x08" + varint(sequence))
 
 
-def frame(client_id, first_sequence, dropped, records):
+def frame(client_id: bytes, first_sequence: int, dropped: int, records: Iterable[bytes]) -> bytes:
     """A whole frame: length, head, records that are bytes already."""
     head = block(1, client_id) + b"\x10" + varint(first_sequence) + b"\x18" + varint(dropped)
     length = len(head) + sum(map(len, records))
@@ -312,15 +332,15 @@ class Replies:
     `broken`. A daemon that refuses the connection says so by one line of JSON: `line`."""
     LENGTH_MAX = 64 * 1024
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._bytes = bytearray()
         self.broken = False
         self.line = False
-        self.error = None
+        self.error: str | None = None
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> list[int]:
         self._bytes += data
-        flushed = []
+        flushed: list[int] = []
         while len(self._bytes) >= 4 and not self.broken:
             length = int.from_bytes(self._bytes[:4], "little")
             if length > self.LENGTH_MAX:
@@ -336,7 +356,7 @@ class Replies:
             self._bytes.clear()
         return flushed
 
-    def _take(self, body, flushed):
+    def _take(self, body: bytes, flushed: list[int]) -> None:
         at = 0
         try:
             while at < len(body):
@@ -358,7 +378,7 @@ class Replies:
         self.broken = at > len(body)
 
 
-def read_varint(data, at):
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """(number, where the next one begins)"""
     value = 0
     for shift in range(0, 70, 7):
