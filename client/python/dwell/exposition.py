@@ -10,7 +10,6 @@ and the body has the families without a value. Nothing here raises.
 
 The async forms ask in a thread of the event loop's executor, and never hold up the loop.
 """
-import asyncio
 import http.client
 from typing import Any, Awaitable, Callable, Dict, Iterable, List, Mapping, Tuple
 
@@ -108,6 +107,7 @@ async def _send_answer(send: Send, status: int, headers: Headers, body: bytes) -
 
 
 async def _answer_later(asked: Mapping[str, str]) -> Tuple[int, Headers, bytes]:
+    import asyncio  # whoever awaits this has it
     return await asyncio.get_running_loop().run_in_executor(None, _answer, asked)
 
 

@@ -28,7 +28,7 @@ from typing import Any, Awaitable, Callable, Dict, Iterable, Iterator, List, Opt
 
 from ._series import drop
 from .metrics import HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_PROGRESS, HTTP_REQUESTS_TOTAL
-from .tracking import CANCELLED
+from .tracking import is_cancelled
 
 __all__ = ["AsgiMetricsMiddleware", "MetricsMiddleware", "WsgiMetricsMiddleware", "instrument_app"]
 
@@ -167,7 +167,7 @@ class _Request:
     def end(self, about: Dict[str, Any], status: object, error: Optional[BaseException] = None) -> None:
         seconds = time.perf_counter() - self._began
         if error is not None:
-            status = 499 if isinstance(error, CANCELLED) else 500
+            status = 499 if is_cancelled(error) else 500
         try:
             requests = self._known or self._middleware._learn(self._method, self._path, about, status)
             requests.count(status, seconds)

@@ -18,9 +18,9 @@ a future) has ended when it returns it: its caller may need the object itself.
 
 Threads: decorated functions may be called by any thread and task at once.
 """
-import asyncio
 import functools
 import inspect
+import sys
 import time
 import types
 from typing import Any, AsyncGenerator, Callable, Coroutine, Dict, Generator, Optional, TypeVar, cast
@@ -31,13 +31,16 @@ from .metrics import (CONSTITUTIONAL_VALIDATION_DURATION, CONSTITUTIONAL_VALIDAT
 
 __all__ = ["track_constitutional_validation", "track_message_processing", "track_request_metrics"]
 
-# asyncio cancels a task with the one, and a generator or coroutine that is closed early ends with the
-# other.
-CANCELLED = (asyncio.CancelledError, GeneratorExit)
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 End = Callable[[Optional[BaseException]], None]
 Begin = Callable[[Dict[str, Any]], End]  # is given the keyword arguments of the call
+
+
+def is_cancelled(error: Optional[BaseException]) -> bool:
+    """A task ends with asyncio's CancelledError, a generator that is closed early with GeneratorExit. asyncio is
+    not imported for it: that takes longer than all of this package, and who raises its errors has it."""
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", GeneratorExit)
+    return isinstance(error, (GeneratorExit, cancelled))
 
 
 def track_request_metrics(service: str, endpoint: str) -> Callable[[Function], Function]:
@@ -53,7 +56,7 @@ def track_request_metrics(service: str, endpoint: str) -> Callable[[Function], F
 
         def end(error: Optional[BaseException]) -> None:
             HTTP_REQUEST_DURATION.labels(method, endpoint, service).observe(time.perf_counter() - start)
-            status = "200" if error is None else "499" if isinstance(error, CANCELLED) else "500"
+            status = "200" if error is None else "499" if is_cancelled(error) else "500"
             HTTP_REQUESTS_TOTAL.labels(method, endpoint, service, status).inc()
             running.dec()
         return end
@@ -89,7 +92,7 @@ def track_message_processing(message_type: str, priority: str = "normal") -> Cal
 
 
 def _outcome(error: Optional[BaseException], failed: str) -> str:
-    return "success" if error is None else "cancelled" if isinstance(error, CANCELLED) else failed
+    return "success" if error is None else "cancelled" if is_cancelled(error) else failed
 
 
 def _tracked(function: Function, begin: Begin) -> Function:
