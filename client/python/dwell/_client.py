@@ -119,7 +119,7 @@ class Client:
         self.disabled = _locate.disabled()
         self.about = {"service_name": _said(service_name), "service_version": _said(service_version),
                       "constitutional_hash": _said(constitutional_hash)}
-        self._directory = directory
+        self.directory = directory  # as given; None: looked for
         self._keep_s = _seconds(keep_s)
         self.closed = False
         self._begin()
@@ -147,8 +147,9 @@ class Client:
         self._due: collections.deque[Ticket] = collections.deque()
         # and those whose flush is on its way or with the daemon
         self._asked: collections.deque[Ticket] = collections.deque()
-        self._link = Link(self._directory)
+        self._link = Link(self.directory)
         self._greeted = False
+        self._news = False               # what the hello says has changed since
         self._out_since: float | None = None           # when the daemon was last seen to be gone
         self._idle_s = BATCH_S
         self._ending = False             # the goodbye is on its way
@@ -195,6 +196,15 @@ class Client:
             self._bell.release()
         except RuntimeError:
             pass  # it has rung and was not heard yet
+
+    def describe(self, **about: object) -> None:
+        """Says from now on who is speaking: service_name, service_version, constitutional_hash, where they are not
+        None. What was recorded before and waits may come under the new name. Texts of more than 256 bytes are left
+        out."""
+        said = {key: text for key, text in ((key, _said(value)) for key, value in about.items()) if text is not None}
+        if any(self.about[key] != value for key, value in said.items()):
+            self.about = {**self.about, **said}
+            self._news = True
 
     # ---- asking ----
 
@@ -404,10 +414,11 @@ class Client:
         """Lays the next frames: the hello, records, flushes behind what was recorded before them."""
         dropped, before = self._dropped(), b""
         frames: list[tuple[bytes, list[bytes], Any]] = []
-        if not self._greeted:
-            self._greeted, before = True, _wire.MAGIC
+        if not self._greeted or self._news:
+            before = b"" if self._greeted else _wire.MAGIC
             frames.append((self._control(_wire.hello(pid=self._pid, client=f"dwell-python/{VERSION}", **self.about),
                                          dropped), [], None))
+            self._greeted, self._news = True, False
             if self._link.doubt:  # no records before it has answered
                 frames.append((self._control(_wire.FLUSH, dropped), [], Ticket(self._keep_s)))
         if not self._link.doubt:
@@ -541,6 +552,8 @@ _living: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def _fork_in_child() -> None:
+    global _default_lock
+    _default_lock = threading.RLock()  # another thread may have held it
     for client in list(_living):
         client._after_fork()
 
@@ -576,7 +589,8 @@ def client() -> Client:
     global _default
     if _default is None:
         with _default_lock:
-            made = Client(service_name=os.environ.get("OTEL_SERVICE_NAME"))
+            made = Client(service_name=os.environ.get("OTEL_SERVICE_NAME"),
+                          constitutional_hash=os.environ.get("CONSTITUTIONAL_HASH"))
             if _default is None:
                 _default = made
     return _default

@@ -68,6 +68,25 @@ class Transport(ClientCase):
         self.assertEqual((self.daemon.sample_count("m"), self.daemon.sample_count("child")), (10, 3))
         self.must_balance(13)
 
+    def test_a_child_may_make_its_client_whoever_held_the_lock(self):
+        out = self.must_run("import os, threading, dwell\n"
+                            "held, leave = threading.Event(), threading.Event()\n"
+                            "def hold():\n"
+                            "    with dwell._client._default_lock:\n"
+                            "        held.set(); leave.wait()\n"
+                            "thread = threading.Thread(target=hold); thread.start(); held.wait()\n"
+                            "import warnings; warnings.simplefilter('ignore')\n"
+                            "child = os.fork()\n"
+                            "if child == 0: os._exit(0 if dwell.client().flush(20) else 1)\n"
+                            "print(os.waitpid(child, 0)[1]); leave.set()\n")
+        self.assertEqual(out, "0\n")
+
+    def test_the_hello_says_what_the_environment_does(self):
+        self.must_run("import dwell; dwell.client().flush(20)", CONSTITUTIONAL_HASH="0" * 16, OTEL_SERVICE_NAME="shop")
+        violations = self.daemon.metrics().get("constitutional_violations_total", service="shop",
+                                               violation_type="hash_mismatch")
+        self.assertEqual(violations, 1)
+
     def test_the_exit_of_the_interpreter_sends_what_waits(self):
         self.must_run("import dwell\nfrom dwell import _wire\n"
                       "p = _wire.Plain('m')\ndwell.client().put(p.pack(p.head, 1.0))\n")
