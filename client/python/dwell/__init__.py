@@ -5,6 +5,7 @@ Without a daemon everything is a no-op. Nothing here raises into the application
 from . import exposition, metrics, middleware, tracking
 from ._client import Client, client
 from ._version import CONSTITUTIONAL_HASH, VERSION as __version__
+from .budgets import Layer, LayerTimeoutBudget, LayerTimeoutError, TimeoutBudgetManager
 from .decorators import SpanContext, metered, timed, traced
 from .exposition import *
 from .metrics import *
@@ -19,6 +20,7 @@ from .tracking import *
 __all__ = ["Client", "client"]
 __all__ += exposition.__all__ + metrics.__all__ + middleware.__all__ + tracking.__all__
 __all__ += ["CONSTITUTIONAL_HASH"]
+__all__ += ["Layer", "LayerTimeoutBudget", "LayerTimeoutError", "TimeoutBudgetManager"]
 __all__ += ["SpanContext", "metered", "timed", "traced"]
 __all__ += ["NoOpCounter", "NoOpHistogram", "NoOpMeter", "NoOpSpan", "NoOpTracer", "NoOpUpDownCounter"]
 __all__ += ["TraceContext", "attach", "extract", "get_current_span", "inject"]

@@ -5,7 +5,7 @@ import sys
 import unittest
 from unittest import mock
 
-from telemetry_case import HASH, WAIT_S, Keeping, TelemetryCase, Unprintable, until
+from telemetry_case import HASH, WAIT_S, Keeping, TelemetryCase, Unprintable, dwell, until
 
 from dwell import (MetricsRegistry, NoOpCounter, NoOpHistogram, NoOpMeter, NoOpSpan, NoOpTracer, NoOpUpDownCounter,
                    TelemetryConfig, TracingContext, _client, _meter, _wire, configure_telemetry, get_meter, get_tracer,
@@ -340,6 +340,17 @@ class Wire(unittest.TestCase):
         self.assertEqual(_wire.attributes_of_metric({"a": None, "b": 1}), _wire.attributes_of_metric({"b": 1}))
         self.assertEqual(_wire.key_values(9, {"a": None, "b": 1}), _wire.key_values(9, {"b": 1}))
         self.assertEqual(_wire.any_value([None]), bytes([0x2a, 2, 0x0a, 0]))
+
+
+class Names(unittest.TestCase):
+    def test_every_name_of_the_old_modules_is_there(self):
+        for name in ("CONSTITUTIONAL_HASH", "OTEL_AVAILABLE", "Layer", "TelemetryConfig", "configure_telemetry", "get_tracer",
+                     "get_meter", "TracingContext", "MetricsRegistry", "SpanContext", "NoOpSpan", "NoOpTracer", "NoOpMeter",
+                     "NoOpCounter", "NoOpHistogram", "NoOpUpDownCounter", "traced", "metered", "timed",
+                     "LayerTimeoutBudget", "TimeoutBudgetManager", "LayerTimeoutError"):
+            self.assertIn(name, dwell.__all__)
+            self.assertTrue(hasattr(dwell, name), name)
+        self.assertEqual((dwell.CONSTITUTIONAL_HASH, dwell.OTEL_AVAILABLE), (HASH, True))
 
 
 if __name__ == "__main__":
