@@ -18,7 +18,8 @@ Threads: everything may be called by any thread and from signal handlers; nothin
 """
 import itertools
 import logging
-from typing import Any, Dict, Generic, Iterable, Mapping, Optional, Sequence, Tuple, Type, TypeVar
+import operator
+from typing import Any, Callable, Dict, Generic, Iterable, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 from . import _wire
 from ._series import (CounterSeries, Exemplar, GaugeSeries, HistogramSeries, InfoSeries, Number)
@@ -70,8 +71,10 @@ class Family(Generic[OneSeries]):
     unit: str
     aggregation: Optional[str]
     buckets: Tuple[float, ...]
-    _own: OneSeries  # of a family without labels; else one that drops
+    _own: OneSeries    # that of a family without labels
+    _drops: OneSeries  # in place of one that there is not
     _series: Dict[Tuple[str, ...], OneSeries]
+    _in_order: Callable[[Dict[str, object]], Tuple[object, ...]]  # the values of what was given by names
     _remembered: bool
     _told: bool
 
@@ -88,10 +91,11 @@ class Family(Generic[OneSeries]):
         if not new.name:
             raise ValueError(f"a {cls.kind} needs a name")
         new._series = {}
+        pick = operator.itemgetter(*new.labelnames) if new.labelnames else tuple
+        new._in_order = pick if len(new.labelnames) != 1 else lambda named: (pick(named),)
         new._remembered = new._told = False
-        new._own = new._series_of(())
-        if new.labelnames:
-            new._own.refuse()
+        new._own, new._drops = new._series_of(()), new._series_of(())
+        new._drops.refuse()
         key = new.name
         ending = _ENDINGS.get(cls.kind, "")
         if ending and key.endswith(ending):
@@ -119,57 +123,43 @@ class Family(Generic[OneSeries]):
 
         Never raises: with wrong labels what is recorded is dropped and counted, and logged the first time.
         """
+        values: Tuple[Any, ...] = labelvalues
         try:
-            values: Tuple[Any, ...] = labelvalues
             if labelkwargs:
-                values += self._by_name(labelkwargs)
+                if values or len(labelkwargs) != len(self.labelnames):
+                    return self._refused("others")
+                values = self._in_order(labelkwargs)
             for value in values:
                 if type(value) is not str:  # 1, 1.0 and True are one key of a dict, and three label values
                     values = tuple(map(str, values))
                     break
-            return self._series.get(values) or self._new_series(values)
-        except Exception as error:
-            given = [*(type(value).__name__ for value in labelvalues), *labelkwargs]
-            self._tell(f"{given}" if isinstance(error, LookupError) else f"{given}: {type(error).__name__}")
-            return self._refused()
-
-    def _by_name(self, named: Dict[str, object]) -> Tuple[object, ...]:
-        if (*named,) == self.labelnames:
-            return (*named.values(),)
-        if len(named) != len(self.labelnames):
-            raise LookupError
-        return tuple([named[name] for name in self.labelnames])
+            return self._series[values]
+        except KeyError:
+            return self._new_series(values)
+        except Exception as error:  # of a value's own __str__, for one
+            return self._refused(f"a {type(error).__name__}")
 
     def _new_series(self, values: Tuple[str, ...]) -> OneSeries:
-        if len(values) != len(self.labelnames):
-            raise LookupError
-        if not values:
-            return self._own
-        series = self._series_of(values)
-        if self._remembered and sum(map(len, values)) <= KEPT_CHARACTERS:
-            if next(_kept) >= SERIES_MAX:
-                _let_go()
-            self._series[values] = series
-        return series
+        try:
+            if len(values) != len(self.labelnames):
+                return self._refused("others")
+            if not values:
+                return self._own
+            series = self._series_of(values)
+            if self._remembered and sum(map(len, values)) <= KEPT_CHARACTERS:
+                if next(_kept) >= SERIES_MAX:
+                    _let_go()
+                self._series[values] = series
+            return series
+        except Exception as error:  # no memory
+            return self._refused(f"a {type(error).__name__}")
 
     def _series_of(self, values: Tuple[str, ...]) -> OneSeries:
         attributes = dict(zip(self.labelnames, values))
         return self._series_type((self.name, attributes, self.unit, self.aggregation))
 
-    def _refused(self) -> OneSeries:
-        if self.labelnames:
-            return self._own
-        series = self._series_of(())
-        series.refuse()
-        return series
-
-    def _mine(self) -> OneSeries:
-        """The series of a family without labels."""
-        if self.labelnames:
-            self._tell("none")
-        return self._own
-
-    def _tell(self, given: str) -> None:
+    def _refused(self, given: str) -> OneSeries:
+        """A series whose records are dropped and counted; the first time it is logged."""
         if not self._told:
             self._told = True
             try:
@@ -177,6 +167,11 @@ class Family(Generic[OneSeries]):
                            CONSTITUTIONAL_HASH, self.name, list(self.labelnames), given)
             except Exception:  # of a handler of the application
                 pass
+        return self._drops
+
+    def _mine(self) -> OneSeries:
+        """The series of a family without labels."""
+        return self._refused("none") if self.labelnames else self._own
 
 
 def _label_names(name: str, labelnames: Sequence[str]) -> Tuple[str, ...]:
