@@ -37,7 +37,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import _locate, _wire
@@ -97,19 +97,23 @@ def _seconds(value: Any) -> float:
         return 0.0
 
 
-def _said(value: Any) -> Any:
-    """A text of the hello; None where it is too long or cannot be had."""
-    try:
-        return value if value is None or len(_wire.text(value)) <= ABOUT_BYTES else None
-    except Exception:  # of its own __str__
-        return None
+def _said(about: Mapping[str, object]) -> dict[str, str]:
+    """Texts of the hello, cut to what a daemon takes; without those that are None or cannot be had."""
+    said: dict[str, str] = {}
+    for key, value in about.items():
+        try:
+            if value is not None:
+                said[key] = _wire.text(value)[:ABOUT_BYTES].decode("utf-8", "ignore")
+        except Exception:  # of its own __str__
+            pass
+    return said
 
 
 class Client:
     """Sends records. Make one a process (`dwell.client()` is it); a second one is a client of its own.
 
     directory: where the daemon's sockets are; looked for as proto/WIRE.md says unless given. keep_s: how long records
-    wait for a daemon that is gone, in seconds. Texts of more than 256 bytes are as not given."""
+    wait for a daemon that is gone, in seconds. Texts are cut at 256 bytes."""
 
     def __init__(self, directory: str | None = None, service_name: str | None = None,
                  service_version: str | None = None, constitutional_hash: str | None = None,
@@ -117,8 +121,9 @@ class Client:
         # stays the same object, so that callers may keep its `append`
         self.pending: collections.deque[bytes] = collections.deque()
         self.disabled = _locate.disabled()
-        self.about = {"service_name": _said(service_name), "service_version": _said(service_version),
-                      "constitutional_hash": _said(constitutional_hash)}
+        about: dict[str, object] = {"service_name": service_name, "service_version": service_version,
+                                    "constitutional_hash": constitutional_hash}
+        self.about: dict[str, Any] = {**dict.fromkeys(about), **_said(about)}
         self.directory = directory  # as given; None: looked for
         self._keep_s = _seconds(keep_s)
         self.closed = False
@@ -198,13 +203,11 @@ class Client:
             pass  # it has rung and was not heard yet
 
     def describe(self, **about: object) -> None:
-        """Says from now on who is speaking: service_name, service_version, constitutional_hash, where they are not
-        None. What was recorded before and waits may come under the new name. Texts of more than 256 bytes are left
-        out."""
-        said = {key: text for key, text in ((key, _said(value)) for key, value in about.items()) if text is not None}
-        if any(self.about[key] != value for key, value in said.items()):
-            self.about = {**self.about, **said}
-            self._news = True
+        """Says from now on who is speaking: service_name, service_version, constitutional_hash, those that are not
+        None. What was recorded before and waits may come under the new name."""
+        said = {**self.about, **_said(about)}
+        if said != self.about:
+            self.about, self._news = said, True
 
     # ---- asking ----
 
@@ -416,9 +419,9 @@ class Client:
         frames: list[tuple[bytes, list[bytes], Any]] = []
         if not self._greeted or self._news:
             before = b"" if self._greeted else _wire.MAGIC
+            self._greeted, self._news = True, False
             frames.append((self._control(_wire.hello(pid=self._pid, client=f"dwell-python/{VERSION}", **self.about),
                                          dropped), [], None))
-            self._greeted, self._news = True, False
             if self._link.doubt:  # no records before it has answered
                 frames.append((self._control(_wire.FLUSH, dropped), [], Ticket(self._keep_s)))
         if not self._link.doubt:

@@ -385,6 +385,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
                 self.must_arrive(client)
                 self.assertEqual(client.stats()["dropped"], 0)
 
+    def test_what_is_said_of_itself_may_change(self):
+        fake = FakeDaemon(self.place, hold=True)
+        client = self.client(service_name="a")
+        self.must_put(client, 1)
+        until(lambda: client.stats()["waiting"] == 0, "it was sent")
+        client.describe(service_name="b", service_version=None)
+        client.describe(service_name="b")
+        self.must_put(client, 1)
+        until(lambda: client.stats()["waiting"] == 0, "it was sent")
+        client.close(0)
+        until(lambda: not fake.open, "all have come")
+        fields = [field for one in fake.batches() for field in one[3:]]
+        self.assertEqual([name for name, _ in fields][:4], ["hello", "sample", "hello", "sample"])
+        self.assertEqual([dict(value).get("service_name") for name, value in fields if name == "hello"], ["a", "b"])
+        fake.end()
+
     # ---- the end ----
 
     def test_the_second_close_and_what_comes_after_the_first(self):
