@@ -174,7 +174,7 @@ check-all:
 	$(Q)$(SUBMAKE) fuzz-replay
 	$(Q)$(RUN_TESTS) tests/integration
 	$(Q)$(RUN_TESTS) tests/clients/python
-	$(Q)cd tests/clients && $(PYTHON) -B -m unittest -v conformance.Facts conformance.Python conformance.C by_hand
+	$(Q)cd tests/clients && $(PYTHON) -B -m unittest -v conformance.Facts conformance.Python conformance.C by_hand bench_table
 	$(Q)DWELL_BUILD=build/asan $(RUN_TESTS) tests/integration test_hostile test_ingest test_exposition test_spans test_tool
 	$(Q)DWELL_BUILD=build/tsan $(RUN_TESTS) tests/integration test_hostile
 
@@ -267,6 +267,12 @@ bench: ## speed and memory: one JSON line each, exit 1 when a limit is broken
 	$(Q)sh config/packaging/deps.sh build test
 	$(Q)$(SUBMAKE) all $(BENCH_BIN)
 	$(Q)failed=0; for b in $(BENCH_BIN); do DWELL_BUILD=$(BUILD) $$b || failed=1; done; exit $$failed
+
+.PHONY: bench-clients
+bench-clients: ## what the clients cost their applications, in one table
+	$(Q)sh config/packaging/deps.sh build test
+	$(Q)$(SUBMAKE) all $(BUILD)/tests/bench/bench_client
+	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) -B tests/bench/clients/compare.py
 
 # Loops are to be as fast as their compiler can make them: what waits for memory is to wait for nothing else.
 WORKLOAD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/workloads/*.c))
