@@ -11,6 +11,8 @@ from .exposition import *
 from .metrics import *
 from .middleware import *
 from .noop import NoOpCounter, NoOpHistogram, NoOpMeter, NoOpSpan, NoOpTracer, NoOpUpDownCounter
+from .profiler import (BottleneckType, InferenceMetrics, ModelProfiler, ProfilingMetrics, PSUTIL_AVAILABLE,
+                       get_global_profiler, profile_async_call, profile_inference)
 from .propagation import extract, inject
 from .spans import TraceContext, attach, get_current_span
 from .telemetry import (OTEL_AVAILABLE, MetricsRegistry, TelemetryConfig, TracingContext,
@@ -18,6 +20,8 @@ from .telemetry import (OTEL_AVAILABLE, MetricsRegistry, TelemetryConfig, Tracin
 from .tracking import *
 
 __all__ = ["Client", "client"]
+__all__ = ["Client", "client", "BottleneckType", "InferenceMetrics", "ModelProfiler", "ProfilingMetrics",
+           "PSUTIL_AVAILABLE", "get_global_profiler", "profile_async_call", "profile_inference"]
 __all__ += exposition.__all__ + metrics.__all__ + middleware.__all__ + tracking.__all__
 __all__ += ["CONSTITUTIONAL_HASH"]
 __all__ += ["Layer", "LayerTimeoutBudget", "LayerTimeoutError", "TimeoutBudgetManager"]
