@@ -490,9 +490,10 @@ class Golden(ClientCase):
             with self.subTest(model=name):
                 check.check_model(case, name, as_model(profile), with_rule(case.models[name]))
                 self.assertEqual(profiler.get_metrics(name), profile)
+        metrics = self.daemon.metrics()
         for name, want in case.prometheus.items():
             if name:
-                check.check_metrics(self.daemon.metrics(), name, want)
+                check.check_metrics(metrics, name, want)
         refused = sum(row["model"] == "" for row in case.rows)
         self.assertEqual(self.ledger(), {"sent": len(case.rows), "accepted": len(case.rows) - refused,
                                          "rejected": refused, "dropped": 0, "lost": 0})
