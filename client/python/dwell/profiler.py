@@ -485,7 +485,7 @@ class ModelProfiler:
     def generate_report(self) -> str:
         """The daemon's report as text; contains NO_DATA when there is none, or no daemon."""
         self._client.flush(FLUSH_S)
-        answer = _query.ask("/report", directory=self._client._directory)
+        answer = _query.ask("/report", directory=self._client.directory)
         if answer is None or answer[0] != 200:
             return NO_DATA
         return answer[2].decode("utf-8", "replace")
@@ -498,11 +498,11 @@ class ModelProfiler:
         except Exception:
             return
         self._client.flush(FLUSH_S)
-        _query.ask(target, method="POST", directory=self._client._directory)
+        _query.ask(target, method="POST", directory=self._client.directory)
 
     def _ask(self, path: str) -> List[ProfilingMetrics]:
         self._client.flush(FLUSH_S)
-        answer = _query.ask_json(path, directory=self._client._directory)
+        answer = _query.ask_json(path, directory=self._client.directory)
         try:
             return [_profile_of(model) for model in answer["models"]]
         except (KeyError, TypeError, ValueError):

@@ -1,0 +1,145 @@
+"""How the client's thread sends: many frames in one write, each sent once, flushes beside constant recording."""
+import socket
+import threading
+import unittest
+
+from client_case import ClientCase, until
+
+from dwell import _client, _wire
+
+
+def frames_in(data):
+    """Whole frames behind the magic, as (first_sequence, dropped, records, length) each; what is cut is left."""
+    assert data[:4] == _wire.MAGIC
+    at, found = 4, []
+    while at + 4 <= len(data):
+        length = int.from_bytes(data[at:at + 4], "little")
+        body = data[at + 4:at + 4 + length]
+        if len(body) < length:
+            break
+        found.append((*head_of(body), length))
+        at += 4 + length
+    return found
+
+
+def head_of(body):
+    at, numbers, records = 0, {}, 0
+    while at < len(body):
+        key, at = _wire.read_varint(body, at)
+        value, at = _wire.read_varint(body, at)
+        if key & 7 == 2:
+            at += value
+        numbers[key >> 3] = value
+        records += key >> 3 == 8
+    return numbers[2], numbers[3], records
+
+
+class Sending(ClientCase):
+    def setUp(self):
+        super().setUp()
+        self.plain = _wire.Plain("m")
+
+    def put(self, client, count):
+        for _ in range(count):
+            client.put(self.plain.pack(self.plain.head, 1.5))
+
+    def listen(self):
+        """A socket that a client takes for the daemon's, and its directory."""
+        place = self.directory()
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(str(place / "ingest.sock"))
+        listener.listen()
+        listener.settimeout(20)
+        return listener, place
+
+    def receive(self, connection, enough):
+        """Reads until `enough` says of the frames that it is."""
+        data = b""
+        connection.settimeout(20)
+        while not (len(data) > 4 and enough(frames_in(data))):
+            got = connection.recv(65536)
+            assert got, "the client closed"
+            data += got
+        return frames_in(data)
+
+    def test_frames_are_full_and_never_more(self):
+        listener, place = self.listen()
+        client = self.client(directory=str(place))
+        self.put(client, 20000)
+        frames = self.receive(listener.accept()[0], lambda frames: sum(frame[2] for frame in frames) == 20000)
+        self.assertEqual(frames[0][:3], (0, 0, 0))  # the hello
+        at = 0
+        for first, dropped, records, length in frames[1:]:
+            self.assertEqual((first, dropped), (at, 0))
+            self.assertLessEqual(4 + length, _client.FRAME_BYTES)
+            at += records
+        self.assertLess(len(frames), 20)
+
+    def test_a_record_larger_than_a_frame_goes_alone(self):
+        listener, place = self.listen()
+        client = self.client(directory=str(place))
+        large = _wire.metric("x", _wire.INFO, attributes={f"k{i}": "v" * 10000 for i in range(30)})
+        for record in (self.plain.pack(self.plain.head, 1.5), large, self.plain.pack(self.plain.head, 1.5)):
+            self.assertTrue(client.put(record))
+        frames = self.receive(listener.accept()[0], lambda frames: len(frames) > 3 or sum(f[2] for f in frames) == 2)
+        self.assertEqual([frame[:3] for frame in frames[1:]], [(0, 0, 1), (1, 0, 0), (2, 0, 1)])
+
+    def test_what_was_written_whole_is_not_sent_again(self):
+        listener, place = self.listen()
+        client = self.client(directory=str(place))
+        self.put(client, 60000)
+        with listener.accept()[0] as first:
+            read = self.receive(first, lambda frames: len(frames) == 3)
+        with listener.accept()[0] as second:
+            frames = self.receive(second, lambda frames: frames[-1][0] + frames[-1][2] == 60000)
+        at = frames[0][0]
+        self.assertGreaterEqual(at, read[-1][0] + read[-1][2])
+        for first_sequence, dropped, records, _ in frames:
+            self.assertEqual((first_sequence, dropped), (at, 0))
+            at += records
+        self.assertEqual(client.stats(), {**client.stats(), "sent": 60000, "dropped": 0, "waiting": 0})
+
+    def test_a_flush_does_not_wait_for_others_to_pause(self):
+        client = self.client()
+        stop = threading.Event()
+
+        def work():
+            while not stop.is_set():
+                self.put(client, 100)
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            other = _wire.Plain("other")
+            for count in range(1, 4):
+                until(lambda: client.put(other.pack(other.head, 1.5)), "there is room")
+                self.assertTrue(client.flush(20))
+                self.assertEqual(self.daemon.sample_count("other"), count)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertTrue(client.flush(20))
+        stats = client.stats()
+        self.assertEqual(stats["waiting"], 0)
+        self.plain = other
+        self.put(client, 1)  # what was dropped is told with the next batch
+        self.assertTrue(client.flush(20))
+        ledger = self.ledger()
+        self.assertEqual(ledger, {"sent": stats["sent"] + 1, "accepted": stats["sent"] + 1 - stats["dropped"],
+                                  "rejected": 0, "dropped": stats["dropped"], "lost": 0})
+
+    def test_a_daemon_that_does_not_read_is_waited_for(self):
+        listener, place = self.listen()
+        client = self.client(directory=str(place), keep_s=0.2)
+        self.put(client, 60000)  # more than a socket holds
+        connection = listener.accept()[0]
+        until(lambda: client.away, "it is given up")
+        frames = self.receive(connection, lambda frames: frames and not client.away)
+        self.assertEqual(frames[0][:3], (0, 0, 0))
+        self.assertGreater(client.stats()["dropped"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
