@@ -18,10 +18,14 @@ from .spans import TraceContext, attach, get_current_span
 from .telemetry import (OTEL_AVAILABLE, MetricsRegistry, TelemetryConfig, TracingContext,
                         configure_telemetry, get_meter, get_tracer)
 from .tracking import *
+from typing import TYPE_CHECKING
 
 __all__ = ["Client", "client"]
 __all__ = ["Client", "client", "BottleneckType", "InferenceMetrics", "ModelProfiler", "ProfilingMetrics",
            "PSUTIL_AVAILABLE", "get_global_profiler", "profile_async_call", "profile_inference"]
+__all__ = ["Client", "client", "BottleneckType", "GPUBenchmark", "InferenceMetrics", "ModelProfiler",
+           "ProfilingMetrics", "PSUTIL_AVAILABLE",
+           "get_global_profiler", "profile_async_call", "profile_inference"]
 __all__ += exposition.__all__ + metrics.__all__ + middleware.__all__ + tracking.__all__
 __all__ += ["CONSTITUTIONAL_HASH"]
 __all__ += ["Layer", "LayerTimeoutBudget", "LayerTimeoutError", "TimeoutBudgetManager"]
@@ -30,3 +34,12 @@ __all__ += ["NoOpCounter", "NoOpHistogram", "NoOpMeter", "NoOpSpan", "NoOpTracer
 __all__ += ["TraceContext", "attach", "extract", "get_current_span", "inject"]
 __all__ += ["OTEL_AVAILABLE", "MetricsRegistry", "TelemetryConfig", "TracingContext", "configure_telemetry",
             "get_meter", "get_tracer"]
+if TYPE_CHECKING:
+    from .benchmark import GPUBenchmark
+if not TYPE_CHECKING:
+    def __getattr__(name):
+        """What is a program as well is imported when asked for, with modules that services have no use for."""
+        if name == "GPUBenchmark":
+            from .benchmark import GPUBenchmark
+            return GPUBenchmark
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

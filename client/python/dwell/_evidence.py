@@ -1,16 +1,18 @@
-"""What an inference used of its thread: CPU time, page faults, switches, disk; and how often that may be asked.
+"""What an inference used of its thread: CPU time, page faults, switches, disk; and how often that may be
+asked.
 
 Happy path:
     1. a `Meter` has the share of a model's inference time that readings may cost, 1 % by default
-    2. `due_ns` of inferences pay for one reading; whoever keeps the account (profiler.py) then calls `begin`
+    2. `due_ns` of inferences pay for one reading; whoever keeps the account (profiler.py) then calls
+       `begin`
     3. `end` gives what was used since as fields of a sample, and `learn` what the reading was seen to cost
 
-The thread's CPU time is its clock's, which is exact; getrusage only says how it splits into user and system. The
-clock comes first: reading it brings up to date what the others show.
+The thread's CPU time is its clock's, which is exact; getrusage only says how it splits into user and
+system. The clock comes first: reading it brings up to date what the others show.
 
-What can fail: an inference that goes on in another thread, or beyond a fork, or whose task let others run on the
-thread meanwhile, gets no evidence, since the thread's CPU time is not its own. Files of /proc that cannot be
-opened are left out. Greenlets (gevent) cannot be told from their thread: use `none` with them.
+What can fail: an inference that goes on in another thread, or beyond a fork, or whose task let others run
+on the thread meanwhile, gets no evidence, since the thread's CPU time is not its own. Files of /proc that
+cannot be opened are left out. Greenlets (gevent) cannot be told from their thread: use `none` with them.
 
 Threads: any. What belongs to one thread is in a threading.local.
 """
@@ -64,7 +66,8 @@ def percent_of(given: Optional[float]) -> float:
 # ---- files of /proc ----
 
 class _File:
-    """A file that is kept open. Its lines look like "1234 5678 90", and the second number is what is asked for."""
+    """A file that is kept open. Its lines look like "1234 5678 90", and the second number is what is asked
+    for."""
 
     def __init__(self, path: str) -> None:
         self._fd = -1
@@ -126,8 +129,8 @@ _here = _Here()
 # ---- the event loop ----
 
 class _Watch:
-    """Whether the event loop of this thread has run since: it calls in order, so a task that lets it run is not
-    resumed before this is called."""
+    """Whether the event loop of this thread has run since: it calls in order, so a task that lets it run is
+    not resumed before this is called."""
     __slots__ = ("ran", "_handle")
 
     def __init__(self, loop: Any) -> None:
@@ -170,7 +173,8 @@ class Meter:
         self.due_ns: float = 0.0 if self.level != NONE else float("inf")
 
     def begin(self) -> Optional[Reading]:
-        """What the thread has used until now. None: nothing can be said about it. Raises what asyncio may."""
+        """What the thread has used until now. None: nothing can be said about it. Raises what asyncio
+        may."""
         if self.cost_ns == 0:
             self._calibrate()
         loop = _running_loop()
@@ -184,7 +188,8 @@ class Meter:
         usage = resource.getrusage(resource.RUSAGE_THREAD)
         runqueue_ns = here.runqueue_ns() if self._full else None
         process_ns = time.process_time_ns() if self._full else 0
-        return Reading(_generation, here.thread_id, watch, usage, runqueue_ns, process_ns, time.thread_time_ns())
+        return Reading(_generation, here.thread_id, watch, usage, runqueue_ns, process_ns,
+                       time.thread_time_ns())
 
     def end(self, before: Reading, wall_ns: int) -> Optional[Dict[str, Any]]:
         """What the inference used, of `wall_ns` > 0, as fields of a sample. None: that cannot be known."""
@@ -210,7 +215,8 @@ class Meter:
             "major_faults": usage.ru_majflt - was.ru_majflt,
             "voluntary_switches": usage.ru_nvcsw - was.ru_nvcsw,
             "involuntary_switches": usage.ru_nivcsw - was.ru_nivcsw,
-            "disk_bytes": (usage.ru_inblock - was.ru_inblock + usage.ru_oublock - was.ru_oublock) * DISK_BLOCK_BYTES,
+            "disk_bytes": DISK_BLOCK_BYTES * (usage.ru_inblock - was.ru_inblock +
+                                              usage.ru_oublock - was.ru_oublock),
             "thread_id": here.thread_id}
         if self._full:
             now_ns = here.runqueue_ns()
@@ -222,10 +228,12 @@ class Meter:
         return fields
 
     def _calibrate(self) -> None:
+        costs = []
         for _ in range(CALIBRATIONS):
             begun_ns = time.perf_counter_ns()
             self.end(self._begin(None), 1)
-            self.learn(time.perf_counter_ns() - begun_ns)
+            costs.append(time.perf_counter_ns() - begun_ns)
+        self.learn(min(costs))  # what is more was somebody else's
 
     def learn(self, cost_ns: int) -> None:
         """What a reading was just seen to cost, at both of its ends."""

@@ -15,14 +15,15 @@ Happy path:
     3. once the model's inferences have paid for it, one of them also carries evidence (_evidence.py)
     4. `get_metrics`, `generate_report` and their like send what waits, then ask the daemon
 
-An inference that raises is recorded as an error, unless it was cancelled or closed (CancelledError, GeneratorExit);
-the exception passes on as it is. Time is that of the monotonic clock.
+An inference that raises is recorded as an error, unless it was cancelled or closed (CancelledError,
+GeneratorExit); the exception passes on as it is. Time is that of the monotonic clock.
 
-What can fail: a name whose `str` raises, a time that is no number, memory: the sample is dropped and counted, and
-the block runs as without us. No daemon: queries answer as if there were no data, and recording only counts.
+What can fail: a name whose `str` raises, a time that is no number, memory: the sample is dropped and
+counted, and the block runs as without us. No daemon: queries answer as if there were no data, and recording
+only counts.
 
-Threads: all may be called from any thread at once. Queries wait for the daemon: 1 s for what is still to be sent
-and 5 s for the answer, at most; everything else never waits.
+Threads: all may be called from any thread at once. Queries wait for the daemon: 1 s for what is still to be
+sent and 5 s for the answer, at most; everything else never waits.
 """
 import dataclasses
 import datetime
@@ -35,7 +36,7 @@ import sys
 import threading
 import time
 from typing import (Any, AsyncGenerator, Callable, Dict, Generator, List, Mapping, Optional, Type, TypeVar,
-                    Union)
+                    Union, cast)
 
 from . import _client, _query, _wire
 from ._client import PLACE_BYTES, STEP_MASK, Client
@@ -75,9 +76,9 @@ def _utc_now() -> datetime.datetime:
 class InferenceMetrics:
     """One inference that was measured elsewhere, for `ModelProfiler.record`.
 
-    CPU in percent of one core, memory in MiB, times in ms. `evidence` holds numbers by their names in proto/WIRE.md
-    (`user_ms`, `runqueue_ms`, `thread_id`, …). A timestamp without zone is UTC. Nothing is checked here; the daemon
-    judges, and counts what it rejects.
+    CPU in percent of one core, memory in MiB, times in ms. `evidence` holds numbers by their names in
+    proto/WIRE.md (`user_ms`, `runqueue_ms`, `thread_id`, …). A timestamp without zone is UTC. Nothing is
+    checked here; the daemon judges, and counts what it rejects.
     """
     model_name: str
     execution_time_ms: float
@@ -113,8 +114,8 @@ class InferenceMetrics:
 
 @dataclasses.dataclass
 class ProfilingMetrics:
-    """What the daemon knows of one model in its window, in full precision. A float that is not known is NaN, and None
-    in `to_dict`, which rounds times to 3, percentages to 1 and memory to 2 decimals."""
+    """What the daemon knows of one model in its window, in full precision. A float that is not known is
+    NaN, and None in `to_dict`, which rounds times to 3, percentages to 1 and memory to 2 decimals."""
     model_name: str
     sample_count: int
     latency_p50_ms: float
@@ -148,7 +149,8 @@ class ProfilingMetrics:
             "latency": latency,
             "cpu": {"avg_percent": _rounded(self.avg_cpu_percent, 1),
                     "peak_percent": _rounded(self.peak_cpu_percent, 1)},
-            "memory": {"avg_mb": _rounded(self.avg_memory_mb, 2), "peak_mb": _rounded(self.peak_memory_mb, 2)},
+            "memory": {"avg_mb": _rounded(self.avg_memory_mb, 2),
+                       "peak_mb": _rounded(self.peak_memory_mb, 2)},
             "analysis": {"bottleneck_type": self.bottleneck_type.value,
                          "gpu_recommendation": self.gpu_recommendation}}
 
@@ -186,8 +188,8 @@ def _is_error(kind: Type[BaseException]) -> bool:
 
 class _Model:
     """What all inferences of one model share."""
-    __slots__ = ("name", "client", "meter", "pending", "append", "room", "plain", "head", "pack", "long", "since_ns",
-                 "due_ns")
+    __slots__ = ("name", "client", "meter", "pending", "append", "room", "plain", "head", "pack", "long",
+                 "since_ns", "due_ns")
 
     def __init__(self, name: object, client: Client, meter: Meter) -> None:
         self.name = _wire.text(name).decode()
@@ -196,7 +198,7 @@ class _Model:
         self.pending, self.append, self.room = client.pending, client.pending.append, client.room
         self.plain = _wire.Plain(self.name)
         self.head, self.pack = self.plain.head, self.plain.pack
-        self.long = len(self.head) + 16 >= PLACE_BYTES  # takes more than one place, so that `put` has to see it
+        self.long = len(self.head) + 16 >= PLACE_BYTES  # its samples take more than a place: for `put`
         self.since_ns = 0  # of inferences, since the last evidence
         self.due_ns = math.inf
 
@@ -284,16 +286,16 @@ _NO_FIELDS: Dict[str, Any] = {}
 
 
 class _Models(Dict[Any, _Model]):
-    """By name. Only text is kept as a key, since 1, 1.0 and True are the same one. What is not kept has no account of
-    its time, and so no evidence."""
+    """By name. Only text is kept as a key, since 1, 1.0 and True are the same one. What is not kept has no
+    account of its time, and so no evidence."""
 
     def __init__(self, client: Client, meter: Meter) -> None:
         super().__init__()
-        self._client = client
+        self.client = client
         self._meter = meter
 
     def __missing__(self, name: object) -> _Model:
-        model = _Model(name, self._client, self._meter)
+        model = _Model(name, self.client, self._meter)
         if type(name) is str and len(self) < MODELS_MAX and not model.long:
             model.due_ns = 0 if self._meter.level != NONE else math.inf  # the first one has evidence
             self[name] = model
@@ -301,13 +303,13 @@ class _Models(Dict[Any, _Model]):
 
 
 class ModelProfiler:
-    """Records inferences and asks for profiles. All profilers of all processes share the daemon's store, so a second
-    one sees the same models.
+    """Records inferences and asks for profiles. All profilers of all processes share the daemon's store, so
+    a second one sees the same models.
 
-    `enable_prometheus` and `max_samples_per_model` are taken and left: the daemon always serves /metrics, and its
-    option profiling.max_samples is the cap. `evidence` is "none", "cpu" or "full" (default: DWELL_EVIDENCE, else
-    cpu); `evidence_percent`, more than 0 and at most 100, is the share of a model's inference time that evidence may
-    cost (default: DWELL_EVIDENCE_PERCENT, else 1).
+    `enable_prometheus` and `max_samples_per_model` are taken and left: the daemon always serves /metrics,
+    and its option profiling.max_samples is the cap. `evidence` is "none", "cpu" or "full" (default:
+    DWELL_EVIDENCE, else cpu); `evidence_percent`, more than 0 and at most 100, is the share of a model's
+    inference time that evidence may cost (default: DWELL_EVIDENCE_PERCENT, else 1).
     """
     CPU_COMPUTE_THRESHOLD = 50.0    # percent; the daemon's defaults, told here for reference
     CPU_IO_THRESHOLD = 20.0
@@ -318,16 +320,17 @@ class ModelProfiler:
                  evidence_percent: Optional[float] = None) -> None:
         self.enable_prometheus = enable_prometheus
         self.max_samples_per_model = max_samples_per_model
-        self._client: Any = client if client is not None else _client.client()
-        self._models = _Models(self._client, Meter(evidence, evidence_percent))
+        self.client: Any = client if client is not None else _client.client()
+        self._models = _Models(self.client, Meter(evidence, evidence_percent))
 
     # ---- recording ----
 
     def track(self, model_name: object, **more: Any) -> Union[_Tracking, _Nothing]:
-        """A context manager for one inference, its time from begin to end. Of the keywords `device`, `batch_size`,
-        `queue_ms` (waited before it began), `labels`, `trace_id`, `span_id` (bytes), `flops`, `bytes_moved`, `threads`
-        those given are sent with it. A name that is no text is what `str` makes of it."""
-        client = self._client
+        """A context manager for one inference, its time from begin to end. Of the keywords `device`,
+        `batch_size`, `queue_ms` (waited before it began), `labels`, `trace_id`, `span_id` (bytes), `flops`,
+        `bytes_moved`, `threads` those given are sent with it. A name that is no text is what `str` makes of
+        it."""
+        client = self.client
         try:
             if client.away and not client.pending:
                 client.room(0)
@@ -354,12 +357,12 @@ class ModelProfiler:
             measured.more = more
             return measured
         except Exception:
-            self._client.drop()
+            self.client.drop()
             return _NOTHING
 
     def record(self, metrics: InferenceMetrics) -> bool:
         """Takes an inference that was measured elsewhere. False: it was dropped, and counted."""
-        client = self._client
+        client = self.client
         try:
             return bool(client.put(_record_of(metrics)))
         except Exception:
@@ -369,18 +372,20 @@ class ModelProfiler:
     # ---- decorators ----
 
     def profile(self, model_name: object) -> Callable[[F], F]:
-        """Decorator: each call is an inference. Of a coroutine function that is each awaited call; of a generator, plain
-        or asynchronous, each one that was begun, with the time spent in it and not in its consumer."""
+        """Decorator: each call is an inference. Of a coroutine function that is each awaited call; of a
+        generator, plain or asynchronous, each one that was begun, with the time spent in it and not in its
+        consumer."""
         def decorate(function: F) -> F:
             if isinstance(function, (classmethod, staticmethod)):
-                return type(function)(decorate(function.__func__))  # type: ignore[return-value]
-            return self._wrapped(model_name, function)
+                inner: Any = type(function)(decorate(function.__func__))
+                return cast(F, inner)
+            return cast(F, self._wrapped(model_name, function))
         return decorate
 
     def profile_async(self, model_name: object) -> Callable[[F], F]:
         """Decorator whose result is a coroutine function, whatever the function is."""
         def decorate(function: F) -> F:
-            return self._wrapped_async(model_name, function)
+            return cast(F, self._wrapped_async(model_name, function))
         return decorate
 
     async def profile_async_call(self, model_name: object, func: Callable[..., Any], *args: Any,
@@ -467,8 +472,8 @@ class ModelProfiler:
     # ---- asking ----
 
     def get_metrics(self, model_name: str) -> Optional[ProfilingMetrics]:
-        """The profile of one model; None when it has no samples, or there is no daemon. Of a model with several label
-        sets or devices the first."""
+        """The profile of one model; None when it has no samples, or there is no daemon. Of a model with
+        several label sets or devices the first."""
         try:
             found = self._ask(f"/api/v1/models?name={_query.quote(str(model_name))}")
         except Exception:
@@ -484,25 +489,25 @@ class ModelProfiler:
 
     def generate_report(self) -> str:
         """The daemon's report as text; contains NO_DATA when there is none, or no daemon."""
-        self._client.flush(FLUSH_S)
-        answer = _query.ask("/report", directory=self._client.directory)
+        self.client.flush(FLUSH_S)
+        answer = _query.ask("/report", directory=self.client.directory)
         if answer is None or answer[0] != 200:
             return NO_DATA
-        return answer[2].decode("utf-8", "replace")
+        return str(answer[2], "utf-8", "replace")
 
     def reset(self, model_name: Optional[str] = None) -> None:
-        """Forgets the window of one model, or of all; /metrics goes on. Silent for a model that is not known, and where
-        admin.sock is out of reach."""
+        """Forgets the window of one model, or of all; /metrics goes on. Silent for a model that is not
+        known, and where admin.sock is out of reach."""
         try:
-            target = "/api/v1/reset" + ("" if model_name is None else f"?name={_query.quote(str(model_name))}")
+            which = "" if model_name is None else f"?name={_query.quote(str(model_name))}"
         except Exception:
             return
-        self._client.flush(FLUSH_S)
-        _query.ask(target, method="POST", directory=self._client.directory)
+        self.client.flush(FLUSH_S)
+        _query.ask(f"/api/v1/reset{which}", method="POST", directory=self.client.directory)
 
     def _ask(self, path: str) -> List[ProfilingMetrics]:
-        self._client.flush(FLUSH_S)
-        answer = _query.ask_json(path, directory=self._client.directory)
+        self.client.flush(FLUSH_S)
+        answer = _query.ask_json(path, directory=self.client.directory)
         try:
             return [_profile_of(model) for model in answer["models"]]
         except (KeyError, TypeError, ValueError):
@@ -510,7 +515,8 @@ class ModelProfiler:
 
 
 class _Steps:
-    """The inference that a generator is: the sum of its steps. As a context manager it measures one of them."""
+    """The inference that a generator is: the sum of its steps. As a context manager it measures one of
+    them."""
 
     def __init__(self, profiler: ModelProfiler, model_name: object) -> None:
         self._profiler = profiler
@@ -527,7 +533,7 @@ class _Steps:
         self.kind = kind
 
     def record(self) -> None:
-        client = self._profiler._client
+        client = self._profiler.client
         try:
             failed = self.kind is not None and _is_error(self.kind)
             client.put(_wire.sample(self._model_name, self._sum_ns / 1e6, error=failed))
@@ -548,7 +554,8 @@ def _record_of(metrics: InferenceMetrics) -> bytes:
         error_text=metrics.error_text, device=metrics.device, queue_ms=metrics.queue_ms,
         batch_size=metrics.batch_size, labels=metrics.labels,
         trace_id=None if metrics.trace_id is None else bytes.fromhex(metrics.trace_id),
-        span_id=None if metrics.span_id is None else bytes.fromhex(metrics.span_id), **(metrics.evidence or {})))
+        span_id=None if metrics.span_id is None else bytes.fromhex(metrics.span_id),
+        **(metrics.evidence or {})))
 
 
 # ---- the one of this process ----
@@ -572,6 +579,7 @@ def profile_inference(model_name: object) -> Callable[[F], F]:
     return get_global_profiler().profile(model_name)
 
 
-async def profile_async_call(model_name: object, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+async def profile_async_call(model_name: object, func: Callable[..., Any], *args: Any,
+                             **kwargs: Any) -> Any:
     """`profile_async_call` of the global profiler."""
     return await get_global_profiler().profile_async_call(model_name, func, *args, **kwargs)

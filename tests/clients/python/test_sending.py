@@ -1,4 +1,5 @@
-"""How the client's thread sends: many frames in one write, each sent once, flushes beside constant recording."""
+"""How the client's thread sends: many frames in one write, each sent once, flushes beside constant
+recording."""
 import socket
 import threading
 import unittest
@@ -9,7 +10,8 @@ from dwell import _client, _wire
 
 
 def frames_in(data):
-    """Whole frames behind the magic, as (first_sequence, dropped, records, length) each; what is cut is left."""
+    """Whole frames behind the magic, as (first_sequence, dropped, records, length) each; what is cut is
+    left."""
     assert data[:4] == _wire.MAGIC
     at, found = 4, []
     while at + 4 <= len(data):
