@@ -34,6 +34,10 @@ __all__ += ["NoOpCounter", "NoOpHistogram", "NoOpMeter", "NoOpSpan", "NoOpTracer
 __all__ += ["TraceContext", "attach", "extract", "get_current_span", "inject"]
 __all__ += ["OTEL_AVAILABLE", "MetricsRegistry", "TelemetryConfig", "TracingContext", "configure_telemetry",
             "get_meter", "get_tracer"]
+__all__ += ["BottleneckType", "GPUBenchmark", "InferenceMetrics", "ModelProfiler", "ProfilingMetrics",
+            "PSUTIL_AVAILABLE", "get_global_profiler", "profile_async_call", "profile_inference"]
+if TYPE_CHECKING:
+    from .benchmark import GPUBenchmark
 if TYPE_CHECKING:
     from .benchmark import GPUBenchmark
 if not TYPE_CHECKING:

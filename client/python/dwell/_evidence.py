@@ -17,12 +17,16 @@ cannot be opened are left out. Greenlets (gevent) cannot be told from their thre
 Threads: any. What belongs to one thread is in a threading.local.
 """
 import os
-import resource
 import sys
 import threading
 import time
 import weakref
 from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+try:
+    import resource
+except ImportError:  # not on this system, or not in a subinterpreter
+    resource = None  # type: ignore[assignment]
 
 NONE, CPU, FULL = "none", "cpu", "full"
 LEVELS = (NONE, CPU, FULL)
@@ -35,7 +39,8 @@ DISK_BLOCK_BYTES = 512  # that getrusage counts in
 SCHEDSTATS_MAX = 128  # descriptors, one a thread; a process may often have no more than 1024
 MIB = 1024 * 1024
 
-_page_bytes = resource.getpagesize()
+_readable = hasattr(resource, "RUSAGE_THREAD")
+_page_bytes = resource.getpagesize() if _readable else 0
 _generation = 0  # forks of ours; what was opened before one is the parent's
 
 
@@ -49,7 +54,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def level_of(given: Optional[str]) -> str:
-    """The level that is asked for by argument, else by DWELL_EVIDENCE; what is none of them is `cpu`."""
+    """The level that is asked for by argument, else by DWELL_EVIDENCE; what is none of them is `cpu`. `none`
+    where the system does not tell."""
+    if not _readable:
+        return NONE
     asked = given if given is not None else os.environ.get("DWELL_EVIDENCE")
     return asked if asked in LEVELS else CPU
 

@@ -32,6 +32,7 @@ import functools
 import importlib.util
 import inspect
 import math
+import os
 import sys
 import threading
 import time
@@ -562,6 +563,15 @@ def _record_of(metrics: InferenceMetrics) -> bytes:
 
 _global: Optional[ModelProfiler] = None
 _global_lock = threading.RLock()
+
+
+def _forked() -> None:
+    global _global_lock
+    _global_lock = threading.RLock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def get_global_profiler() -> ModelProfiler:

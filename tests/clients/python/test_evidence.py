@@ -2,6 +2,7 @@
 for."""
 import asyncio
 import contextlib
+import math
 import os
 import struct
 import threading
@@ -278,6 +279,10 @@ class Budget(EvidenceCase):
         for _ in range(100):
             meter.learn(0)
         self.assertEqual(meter.cost_ns, 1)  # never for nothing
+
+    def test_a_system_that_does_not_tell_has_none(self):
+        with put_in_place(_evidence, "_readable", False):
+            self.assertEqual((_evidence.level_of("full"), _evidence.Meter().due_ns), ("none", math.inf))
 
     def test_options(self):
         for given, environ, level in ((None, {}, "cpu"), (None, {"DWELL_EVIDENCE": "full"}, "full"),

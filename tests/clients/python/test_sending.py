@@ -1,12 +1,16 @@
 """How the client's thread sends: many frames in one write, each sent once, flushes beside constant
 recording."""
+import contextlib
+import os
 import socket
 import threading
+import time
 import unittest
+import unittest.mock
 
 from client_case import ClientCase, until
 
-from dwell import _client, _wire
+from dwell import _client, _query, _wire
 
 
 def frames_in(data):
@@ -131,6 +135,65 @@ class Sending(ClientCase):
         ledger = self.ledger()
         self.assertEqual(ledger, {"sent": stats["sent"] + 1, "accepted": stats["sent"] + 1 - stats["dropped"],
                                   "rejected": 0, "dropped": stats["dropped"], "lost": 0})
+
+    def test_a_daemon_that_starts_again_gets_what_was_recorded_meanwhile(self):
+        place = self.directory() / "d"
+        first = self.start(directory=place)
+        client = self.client(directory=str(place))
+        self.put(client, 10)
+        self.assertTrue(client.flush())
+        first.stop()
+        self.put(client, 20)
+        again = self.start(directory=place)
+        until(lambda: again.sample_count("m") == 20, "the 20 are there")
+        self.assertTrue(client.flush())
+        self.daemon = again
+        self.assertEqual(self.ledger(), {"sent": 20, "accepted": 20, "rejected": 0, "dropped": 0, "lost": 0})
+
+    def test_a_name_whose_text_raises_costs_its_records_and_not_the_thread(self):
+        class Unprintable:
+            def __str__(self):
+                raise ValueError("no text")
+        client = self.client(service_name=Unprintable())
+        self.put(client, 3)
+        self.assertFalse(client.flush())
+        self.assertEqual(client.stats(), {**client.stats(), "sent": 3, "dropped": 3, "waiting": 0,
+                                          "error": "ValueError while sending"})
+        client.about["service_name"] = "service"
+        until(client.flush, "it goes on")
+        self.put(client, 1)
+        self.assertTrue(client.flush())
+        self.assertEqual(self.ledger(), {"sent": 4, "accepted": 1, "rejected": 0, "dropped": 3, "lost": 0})
+
+    def test_a_child_of_a_closed_client_is_closed(self):
+        client = self.client()
+        self.put(client, 1)
+        self.assertTrue(client.close())
+        child = os.fork()
+        if child == 0:
+            self.put(client, 1)
+            os._exit(0 if client.closed and client._thread is None else 1)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+
+    def test_an_answer_that_trickles_is_given_up_in_time(self):
+        listener, place = self.listen()
+        (place / "ingest.sock").rename(place / "query.sock")
+
+        def trickle():
+            with listener.accept()[0] as peer, contextlib.suppress(OSError):
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while True:
+                    peer.sendall(b" ")
+                    ended.wait(0.01)
+        ended = threading.Event()
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(ended.set)
+        begun = time.monotonic()
+        with unittest.mock.patch.object(_query, "TIMEOUT_S", 0.2):
+            self.assertIsNone(_query.ask("/report", directory=str(place)))
+        self.assertLess(time.monotonic() - begun, 10)
 
     def test_a_daemon_that_does_not_read_is_waited_for(self):
         listener, place = self.listen()
