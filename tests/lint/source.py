@@ -29,6 +29,8 @@ HOMES = {
     "grpc/support/log.h": GRPC,
     "otlp.pb-c.h": ("daemon/io/export/otlp_module/response.c", "tests/unit/"),
     "dwell.pb-c.h": ("tests/",),
+    "Python.h": ("client/python/",),
+    "structmember.h": ("client/python/",),
     "prometheus.pb-c.h": ("tests/unit/",),
 }
 

@@ -38,6 +38,7 @@ CALIBRATIONS = 5      # readings with nothing between them, before the first rea
 DISK_BLOCK_BYTES = 512  # that getrusage counts in
 SCHEDSTATS_MAX = 128  # descriptors, one a thread; a process may often have no more than 1024
 MIB = 1024 * 1024
+NEVER_NS = 2**63 - 1  # 292 years, and what C can hold
 
 _readable = hasattr(resource, "RUSAGE_THREAD")
 _page_bytes = resource.getpagesize() if _readable else 0
@@ -178,7 +179,7 @@ class Meter:
         self._full = self.level == FULL
         self._factor = COST_MARGIN * 100 / percent_of(percent)
         self.cost_ns = 0
-        self.due_ns: float = 0.0 if self.level != NONE else float("inf")
+        self.due_ns = 0 if self.level != NONE else NEVER_NS
 
     def begin(self) -> Optional[Reading]:
         """What the thread has used until now. None: nothing can be said about it. Raises what asyncio
@@ -250,4 +251,4 @@ class Meter:
         else:
             seen_ns = min(cost_ns, COST_OUTLIER * self.cost_ns)
             self.cost_ns = max((self.cost_ns * (COST_WEIGHT - 1) + seen_ns) // COST_WEIGHT, 1)
-        self.due_ns = self.cost_ns * self._factor
+        self.due_ns = min(int(self.cost_ns * self._factor), NEVER_NS)

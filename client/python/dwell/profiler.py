@@ -29,6 +29,7 @@ import dataclasses
 import datetime
 import enum
 import functools
+import importlib
 import importlib.util
 import inspect
 import math
@@ -41,7 +42,7 @@ from typing import (Any, AsyncGenerator, Callable, Dict, Generator, List, Mappin
 
 from . import _client, _query, _wire
 from ._client import PLACE_BYTES, STEP_MASK, Client
-from ._evidence import NONE, Meter, Reading
+from ._evidence import NEVER_NS, NONE, Meter, Reading
 
 NO_DATA = "No profiling data collected"
 MODELS_MAX = 1024  # kept encoded, as the C client does; the daemon has its own ceiling, 1000 by default
@@ -187,10 +188,27 @@ def _is_error(kind: Type[BaseException]) -> bool:
     return exceptions is None or not issubclass(kind, exceptions.CancelledError)
 
 
-class _Model:
+def _find_speed() -> Any:
+    """The module that does the usual inference in C; None where it was not built, or is not wanted."""
+    if os.environ.get("DWELL_PYTHON_PURE") == "1":
+        return None
+    try:
+        speed = importlib.import_module("._speed", __package__)
+    except ImportError:
+        return None
+    return speed if getattr(speed, "STEP_MASK", None) == STEP_MASK else None
+
+
+_speed = _find_speed()
+_Account: Any = object if _speed is None else _speed.Account
+_Profiler: Any = object if _speed is None else _speed.Profiler
+
+
+class _Model(_Account):  # type: ignore[misc]
     """What all inferences of one model share."""
-    __slots__ = ("name", "client", "meter", "pending", "append", "room", "plain", "head", "pack", "long",
-                 "since_ns", "due_ns")
+    __slots__ = ("name", "client", "meter", "pending", "append", "room", "plain", "head", "pack", "long")
+    if _speed is None:
+        __slots__ += ("since_ns", "due_ns")
 
     def __init__(self, name: object, client: Client, meter: Meter) -> None:
         self.name = _wire.text(name).decode()
@@ -200,8 +218,11 @@ class _Model:
         self.plain = _wire.Plain(self.name)
         self.head, self.pack = self.plain.head, self.plain.pack
         self.long = len(self.head) + 16 >= PLACE_BYTES  # its samples take more than a place: for `put`
+        if _speed is not None:
+            super().__init__(self.head, self.plain._failed, client.pending, self.append, self.room, client.drop,
+                             _is_error)
         self.since_ns = 0  # of inferences, since the last evidence
-        self.due_ns = math.inf
+        self.due_ns = NEVER_NS
 
 
 class _Tracking:
@@ -298,12 +319,12 @@ class _Models(Dict[Any, _Model]):
     def __missing__(self, name: object) -> _Model:
         model = _Model(name, self.client, self._meter)
         if type(name) is str and len(self) < MODELS_MAX and not model.long:
-            model.due_ns = 0 if self._meter.level != NONE else math.inf  # the first one has evidence
+            model.due_ns = 0 if self._meter.level != NONE else NEVER_NS  # the first one has evidence
             self[name] = model
         return model
 
 
-class ModelProfiler:
+class ModelProfiler(_Profiler):  # type: ignore[misc]
     """Records inferences and asks for profiles. All profilers of all processes share the daemon's store, so
     a second one sees the same models.
 
@@ -513,6 +534,11 @@ class ModelProfiler:
             return [_profile_of(model) for model in answer["models"]]
         except (KeyError, TypeError, ValueError):
             return []
+
+
+if _speed is not None:  # its `track` asks this one for what it does not do itself
+    ModelProfiler._track_any = ModelProfiler.track
+    del ModelProfiler.track
 
 
 class _Steps:

@@ -1,10 +1,11 @@
 """What the tests of the Python client share: the package and the harness on the path, a daemon, a client of its own."""
+import os
 import pathlib
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-PACKAGE = ROOT / "client/python"
+PACKAGE = pathlib.Path(os.environ.get("DWELL_PYTHON_PACKAGE", ROOT / "client/python"))  # built, or as it is
 sys.path[:0] = [str(PACKAGE), str(ROOT / "tests/integration")]
 
 from harness import WAIT_S, Daemon, DaemonCase, environment, until  # noqa: E402,F401

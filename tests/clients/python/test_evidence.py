@@ -2,7 +2,6 @@
 for."""
 import asyncio
 import contextlib
-import math
 import os
 import struct
 import threading
@@ -226,6 +225,17 @@ class Others(EvidenceCase):
 
 
 class Budget(EvidenceCase):
+    def test_one_under_what_is_due_has_no_evidence(self):
+        profiler = self.profiler(evidence="cpu")
+        profiler._models._meter.learn = lambda cost_ns: None
+        model = profiler._models["m"]
+        for since_ns, count in ((10**15 - 1, 0), (10**15, 1)):
+            model.since_ns, model.due_ns = since_ns, 10**15
+            with profiler.track("m"):
+                pass
+            self.assertEqual(len(self.records), count)
+
+    @unittest.skipIf(module._speed, "the clock of the extension cannot be set")
     def test_a_reading_is_paid_for_before_it_is_taken(self):
         """On a clock of its own: inferences of 1 ms, readings of 10 µs, of which 1 % pays for one in 1.25
         ms."""
@@ -282,7 +292,7 @@ class Budget(EvidenceCase):
 
     def test_a_system_that_does_not_tell_has_none(self):
         with put_in_place(_evidence, "_readable", False):
-            self.assertEqual((_evidence.level_of("full"), _evidence.Meter().due_ns), ("none", math.inf))
+            self.assertEqual((_evidence.level_of("full"), _evidence.Meter().due_ns), ("none", _evidence.NEVER_NS))
 
     def test_options(self):
         for given, environ, level in ((None, {}, "cpu"), (None, {"DWELL_EVIDENCE": "full"}, "full"),
