@@ -14,8 +14,8 @@
  *        sample  name  tag of the time
  *
  * It was weighed to record through libdwell instead. That is a second client in the process: a thread, a
- * connection and a ledger of its own, other bytes on the wire, evidence that knows nothing of event loops, and
- * queries that have two of all to flush. What it would save on top of this is an append to a deque.
+ * connection and a ledger of its own, other bytes on the wire, evidence that knows nothing of event
+ * loops, and queries that have two of all to flush. What it would save is an append to a deque.
  *
  * What can fail: memory, and what the deque or the client's functions raise. The inference is dropped and
  * counted by account.drop; nothing is raised by __enter__ or __exit__. `track` goes to the Python way for
@@ -48,7 +48,7 @@ static PyObject *reference(PyObject *object)
     return object;
 }
 
-static PyObject *text_away, *text_models, *text_client, *text_track_any, *text_room, *number_0;
+static PyObject *text_away, *text_track_any, *text_room, *number_0;
 static PyObject *nothing; /* an inference without an account */
 static PyTypeObject *inference_type;
 
@@ -286,44 +286,74 @@ static PyType_Spec inference_spec = {
 
 /* ---- the profiler ---- */
 
-/* While there is no daemon, an inference is an object without an account, and counted here. */
-static PyObject *inference_not_recorded(PyObject *client)
+struct profiler {
+    PyObject_HEAD PyObject *client; /* both are set by ModelProfiler.__init__ */
+    PyObject *models;               /* a dict of accounts by name */
+};
+
+static int profiler_traverse(PyObject *self, visitproc visit, void *arg)
 {
+    struct profiler *profiler = (struct profiler *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(profiler->client);
+    Py_VISIT(profiler->models);
+    return 0;
+}
+
+static int profiler_clear(PyObject *self)
+{
+    struct profiler *profiler = (struct profiler *)self;
+    Py_CLEAR(profiler->client);
+    Py_CLEAR(profiler->models);
+    return 0;
+}
+
+static void profiler_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)profiler_clear(self); /* always 0 */
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* The account of a usual inference, borrowed; else NULL, perhaps with an exception. */
+static struct account *usual_account(const struct profiler *profiler, PyObject *name)
+{
+    if (profiler->models == NULL || !PyDict_Check(profiler->models)) {
+        return NULL;
+    }
+    PyObject *found = PyDict_GetItemWithError(profiler->models, name);
+    if (found == NULL || !PyObject_TypeCheck(found, account_type)) {
+        return NULL;
+    }
+    struct account *account = (struct account *)found;
+    return account->since_ns < account->due_ns && account->head != NULL ? account : NULL;
+}
+
+/* While there is no daemon, an unusual inference is none either, and counted here. NULL, perhaps with an
+ * exception: there is a daemon. */
+static PyObject *inference_without_daemon(PyObject *client)
+{
+    PyObject *away = client == NULL ? NULL : PyObject_GetAttr(client, text_away);
+    Py_XDECREF(away); /* True lives for ever */
+    if (away != Py_True) {
+        return NULL;
+    }
     PyObject *room =
         PyObject_CallMethodOneArg(client, text_room, number_0); /* there is none: it counts */
     Py_XDECREF(room);
     return room == NULL ? NULL : reference(nothing);
 }
 
-/* The inference, if it is a usual one; else NULL, perhaps with an exception. */
-static PyObject *inference_of_name(PyObject *self, PyObject *client, PyObject *name)
-{
-    PyObject *away = PyObject_GetAttr(client, text_away);
-    Py_XDECREF(away); /* True and False live for ever */
-    if (away == Py_True) {
-        return inference_not_recorded(client);
-    }
-    PyObject *models = away == Py_False ? PyObject_GetAttr(self, text_models) : NULL;
-    PyObject *inference = NULL;
-    if (models != NULL && PyDict_Check(models)) {
-        PyObject *found = PyDict_GetItemWithError(models, name);
-        if (found != NULL && PyObject_TypeCheck(found, account_type)) {
-            struct account *account = (struct account *)found;
-            bool usual = account->since_ns < account->due_ns && account->head != NULL;
-            inference = usual ? inference_of(account) : NULL;
-        }
-    }
-    Py_XDECREF(models);
-    return inference;
-}
-
 static PyObject *profiler_track(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
                                 PyObject *keywords)
 {
     if (count == 1 && keywords == NULL && PyUnicode_CheckExact(arguments[0])) {
-        PyObject *client = PyObject_GetAttr(self, text_client);
-        PyObject *inference = client == NULL ? NULL : inference_of_name(self, client, arguments[0]);
-        Py_XDECREF(client);
+        const struct profiler *profiler = (const struct profiler *)self;
+        struct account *account = usual_account(profiler, arguments[0]);
+        PyObject *inference =
+            account != NULL ? inference_of(account) : inference_without_daemon(profiler->client);
         if (inference != NULL) {
             return inference;
         }
@@ -342,16 +372,26 @@ static PyMethodDef profiler_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef profiler_members[] = {
+    {"client", T_OBJECT_EX, offsetof(struct profiler, client), 0, NULL},
+    {"_models", T_OBJECT_EX, offsetof(struct profiler, models), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot profiler_slots[] = {
-    {Py_tp_doc, "What has `client`, `models` and `_track_any`, and gets `track`."},
+    {Py_tp_doc, "What has `client`, `_models` and `_track_any`, and gets `track`."},
+    {Py_tp_traverse, profiler_traverse},
+    {Py_tp_clear, profiler_clear},
+    {Py_tp_dealloc, profiler_dealloc},
     {Py_tp_methods, profiler_methods},
+    {Py_tp_members, profiler_members},
     {0, NULL},
 };
 
 static PyType_Spec profiler_spec = {
     .name = "dwell._speed.Profiler",
-    .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .basicsize = sizeof(struct profiler),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = profiler_slots,
 };
 
@@ -364,17 +404,14 @@ static int module_exec(PyObject *module)
         return -1;
     }
     text_away = PyUnicode_InternFromString("away");
-    text_models = PyUnicode_InternFromString("_models");
-    text_client = PyUnicode_InternFromString("client");
     text_track_any = PyUnicode_InternFromString("_track_any");
     text_room = PyUnicode_InternFromString("room");
     number_0 = PyLong_FromLong(0);
     account_type = (PyTypeObject *)PyType_FromSpec(&account_spec);
     inference_type = (PyTypeObject *)PyType_FromSpec(&inference_spec);
     PyObject *profiler_type = PyType_FromSpec(&profiler_spec);
-    if (text_away == NULL || text_models == NULL || text_client == NULL || text_track_any == NULL ||
-        text_room == NULL || number_0 == NULL || account_type == NULL || inference_type == NULL ||
-        profiler_type == NULL) {
+    if (text_away == NULL || text_track_any == NULL || text_room == NULL || number_0 == NULL ||
+        account_type == NULL || inference_type == NULL || profiler_type == NULL) {
         return -1; /* what was made stays: it happens when the process starts, or never */
     }
     nothing = inference_of(NULL);

@@ -4,28 +4,15 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import unittest
 
-from client_case import ROOT, WAIT_S, ClientCase, environment
+from client_case import WAIT_S, ClientCase
+from extension import build, missing
 
-SOURCE = ROOT / "client/python"
 HERE = pathlib.Path(__file__).parent
-STRICT = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-Wall", "-Wextra", "-Werror"]
 SUITES = ["test_profiler.Blocks", "test_profiler.Decorators", "test_profiler.Questions", "test_profiler.Without",
           "test_evidence"]
-
-
-def missing():
-    """Why it cannot be built here; "" when it can."""
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        return "it is not for free-threaded builds"
-    if shutil.which("cc") is None:
-        return "no C compiler"
-    if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
-        return "no headers of this Python"
-    return ""
 
 
 @unittest.skipIf(missing(), missing())
@@ -34,11 +21,7 @@ class Speed(ClientCase):
     def setUpClass(cls):
         cls.place = pathlib.Path(tempfile.mkdtemp(prefix="dwell-test-"))
         cls.addClassCleanup(shutil.rmtree, cls.place, ignore_errors=True)
-        shutil.copytree(SOURCE / "dwell", cls.place / "dwell")
-        built = cls.place / "dwell" / ("_speed" + sysconfig.get_config_var("EXT_SUFFIX"))
-        done = subprocess.run(["cc", *STRICT, "-shared", "-fPIC", "-isystem", sysconfig.get_paths()["include"],
-                               "-o", built, cls.place / "dwell/_speed.c"], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        build(cls.place)
 
     def must_run(self, code, status=0, **environ):
         return super().must_run(code, status, **{"PYTHONPATH": str(self.place), **environ})
