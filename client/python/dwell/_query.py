@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +19,28 @@ TIMEOUT_S = 5.0
 ANSWER_MAX = 64 << 20  # bytes; /metrics of the most series that a daemon keeps by default
 
 
+class _Socket(socket.socket):
+    """All of its waits together take TIMEOUT_S at most, also with a peer that sends a byte now and then."""
+    deadline = 0.0
+
+    def recv_into(self, *arguments: Any) -> int:
+        left_s = self.deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("no answer in time")
+        self.settimeout(left_s)
+        return super().recv_into(*arguments)
+
+
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
+        connection = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.deadline = time.monotonic() + TIMEOUT_S
+        connection.settimeout(TIMEOUT_S)
+        self.sock = connection
         self.sock.connect(self._path)
 
 
