@@ -147,21 +147,23 @@ static void open_round(struct judge *judge, struct judged *judged, double wall_m
 {
     uint64_t closed_ns = judged->closed_ns;
     uint64_t wall_ns = (uint64_t)(wall_ms * NS_PER_MS);
-    bool paused = mono_ns - closed_ns > judge->delay_ns[JUDGE_ROUND];
+    bool paused = closed_ns == 0 || mono_ns - closed_ns > judge->delay_ns[JUDGE_ROUND];
     judged->began_ns = closed_ns;
     if (paused) {
         judged->began_ns = mono_ns - closed_ns > wall_ns ? mono_ns - wall_ns : closed_ns;
     }
-    enqueue(judge, judged, JUDGE_ROUND, mono_ns);
+    bool previews = judged->memory.rounds == 0 && judge->delay_ns[JUDGE_ROUND] > JUDGE_LONGER_NS;
+    enqueue(judge, judged, previews ? JUDGE_LONGER : JUDGE_ROUND, mono_ns);
 }
 
 /* What the daemon saw by itself. Of probes of memory the witness tells all those of the last minute: the
  * memory of earlier rounds would count them again. */
-static void collect(const struct judge *judge, struct judged *judged)
+static void collect(const struct judge *judge, const struct judged *judged,
+                    struct evidence *evidence)
 {
     for (uint32_t i = 0; i < judged->process_count; i++) {
         (void)witness_collect(judge->witness, judged->processes[i], judged->began_ns,
-                              &judged->evidence); /* the figures say which sources there were */
+                              evidence); /* the figures say which sources there were */
     }
 }
 
@@ -184,17 +186,43 @@ static void ask_for_touch(const struct judge *judge, struct judged *judged,
     judged->wants_touch = wants;
 }
 
+/* What the evidence so far comes to. */
+static void conclude(struct judge *judge, struct judged *judged, struct opinion_memory *memory,
+                     struct evidence *evidence, struct opinion *ret_opinion)
+{
+    if (judge->witness != NULL) {
+        collect(judge, judged, evidence);
+    }
+    opinion_take(memory, evidence, judge->machine, ret_opinion);
+    if (judge->witness != NULL) {
+        ask_for_touch(judge, judged, ret_opinion);
+    }
+}
+
+static void show(struct judge *judge, const struct judged *judged, const struct opinion *opinion)
+{
+    judge->lost += registry_set_opinion(judge->registry, judged->number, opinion) == 0 ? 0 : 1;
+}
+
+/* Before the first round has ended, what is known so far is an opinion as well: ranges are wider, so that
+ * it says unknown for longer and nothing else. Nothing of it is remembered, and it is of no round. */
+static void preview(struct judge *judge, struct judged *judged)
+{
+    struct opinion_memory memory = judged->memory;
+    struct evidence evidence = judged->evidence;
+    struct opinion opinion;
+    conclude(judge, judged, &memory, &evidence, &opinion);
+    opinion.rounds = 0;
+    if (opinion.rule != RULE_INSUFFICIENT) {
+        show(judge, judged, &opinion);
+    }
+}
+
 static void close_round(struct judge *judge, struct judged *judged, uint64_t mono_ns)
 {
     struct opinion opinion;
-    if (judge->witness != NULL) {
-        collect(judge, judged);
-    }
-    opinion_take(&judged->memory, &judged->evidence, judge->machine, &opinion);
-    if (judge->witness != NULL) {
-        ask_for_touch(judge, judged, &opinion);
-    }
-    judge->lost += registry_set_opinion(judge->registry, judged->number, &opinion) == 0 ? 0 : 1;
+    conclude(judge, judged, &judged->memory, &judged->evidence, &opinion);
+    show(judge, judged, &opinion);
     judged->evidence = (struct evidence){0};
     judged->process_count = 0;
     judged->closed_ns = mono_ns;
@@ -271,12 +299,17 @@ static void look(struct judge *judge, struct judged *judged, uint64_t mono_ns)
         return;
     }
     judged->evidence.span_ms = (double)age_ns / (double)NS_PER_MS;
-    if (age_ns >= judge->window_ns ||
-        opinion_is_round(&judged->evidence, (double)judge->window_ns / (double)NS_PER_MS)) {
+    bool is_round =
+        age_ns >= judge->delay_ns[JUDGE_ROUND] &&
+        opinion_is_round(&judged->evidence, (double)judge->window_ns / (double)NS_PER_MS);
+    if (age_ns >= judge->window_ns || is_round) {
         close_round(judge, judged, mono_ns);
-    } else {
-        enqueue(judge, judged, JUDGE_LONGER, mono_ns);
+        return;
     }
+    if (judged->memory.rounds == 0) {
+        preview(judge, judged);
+    }
+    enqueue(judge, judged, JUDGE_LONGER, mono_ns);
 }
 
 void judge_tick(struct judge *judge, uint64_t mono_ns)

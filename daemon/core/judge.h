@@ -4,7 +4,7 @@
  * is core/opinion's. It has no clock: the registry has the present time, the tick is told.
  * Loop thread only.
  *
- *                      its first evidence
+ *                      its first evidence (as [LONGER], for a preview)
  *     (unknown to us) --------------------> [ROUND] <--------- evidence ---------+
  *            ^                                 | round_ns later                   |
  *            |             is a round          v    not yet one                   |
@@ -15,6 +15,7 @@
  *            |  window_ns later      | +------------------------------------------+
  *            +-----------------------+  the opinion goes
  *
+ * Until its first round has ended a model is looked at each second, and what is known so far is shown.
  * At the end of a window a round is closed whatever is in it. In each of the three queues everyone waits
  * equally long, so that the first in it is the first due, and a tick looks at nobody else.
  */

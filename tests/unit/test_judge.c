@@ -139,13 +139,42 @@ static void test_judge_round_takes_its_time(void **state)
     (void)state;
     open_default();
     uint32_t m = say("m", ENOUGH, 1);
-    pass(ROUND_MS - 1);
-    must_have_none(m);
-    pass(1);
+    for (unsigned ms = LONGER_MS; ms < ROUND_MS; ms += LONGER_MS) {
+        pass(LONGER_MS);
+        assert_int_equal(must_opine(m).rounds, 0);
+    }
+    pass(LONGER_MS);
     must_have_round(m, ENOUGH, ROUND_MS + 10); /* it began with the first inference, 10 ms before */
     assert_int_equal(must_opine(m).rounds, 1);
     assert_int_equal(must_opine(m).bottleneck, BOTTLENECK_IO);
     assert_int_equal(must_opine(m).rule, RULE_EVIDENCE);
+    must_be_in_order();
+    close_all();
+}
+
+/* What is known a second after the first inference; it is of no round, and none that is too little. */
+static void test_judge_first_round_has_previews(void **state)
+{
+    (void)state;
+    open_default();
+    uint32_t m = say("m", ENOUGH, 1);
+    uint32_t few = say("few", ENOUGH - 1, 1);
+    pass(LONGER_MS - 1);
+    must_have_none(m);
+    pass(1);
+    must_have_none(few);
+    must_have_round(m, ENOUGH, LONGER_MS + 10);
+    assert_int_equal(must_opine(m).rounds, 0);
+    assert_int_equal(must_opine(m).bottleneck, BOTTLENECK_IO);
+    say("m", 7, 1);
+    pass(LONGER_MS);
+    must_have_round(m, ENOUGH + 7, 2 * LONGER_MS + 10);
+    /* Later rounds have none: the last one's word stays until theirs. */
+    pass(ROUND_MS - 2 * LONGER_MS);
+    assert_int_equal(must_opine(m).rounds, 1);
+    say("m", ENOUGH, 1);
+    pass(2 * LONGER_MS);
+    must_have_round(m, ENOUGH + 7, ROUND_MS + 10);
     must_be_in_order();
     close_all();
 }
@@ -192,10 +221,10 @@ static void test_judge_round_is_no_longer_than_the_window(void **state)
     struct registry_options options = core_options();
     open_with(&options, WINDOW_MS + 1);
     uint32_t m = say("m", ENOUGH, 1);
-    pass(WINDOW_MS - 1);
-    must_have_none(m);
-    pass(1);
-    assert_true(has_opinion(m));
+    pass(WINDOW_MS - LONGER_MS);
+    assert_int_equal(must_opine(m).rounds, 0);
+    pass(LONGER_MS);
+    assert_int_equal(must_opine(m).rounds, 1);
     close_all();
 }
 
@@ -724,6 +753,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_judge_round_takes_its_time),
+        cmocka_unit_test(test_judge_first_round_has_previews),
         cmocka_unit_test(test_judge_round_with_too_little_lengthens),
         cmocka_unit_test(test_judge_window_ends_every_round),
         cmocka_unit_test(test_judge_round_is_no_longer_than_the_window),
