@@ -27,7 +27,8 @@
 #define PAGE_FAULT_US 2.6  /* with its part of munmap */
 #define DISK_NS_BYTE  0.6  /* system time */
 #define CALL_NS_BYTE  0.12 /* of read and write, by copying */
-#define SLEEP_US      30   /* of system time to fall asleep and wake up */
+#define PAGE_WORK_US  25 /* of system time for each fault, at most, where all of it is for pages */
+#define SLEEP_US      30 /* of system time to fall asleep and wake up */
 #define WORKERS_RATIO 1.25 /* more than one thread's worth of CPU, */
 #define WORKERS_SHARE 0.25 /* and that not by a clock's error */
 #define WORKERS_ASKED                                                                              \
@@ -259,6 +260,12 @@ static void find_system(const struct evidence *evidence, const struct machine *m
                    evidence->seen_io_bytes * of_seen * CALL_NS_BYTE * 1e-6 +
                    sleeps * SLEEP_US * 1e-3;
     shares->system_io = fmin(shares->system - shares->fault, calls);
+    /* Who faults that much clears, maps and unmaps pages in the rest of its system time, too; of huge pages
+     * one fault clears 2 MB. */
+    double rest = shares->system - shares->system_io;
+    if (rest < faults * PAGE_WORK_US * 1e-3 && shares->system_io < shares->fault) {
+        shares->fault = rest;
+    }
 }
 
 /* 5. */

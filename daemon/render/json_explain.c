@@ -313,11 +313,16 @@ static void put_system(struct json_writer *writer, const struct evidence *eviden
                        const struct shares *shares)
 {
     bool seen = has_seen_cpu(evidence);
-    put_value(writer, "fault", shares->fault, "ms",
-              shares->workers && seen
-                  ? "min(system, max(minor_faults + major_faults, seen_faults * min(1, (user + "
-                    "system) / (seen_user_ms + seen_system_ms))) * page_fault_us / 1000)"
-                  : "min(system, (minor_faults + major_faults) * page_fault_us / 1000)");
+    put_value(
+        writer, "fault", shares->fault, "ms",
+        shares->workers && seen
+            ? "faults * page_fault_us / 1000, at most system, with faults = max(minor_faults + "
+              "major_faults, seen_faults * min(1, (user + system) / (seen_user_ms + "
+              "seen_system_ms))); system - system_io where that is less than faults * 0.025 and "
+              "system_io less than it"
+            : "faults * page_fault_us / 1000, at most system, with faults = minor_faults + "
+              "major_faults; system - system_io where that is less than faults * 0.025 and "
+              "system_io less than it");
     put_value(writer, "system_io", shares->system_io, "ms",
               how_of_system_io(seen, shares->workers));
 }

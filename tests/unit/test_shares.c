@@ -381,8 +381,15 @@ static void test_shares_take_system_time_apart(void **state)
 {
     (void)state;
     struct evidence storm = with_probes(evidence_of(100, 900), 8, 0.1);
-    storm.minor_faults = 300000; /* 780 ms */
-    must_share(storm, 0.22, 0.78, 0, 0);
+    storm.minor_faults = 10000; /* 26 ms */
+    must_share(storm, 0.974, 0.026, 0, 0);
+    storm.minor_faults = 35999; /* one for 25 us of system time: all of it is for pages */
+    must_share(storm, 0.9064, 0.0936, 0, 0);
+    storm.minor_faults = 36001;
+    must_share(storm, 0.1, 0.9, 0, 0);
+    storm.disk_bytes = 1e9; /* but where more of it is for something else */
+    must_share(storm, 0.3064, 0.0936, 0.6, 0);
+    storm.disk_bytes = 0;
     storm.minor_faults = 1e9; /* no more than there is */
     must_share(storm, 0.1, 0.9, 0, 0);
     struct evidence disk = with_probes(evidence_of(100, 900), 8, 0.1);
