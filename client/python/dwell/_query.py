@@ -30,6 +30,9 @@ class _Socket(socket.socket):
         self.settimeout(left_s)
         return super().recv_into(*arguments)
 
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        super().sendall(data, flags | socket.MSG_NOSIGNAL)
+
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
@@ -54,9 +57,11 @@ def ask(path: str, method: str = "GET", directory: str | None = None,
     try:
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
+        if answer.length is None:
+            return None  # the head was cut off: the daemon says how long its answers are
         body = answer.read(ANSWER_MAX + 1)
-        return None if len(body) > ANSWER_MAX else (answer.status, answer.headers, body)
-    except (OSError, ValueError, http.client.HTTPException):
+        return None if len(body) > ANSWER_MAX or answer.length else (answer.status, answer.headers, body)
+    except (OSError, ValueError, TypeError, http.client.HTTPException):
         return None
     finally:
         connection.close()
