@@ -59,9 +59,9 @@ class Sending(ClientCase):
         listener.settimeout(20)
         return listener, place
 
-    def receive(self, connection, enough):
-        """Reads until `enough` says of the frames that it is."""
-        data = b""
+    def receive(self, connection, enough, begun=False):
+        """Reads until `enough` says of the frames that it is. `begun`: the four bytes of the format came before."""
+        data = _wire.MAGIC if begun else b""
         connection.settimeout(20)
         while not (len(data) > 4 and enough(frames_in(data))):
             got = connection.recv(65536)
@@ -98,7 +98,9 @@ class Sending(ClientCase):
         with listener.accept()[0] as first:
             read = self.receive(first, lambda frames: len(frames) == 3)
         with listener.accept()[0] as second:
-            frames = self.receive(second, lambda frames: frames[-1][0] + frames[-1][2] == 60000)
+            self.receive(second, lambda frames: len(frames) == 2)  # whether it is taken, after such an end
+            second.sendall(b"\x02\0\0\0\x08\0")
+            frames = self.receive(second, lambda frames: frames[-1][0] + frames[-1][2] == 60000, begun=True)
         at = frames[0][0]
         self.assertGreaterEqual(at, read[-1][0] + read[-1][2])
         for first_sequence, dropped, records, _ in frames:
@@ -150,16 +152,26 @@ class Sending(ClientCase):
         self.daemon = again
         self.assertEqual(self.ledger(), {"sent": 20, "accepted": 20, "rejected": 0, "dropped": 0, "lost": 0})
 
-    def test_a_name_whose_text_raises_costs_its_records_and_not_the_thread(self):
+    def test_a_name_whose_text_raises_is_not_said(self):
         class Unprintable:
             def __str__(self):
                 raise ValueError("no text")
         client = self.client(service_name=Unprintable())
         self.put(client, 3)
-        self.assertFalse(client.flush())
-        self.assertEqual(client.stats(), {**client.stats(), "sent": 3, "dropped": 3, "waiting": 0,
-                                          "error": "ValueError while sending"})
-        client.about["service_name"] = "service"
+        self.assertTrue(client.flush())
+        client.describe(service_name=Unprintable())
+        self.put(client, 1)
+        self.assertTrue(client.flush())
+        self.assertEqual(client.about["service_name"], None)
+        self.assertEqual(self.ledger(), {"sent": 4, "accepted": 4, "rejected": 0, "dropped": 0, "lost": 0})
+
+    def test_what_goes_wrong_in_the_thread_costs_its_records_and_not_the_thread(self):
+        client = self.client()
+        with unittest.mock.patch.object(_wire, "frame", side_effect=ValueError("a fault of ours")):
+            self.put(client, 3)
+            self.assertFalse(client.flush())
+            self.assertEqual(client.stats(), {**client.stats(), "sent": 3, "dropped": 3, "waiting": 0,
+                                              "error": "ValueError: a fault of ours"})
         until(client.flush, "it goes on")
         self.put(client, 1)
         self.assertTrue(client.flush())
