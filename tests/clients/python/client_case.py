@@ -6,7 +6,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PACKAGE = pathlib.Path(os.environ.get("DWELL_PYTHON_PACKAGE", ROOT / "client/python"))  # built, or as it is
-sys.path[:0] = [str(PACKAGE), str(ROOT / "tests/integration")]
+sys.path.insert(0, str(PACKAGE))
+sys.path.append(str(ROOT / "tests/integration"))  # last: it has tests of the same names
 
 from harness import WAIT_S, Daemon, DaemonCase, environment, until  # noqa: E402,F401
 
