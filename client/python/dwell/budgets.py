@@ -74,7 +74,7 @@ _STANDARD = ((Layer.LAYER1_VALIDATION, 5.0, True), (Layer.LAYER2_DELIBERATION, 2
 
 
 def _name(layer: Any) -> Any:
-    return layer.value if isinstance(layer, enum.Enum) else layer
+    return layer.value if issubclass(type(layer), enum.Enum) else layer
 
 
 class LayerTimeoutError(Exception):
@@ -292,8 +292,8 @@ class TimeoutBudgetManager:
         """ValueError for a layer that is not in layer_budgets."""
         try:
             return self.layer_budgets[layer]
-        except (KeyError, TypeError):
-            raise ValueError(f"Unknown layer {_name(layer)!r}") from None
+        except Exception:  # it is not in there, or cannot be looked up
+            raise ValueError(f"Unknown layer '{spans.safe_text(_name(layer))}'") from None
 
     # ---- the whole request ----
 

@@ -72,7 +72,7 @@ class _Traced(_Measure):
         if self._record_args:
             span.set_attribute("args.count", len(args))
             for key, value in list(kwargs.items())[:ARGUMENTS_MAX]:
-                if isinstance(value, _SCALARS):
+                if issubclass(type(value), _SCALARS):  # isinstance would ask the object
                     span.set_attribute(f"kwargs.{key}", value)
         return span
 
@@ -230,7 +230,11 @@ def _generator(function: Any, measure: _Measure) -> Any:
                     given = yield item
                     step = inner.send
                 except GeneratorExit:
-                    inner.close()
+                    resumed = resume(begun)
+                    try:
+                        inner.close()
+                    finally:
+                        suspend(resumed)
                     raise
                 except BaseException as thrown:
                     step, given = inner.throw, thrown
@@ -269,7 +273,12 @@ def _async_generator(function: Any, measure: _Measure) -> Any:
                     given = yield item
                     step = inner.asend
                 except GeneratorExit:
-                    await inner.aclose()
+                    resumed = None if away else resume(begun)
+                    try:
+                        await inner.aclose()
+                    finally:
+                        if not away:
+                            suspend(resumed)
                     raise
                 except BaseException as thrown:
                     step, given = inner.athrow, thrown

@@ -258,7 +258,7 @@ class Kind:
         self.name = name_of(name)
         self.attributes, self.dropped = _few(attributes, ATTRIBUTES_MAX)  # {name: KeyValue}
         self._kind = b"\x30" + _wire.varint(_kind_number(kind))
-        self._service = _wire.block(101, name_of(service_name)) if service_name else b""
+        self._service = b"" if service_name is None else _wire.block(101, name_of(service_name))
         self._layouts: dict[int, _Layout] = {}
 
     def with_attributes(self, attributes: Attributes) -> Kind:
@@ -317,7 +317,7 @@ _kinds: dict[Any, Kind] = {}  # (name, kind, service name): Kind
 def kind_of(name: object, kind: object = None, service_name: object = None) -> Kind:
     """The Kind of a span without attributes of its own; the same one for the same texts, up to KINDS_MAX of
     them."""
-    if type(name) is not str:
+    if type(name) is not str or (service_name is not None and type(service_name) is not str):
         return Kind(name, None, kind, service_name)
     key = (name, _kind_number(kind) if kind is not None else 1, service_name)
     found = _kinds.get(key)
@@ -575,9 +575,9 @@ def is_cancellation(error: BaseException) -> bool:
 
 def context_of(found: Any) -> TraceContext | None:
     """The TraceContext of a span of any library, or None. Raises nothing for what is none."""
-    if found is None or isinstance(found, TraceContext):
+    if found is None or type(found) is TraceContext:  # isinstance would ask the object
         return found
-    if isinstance(found, Span):
+    if type(found) is Span:
         return found.get_span_context()
     try:
         found = found.get_span_context() if hasattr(found, "get_span_context") else found
@@ -602,6 +602,14 @@ def _kind_number(kind: Any) -> int:
         return 1
 
 
+def _parts_of_link(link: Any) -> tuple[Any, Any]:
+    """(context, attributes) of a Link of OpenTelemetry, or of what is a context itself."""
+    try:
+        return getattr(link, "context", link), getattr(link, "attributes", None)
+    except Exception:
+        return None, None
+
+
 class Tracer:
     """Makes spans. `name` says whose they are in the application; nothing of it is sent."""
 
@@ -620,12 +628,12 @@ class Tracer:
             return NoOpSpan()
         span = Span(kind_of(name, kind, self._service_name),
                     context_of(context) or mother(), client)
-        if start_time is not None and isinstance(start_time, int) and 0 < start_time < 2**63:
+        if type(start_time) is int and 0 < start_time < 2**63:
             span.start_unix_nano = start_time
-        if attributes:
+        if attributes is not None:
             span.set_attributes(attributes)
-        for link in links if isinstance(links, (list, tuple)) else ():
-            span.add_link(getattr(link, "context", link), getattr(link, "attributes", None))
+        for link in links if type(links) in (list, tuple) else ():
+            span.add_link(*_parts_of_link(link))
         return span
 
     def start_as_current_span(self, name: Any, context: Any = None, kind: Any = None,
@@ -694,7 +702,7 @@ class attach:
     of: in another thread, or behind the headers of a request. None is a block without a parent."""
 
     def __init__(self, context: Any) -> None:
-        self._context = context if isinstance(context, Span) else context_of(context)
+        self._context = context if type(context) is Span else context_of(context)
 
     def __enter__(self) -> Span | TraceContext | None:
         self._token = current.set(self._context)

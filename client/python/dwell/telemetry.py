@@ -87,8 +87,32 @@ def _differences(config: TelemetryConfig, status: dict[str, Any],
                config.constitutional_hash, hash_there)
 
 
+_newest: Any = None  # (TelemetryConfig, directory) that nobody has compared yet
+_comparing = threading.Lock()  # held by the one thread that compares
+
+
+def _begin_in_child() -> None:
+    global _comparing
+    _comparing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def _compare_all() -> None:
+    """On a thread of its own, since a daemon that hangs answers late. Of many that come meanwhile the last counts."""
+    global _newest
+    while True:
+        while _newest is not None:
+            found, _newest = _newest, None
+            _compare(*found)
+        _comparing.release()
+        if _newest is None or not _comparing.acquire(False):  # one may have come just now
+            return
+
+
 def _compare(config: TelemetryConfig, directory: str | None) -> None:
-    """On a thread of its own: a daemon that hangs answers late."""
     try:
         status = _query.ask_json("/api/v1/status", directory=directory)
         if status is not None:
@@ -100,16 +124,18 @@ def _compare(config: TelemetryConfig, directory: str | None) -> None:
 
 
 def _say_differences(config: TelemetryConfig, client: _client.Client) -> None:
+    global _newest
     if not config.batch_span_processor:
         _complain("batch_span_processor=False has no effect: records are always sent in batches")
     if config.trace_sample_rate != 1.0:
         _complain("trace_sample_rate=%s is what other services are told; give the daemon the same "
                   "otlp.sample_rate", config.trace_sample_rate)
-    try:
-        threading.Thread(target=_compare, args=(config, client.directory), name="dwell-compare",
-                         daemon=True).start()
-    except RuntimeError:
-        pass  # no thread can be had
+    _newest = config, client.directory
+    if _comparing.acquire(False):
+        try:
+            threading.Thread(target=_compare_all, name="dwell-compare", daemon=True).start()
+        except RuntimeError:  # no thread can be had
+            _comparing.release()
 
 
 # ---- entry points ----
@@ -168,7 +194,7 @@ class TracingContext:
             self._entered.append(None)
             return NoOpSpan()
         span = Span(spans.kind_of(self._name, None, self._service_name), spans.mother(), client)
-        if self._attributes:
+        if self._attributes is not None:
             span.set_attributes(self._attributes)
         self._entered.append((span, spans.current.set(span)))
         return span

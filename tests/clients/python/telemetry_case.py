@@ -103,6 +103,18 @@ class Unprintable:
     __repr__ = __str__
 
 
+class Hostile(Unprintable):
+    """Nothing can be asked of it either."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+    def __bool__(self):
+        raise RuntimeError("neither")
+
+    __eq__ = __hash__ = __len__ = __iter__ = __bool__
+
+
 class UnprintableError(Exception):
     def __str__(self):
         raise ValueError("no text")
@@ -110,4 +122,4 @@ class UnprintableError(Exception):
     __repr__ = __str__
 
 
-__all__ = ["HASH", "Keeping", "Log", "TelemetryCase", "Unprintable", "UnprintableError", "WAIT_S", "dwell", "until"]
+__all__ = ["HASH", "Hostile", "Keeping", "Log", "TelemetryCase", "Unprintable", "UnprintableError", "WAIT_S", "dwell", "until"]

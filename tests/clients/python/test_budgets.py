@@ -10,7 +10,7 @@ import unittest
 from unittest import mock
 
 from client_case import ROOT
-from telemetry_case import HASH, WAIT_S, Keeping, TelemetryCase, Unprintable
+from telemetry_case import HASH, WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable
 
 from dwell import (Layer, LayerTimeoutBudget, LayerTimeoutError, TimeoutBudgetManager, TraceContext, attach, budgets,
                    get_tracer)
@@ -526,11 +526,13 @@ class Budgets(TelemetryCase):
 
     def test_a_layer_that_there_is_not(self):
         del self.manager.layer_budgets[L3]
-        for layer in (L3, "layer1_validation", None, []):
+        for layer in (L3, "layer1_validation", None, [], Hostile()):
             with self.assertRaisesRegex(ValueError, "Unknown layer"):
                 self.manager.get_layer_budget(layer)
             with self.assertRaisesRegex(ValueError, "Unknown layer"):
                 self.manager.execute_sync_with_budget(layer, self.fail)
+            with self.assertRaisesRegex(ValueError, "Unknown layer"):
+                self.run_loop(self.manager.execute_with_budget(layer, self.fail))
         self.assertEqual(list(self.manager.get_budget_report()["layers"]), [L1.value, L2.value, L4.value])
 
     def test_the_manager_as_it_is_made(self):
@@ -564,14 +566,14 @@ class Budgets(TelemetryCase):
         with get_tracer().start_as_current_span("given up", context=TraceContext(trace.trace_id, trace.span_id, 10)):
             self.manager.execute_sync_with_budget(L2, self.spend(1))
         with attach(trace):
-            self.manager.execute_sync_with_budget(L2, self.spend(1), Unprintable())
+            self.manager.execute_sync_with_budget(L2, self.spend(1), Hostile())
         first, second, third, fourth = self.records("budget")
         self.assertEqual((first["trace_id"], first["span_id"], first.get("flags"), first["operation"]),
                          (free.trace_id, free.span_id, None, "x" * 256))
         self.assertGreaterEqual(first["timestamp_unix_nano"], free.start_unix_nano)
         self.assertEqual((second["trace_id"], second["flags"]), (trace.trace_id, 1))
         self.assertEqual([one.get("trace_id") for one in (third, fourth)], [None, None])
-        self.assertEqual(fourth["operation"], "<Unprintable that cannot be shown>")
+        self.assertEqual(fourth["operation"], "<Hostile that cannot be shown>")
 
     def test_the_daemon_shows_what_a_request_spent(self):
         manager = self.manager

@@ -6,7 +6,7 @@ import sys
 import unittest
 from unittest import mock
 
-from telemetry_case import WAIT_S, Keeping, TelemetryCase, Unprintable, UnprintableError
+from telemetry_case import WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable, UnprintableError
 
 from dwell import NoOpSpan, SpanContext, decorators, get_current_span, get_tracer, metered, timed, traced
 
@@ -163,6 +163,32 @@ class Decorators(TelemetryCase):
         asyncio.run(all_of_them())
         self.must_have(("numbers", "success"), ("numbers", "error"), ("numbers", "cancelled"), ("numbers", "error"))
 
+    def test_what_a_generator_does_when_it_is_closed_belongs_to_its_span(self):
+        @traced()
+        def numbers():
+            try:
+                yield 1
+            finally:
+                get_tracer().start_span("cleaning").end()
+
+        @traced()
+        async def anumbers():
+            try:
+                yield 1
+            finally:
+                get_tracer().start_span("cleaning").end()
+
+        async def leave():
+            begun = anumbers()
+            await begun.__anext__()
+            await begun.aclose()
+        begun = numbers()
+        next(begun)
+        begun.close()
+        asyncio.run(leave())
+        first, mother, second, amother = self.spans()
+        self.assertEqual((first["parent_span_id"], second["parent_span_id"]), (mother["span_id"], amother["span_id"]))
+
     def test_an_async_generator_that_is_left_behind_ends_cancelled(self):
         @traced()
         async def numbers():
@@ -179,7 +205,8 @@ class Decorators(TelemetryCase):
         @traced(record_args=True)
         def work(*args, **kwargs):
             pass
-        work(1, Unprintable(), text="t", number=2, yes=True, double=0.5, other=[1], none=None, odd=Unprintable())
+        work(1, Unprintable(), text="t", number=2, yes=True, double=0.5, other=[1], none=None, odd=Unprintable(),
+             hostile=Hostile())
         self.assertEqual(self.span()["attributes"], {"args.count": 2, "kwargs.text": "t", "kwargs.number": 2,
                                                      "kwargs.yes": True, "kwargs.double": 0.5, "success": True})
         work(**{f"a{number}": number for number in range(decorators.ARGUMENTS_MAX + 1)})
@@ -359,6 +386,35 @@ class Decorators(TelemetryCase):
         again.__exit__(None, None, None)  # once more than it was entered
 
     # ---- no daemon ----
+
+    def test_without_a_daemon_generators_run_as_they_are(self):
+        self.dwell.close()
+        self.use(Keeping(directory=str(self.directory() / "none")))
+        self.dwell.away = True
+
+        @traced()
+        def numbers():
+            got = yield 1
+            yield got
+            return "end"
+
+        @metered()
+        async def anumbers():
+            got = yield 1
+            yield got
+        begun = numbers()
+        self.assertEqual((next(begun), begun.send("sent")), (1, "sent"))
+        with self.assertRaises(StopIteration) as stop:
+            next(begun)
+        self.assertEqual(stop.exception.value, "end")
+
+        async def drive():
+            begun = anumbers()
+            self.assertEqual((await begun.__anext__(), await begun.asend("sent")), (1, "sent"))
+            await begun.aclose()
+        asyncio.run(drive())
+        self.assertEqual((self.dwell.stats()["dropped"], self.dwell.kept), (3, []))
+        self.dwell.close()
 
     def test_without_a_daemon_functions_run_and_calls_are_counted(self):
         self.dwell.close()

@@ -7,9 +7,9 @@ import threading
 import unittest
 from unittest import mock
 
-from telemetry_case import WAIT_S, Keeping, TelemetryCase, Unprintable, UnprintableError
+from telemetry_case import WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable, UnprintableError
 
-from dwell import NoOpSpan, TraceContext, attach, extract, get_current_span, get_tracer, inject, spans
+from dwell import NoOpSpan, TraceContext, TracingContext, _wire, attach, extract, get_current_span, get_tracer, inject, spans
 
 TRACE, SPAN = bytes(range(16)), bytes(range(1, 9))
 W3C, B3, MULTI = (["tracecontext"], ["b3"], ["b3multi"])
@@ -64,6 +64,39 @@ class Spans(TelemetryCase):
         found = self.span()
         self.assertEqual(sorted(found["attributes"]), ["cyclic", "k" * 256])
         self.assertEqual(found["dropped_attributes"], len(wrong) + 1)
+
+    def test_hostile_objects_anywhere(self):
+        odd = Hostile()
+        with self.tracer.start_as_current_span(odd, context=odd, kind=odd, attributes=odd, links=[odd]) as span:
+            span.set_attribute(odd, odd)
+            span.set_attributes({"a": odd})
+            span.add_event(odd, odd)
+            span.add_link(odd, odd)
+            span.set_status(odd, odd)
+            span.update_name(odd)
+        with TracingContext(odd, odd, odd):
+            pass
+        first, second = self.spans()
+        self.assertEqual((first["dropped_attributes"], first["dropped_links"], first.get("status")), (3, 2, None))
+        self.assertEqual(second["dropped_attributes"], 1)
+
+    def test_the_bytes_are_those_of_the_general_encoder(self):
+        """Whatever a span has or has not: the quick way and the long one write the same layout."""
+        for flags in (None, 0, 8, 10, 11):
+            for attributes in ({}, {"a": 1, "b": "x"}):
+                for own in (False, True):
+                    kind = spans.Kind("work", attributes, "server", "shop")
+                    span = spans.Span(kind, None if flags is None else parent(flags), self.dwell)
+                    if own:
+                        span.set_attribute("own", 2.5)
+                        span.set_status("error", "no")
+                    span.end(span.start_unix_nano + 5)
+                    more = {"status": 2, "status_message": "no"} if own else {}
+                    self.assertEqual(self.dwell.kept[-1], _wire.span(
+                        "work", span.trace_id, span.span_id, span.start_unix_nano, span.start_unix_nano + 5,
+                        parent_span_id=span.parent_span_id, kind=_wire.KINDS["server"], service_name="shop",
+                        attributes={**attributes, **({"own": 2.5} if own else {})},
+                        flags=flags & 1 if flags and flags & spans.DECIDED else None, **more))
 
     def test_the_last_value_of_a_key_counts(self):
         with self.tracer.start_as_current_span("work", attributes={"a": 1}) as span:

@@ -2,10 +2,11 @@
 import asyncio
 import os
 import sys
+import threading
 import unittest
 from unittest import mock
 
-from telemetry_case import HASH, WAIT_S, Keeping, TelemetryCase, Unprintable, dwell, until
+from telemetry_case import HASH, WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable, dwell, until
 
 from dwell import (MetricsRegistry, NoOpCounter, NoOpHistogram, NoOpMeter, NoOpSpan, NoOpTracer, NoOpUpDownCounter,
                    TelemetryConfig, TracingContext, _client, _meter, _wire, configure_telemetry, get_meter, get_tracer,
@@ -85,9 +86,9 @@ class Metrics(TelemetryCase):
 
     def test_values_and_attributes_that_are_none_are_dropped_and_counted(self):
         for value, attributes in (("x", None), (None, None), ([1], None), (1, 7), (1, {"a": Unprintable()}),
-                                  (1, {Unprintable(): 1})):
+                                  (1, {Unprintable(): 1}), (Hostile(), None), (1, Hostile()), (1, {"a": Hostile()})):
             self.registry.increment_counter("jobs", value, attributes)
-        self.assertEqual((self.dwell.stats()["dropped"], self.records("metric")), (6, []))
+        self.assertEqual((self.dwell.stats()["dropped"], self.records("metric")), (9, []))
 
     def test_names_that_cannot_be_looked_up(self):
         for name in ([], 7, None):
@@ -161,7 +162,6 @@ class Metrics(TelemetryCase):
         self.assertEqual(len(observer.gauges), 1)
 
     def test_threads_lose_nothing(self):
-        import threading
         threads = [threading.Thread(target=lambda: [self.registry.increment_counter("jobs") for _ in range(500)])
                    for _ in range(4)]
         for thread in threads:
@@ -185,6 +185,10 @@ class Configuration(TelemetryCase):
         super().setUp()
         self.addCleanup(spans.read_environment)
         self.enterContext(mock.patch.object(telemetry, "_complaints", set()))
+        self.addCleanup(self.wait_compared)
+
+    def wait_compared(self):
+        until(lambda: not telemetry._comparing.locked(), "all has been compared")
 
     def enterContext(self, manager):  # of Python 3.11
         result = manager.__enter__()
@@ -243,8 +247,7 @@ class Configuration(TelemetryCase):
         configure_telemetry(config)
         expected = sorted(f"WARNING [{HASH}] {line}" for line in lines)
         until(lambda: len(self.log.lines) >= len(expected), f"{expected}, and not {self.log.lines}")
-        until(lambda: not any(thread.name == "dwell-compare" for thread in __import__("threading").enumerate()),
-              "all has been compared")
+        self.wait_compared()
         self.assertEqual(sorted(self.log.lines), expected)
 
     def test_what_differs_is_told_once(self):
@@ -254,6 +257,22 @@ class Configuration(TelemetryCase):
                       f"the application's constitutional hash is {'0' * 16}, the daemon's {HASH}",
                       "trace_sample_rate=0.5 is what other services are told; give the daemon the same otlp.sample_rate",
                       "batch_span_processor=False has no effect: records are always sent in batches")
+
+    def test_one_thread_compares_whatever_is_configured(self):
+        def compare(*found):
+            compared.append(found[0].service_name)
+            begun.set()
+            leave.wait(WAIT_S)
+        compared, begun, leave = [], threading.Event(), threading.Event()
+        with mock.patch.object(telemetry, "_compare", compare):
+            configure_telemetry(TelemetryConfig(service_name="first"))
+            begun.wait(WAIT_S)
+            for number in range(20):
+                configure_telemetry(TelemetryConfig(service_name=f"number {number}"))
+            self.assertEqual(sum(thread.name == "dwell-compare" for thread in threading.enumerate()), 1)
+            leave.set()
+            self.wait_compared()
+        self.assertEqual(compared, ["first", "number 19"])
 
     def test_what_agrees_is_not_told(self):
         self.must_say(TelemetryConfig())
