@@ -94,6 +94,7 @@ class TestBridgeSpans(BridgeCase):
         found = {}
         for span in spans:
             attributes = dict(span["attributes"])
+            self.assertEqual(attributes.get("constitutional.hash"), HASH if scope else None)  # the daemon's to add
             self.assertEqual({key: attributes[key] for key in SCOPE if key in attributes}, scope)
             found[span["name"]] = {
                 **{key: span[key] for key in ("trace_id", "span_id", "parent_span_id", "kind", "start_time_unix_nano",

@@ -148,7 +148,7 @@ def _head(layer: Any) -> bytes:
 
 def _record(layer: Any, spent: tuple[int, int], operation: Any = None) -> None:
     """One budget record, with the current span if that is sampled."""
-    client = _client.client()
+    client = _client._default or _client.client()
     if client.away:
         client.drop()
         return

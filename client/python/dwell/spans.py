@@ -593,6 +593,9 @@ def context_of(found: Any) -> TraceContext | None:
 
 # ---- tracers ----
 
+NO_SPAN = NoOpSpan()  # one for all: it has no state
+
+
 def _kind_number(kind: Any) -> int:
     """The number of a word, or of OpenTelemetry's SpanKind; of anything else that of `internal`."""
     try:
@@ -622,10 +625,10 @@ class Tracer:
         """Starts a span that does not become current. `context`: whose child it is, a Span or TraceContext;
         without, of the current one. `kind`: "internal", "server", "client", "producer", "consumer".
         `start_time`: nanoseconds since 1970. Without a daemon it is a NoOpSpan, and counted as dropped."""
-        client = _client.client()
+        client = _client._default or _client.client()
         if client.away:
             client.drop()
-            return NoOpSpan()
+            return NO_SPAN
         span = Span(kind_of(name, kind, self._service_name),
                     context_of(context) or mother(), client)
         if type(start_time) is int and 0 < start_time < 2**63:
@@ -694,7 +697,7 @@ def leave(token: contextvars.Token[Span | TraceContext | None]) -> None:
 def get_current_span() -> Span | NoOpSpan:
     """The current span of this thread or task; a NoOpSpan where there is none of ours."""
     span = current.get()
-    return span if isinstance(span, Span) else NoOpSpan()
+    return span if isinstance(span, Span) else NO_SPAN
 
 
 class attach:

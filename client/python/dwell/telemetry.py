@@ -101,7 +101,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _compare_all() -> None:
-    """On a thread of its own, since a daemon that hangs answers late. Of many that come meanwhile the last counts."""
+    """On a thread of its own, since a daemon that hangs answers late. Of many that come meanwhile the last
+    counts."""
     global _newest
     while True:
         while _newest is not None:
@@ -188,11 +189,11 @@ class TracingContext:
         self._entered: list[Any] = []  # one that is entered again within itself has a span each time
 
     def __enter__(self) -> Span | NoOpSpan:
-        client = _client.client()
+        client = _client._default or _client.client()
         if client.away:
             client.drop()
             self._entered.append(None)
-            return NoOpSpan()
+            return spans.NO_SPAN
         span = Span(spans.kind_of(self._name, None, self._service_name), spans.mother(), client)
         if self._attributes is not None:
             span.set_attributes(self._attributes)

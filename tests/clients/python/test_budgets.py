@@ -6,6 +6,7 @@ import pickle
 import selectors
 import sys
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -413,6 +414,17 @@ class Budgets(TelemetryCase):
             self.assertEqual(getattr(caught.exception, "layer_name", None), name)
         self.assertEqual(seen, [asyncio.CancelledError] * 2)
         self.assertEqual([line.split()[:3] for line in self.log.lines], [["ERROR", f"[{HASH}]", "layer4_audit"]])
+
+    def test_a_real_clock_cancels_in_time(self):
+        self.clock.__exit__()
+        self.addCleanup(self.clock.__enter__)
+        for layer, error in ((L1, LayerTimeoutError), (L4, asyncio.TimeoutError)):
+            begun = time.monotonic()
+            with self.assertRaises(error):
+                asyncio.run(self.manager.execute_with_budget(layer, self.later(100)))
+            self.assertLess(time.monotonic() - begun, WAIT_S)
+            budget = self.manager.get_layer_budget(layer)
+            self.assertGreaterEqual(budget.elapsed_ms, budget.budget_ms)
 
     def test_an_async_operation_that_blocks_is_judged_afterwards(self):
         async def blocking():
