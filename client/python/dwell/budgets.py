@@ -161,7 +161,7 @@ def _record(layer: Any, spent: tuple[int, int], operation: Any = None) -> None:
         else:
             if operation is not None:
                 operation = _wire.text(spans.safe_text(operation))[:TEXT_BYTES].decode("utf-8", "ignore")
-            more = {} if span is None else {
+            more: dict[str, Any] = {} if span is None else {
                 "trace_id": span.trace_id, "span_id": span.span_id, "timestamp_unix_nano": time.time_ns(),
                 "flags": span.flags & spans.SAMPLED if span.flags & spans.DECIDED else None}
             record = _wire.budget(layer, elapsed_ns / 1e6, operation=operation,

@@ -642,10 +642,12 @@ class Tracer:
     def start_as_current_span(self, name: Any, context: Any = None, kind: Any = None,
                               attributes: Any = None, links: Any = None, start_time: int | None = None,
                               record_exception: bool = True, set_status_on_exception: bool = True,
-                              end_on_exit: bool = True, **_options: Any) -> Current:
+                              end_on_exit: bool = True, **_options: Any) -> Current | NoOpSpan:
         """`with` starts a span that is current in the block and ends with it. An exception is recorded, and
         passes."""
         span = self.start_span(name, context, kind, attributes, links, start_time)
+        if span is NO_SPAN:
+            return NO_SPAN
         return Current(span, record_exception, set_status_on_exception, end_on_exit)
 
 
