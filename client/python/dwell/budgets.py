@@ -45,7 +45,7 @@ ELAPSED_MAX_MS = 1e12  # what the daemon takes; what is assigned beyond counts a
 HEADS_MAX = 64         # layers that are kept encoded; others are encoded each time
 TEXT_BYTES = 256       # of a layer's and an operation's name, as the daemon takes them
 
-_double = struct.Struct("<d").pack
+_double, _fixed64 = struct.Struct("<d").pack, struct.Struct("<Q").pack
 _log = logging.getLogger("dwell")
 _now_ns = time.perf_counter_ns
 _lock = threading.RLock()  # a signal handler may interrupt its holder
@@ -136,11 +136,11 @@ class _Clock:
         return self.elapsed_ns + (_now_ns() - self.begun_ns if self.begun_ns is not None else 0)
 
 
-_heads: dict[Any, bytes] = {}  # layer: all of a record that has nothing else, but for its time
+_heads: dict[Any, bytes] = {}  # layer: the fields before its time
 
 
 def _head(layer: Any) -> bytes:
-    head = _wire.budget(layer, 0.0)[:-8]
+    head = _wire.block(1, _wire.text(layer)) + b"\x11"
     if len(_heads) < HEADS_MAX:
         _heads[layer] = head
     return head
@@ -155,17 +155,20 @@ def _record(layer: Any, spent: tuple[int, int], operation: Any = None) -> None:
     try:
         elapsed_ns, before_ns = spent
         span = spans.shown()
-        if span is None and operation is None and not before_ns:
-            head = _heads.get(layer) or _head(layer)
-            record = head + _double(elapsed_ns / 1e6)
-        else:
-            if operation is not None:
-                operation = _wire.text(spans.safe_text(operation))[:TEXT_BYTES].decode("utf-8", "ignore")
-            more: dict[str, Any] = {} if span is None else {
-                "trace_id": span.trace_id, "span_id": span.span_id, "timestamp_unix_nano": time.time_ns(),
-                "flags": span.flags & spans.SAMPLED if span.flags & spans.DECIDED else None}
-            record = _wire.budget(layer, elapsed_ns / 1e6, operation=operation,
-                                  before_ms=before_ns / 1e6 if before_ns else None, **more)
+        data = (_heads.get(layer) or _head(layer)) + _double(elapsed_ns / 1e6)
+        if operation is not None:
+            said = _wire.text(spans.safe_text(operation))
+            if len(said) > TEXT_BYTES:
+                said = said[:TEXT_BYTES].decode("utf-8", "ignore").encode()
+            data += _wire.block(3, said)
+        if span is not None and span.trace_id and span.span_id:
+            data += b"\x2a\x10" + span.trace_id + b"\x32\x08" + span.span_id
+            data += b"\x39" + _fixed64(time.time_ns())
+            if span.flags & spans.DECIDED:
+                data += b"\x45" + bytes([span.flags & spans.SAMPLED, 0, 0, 0])
+        if before_ns:
+            data += b"\x49" + _double(before_ns / 1e6)
+        record = b"\x7a" + _wire.varint(len(data)) + data
     except Exception:
         client.drop()
         return
@@ -227,8 +230,9 @@ class LayerTimeoutBudget:
         """One ends: returns what elapsed_ms now is. Sends a record when it was the last that ran; a no-op
         if none does."""
         with _lock:
+            before_ns = self._clock.elapsed_ns
             spent = self._clock.stop()
-            if self._clock.elapsed_ns != round(self._elapsed_ms * 1e6):
+            if self._clock.elapsed_ns != before_ns:  # else what was assigned stays as it is
                 self._elapsed_ms = self._clock.elapsed_ns / 1e6
             elapsed_ms = self._elapsed_ms
         if spent is not None:

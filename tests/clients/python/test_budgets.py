@@ -13,7 +13,7 @@ from unittest import mock
 from client_case import ROOT
 from telemetry_case import HASH, WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable
 
-from dwell import (Layer, LayerTimeoutBudget, LayerTimeoutError, TimeoutBudgetManager, TraceContext, attach, budgets,
+from dwell import (Layer, LayerTimeoutBudget, LayerTimeoutError, TimeoutBudgetManager, TraceContext, _wire, attach, budgets,
                    get_tracer)
 
 CASES = ROOT / "tests/data/golden/budgets"
@@ -586,6 +586,32 @@ class Budgets(TelemetryCase):
         self.assertEqual((second["trace_id"], second["flags"]), (trace.trace_id, 1))
         self.assertEqual([one.get("trace_id") for one in (third, fourth)], [None, None])
         self.assertEqual(fourth["operation"], "<Hostile that cannot be shown>")
+
+    def test_the_bytes_are_those_of_the_general_encoder(self):
+        trace = TraceContext(bytes(range(16)), bytes(range(1, 9)), 11)
+        for context in (None, trace):
+            for operation in (None, "op"):
+                for before_ms in (0, 2.5):
+                    budget = LayerTimeoutBudget(L2, 20.0)
+                    budget.elapsed_ms = before_ms
+                    more = {"operation": operation, "before_ms": before_ms or None}
+                    with get_tracer().start_as_current_span("a", context=context) if context else attach(None) as span, \
+                            mock.patch("time.time_ns", lambda: 10**18):
+                        budget.start()
+                        self.clock.advance(1.5)
+                        budget.stop(operation)
+                        if context:
+                            more.update(trace_id=span.trace_id, span_id=span.span_id, flags=1, timestamp_unix_nano=10**18)
+                    self.assertIn(_wire.budget("layer2_deliberation", 1.5, **more), self.dwell.kept[-2:])
+
+    def test_layers_that_are_kept_encoded_have_a_ceiling(self):
+        with mock.patch.object(budgets, "_heads", {}), mock.patch.object(budgets, "HEADS_MAX", 2):
+            for name in ("a", "b", "c", "c"):
+                budget = LayerTimeoutBudget(name, 1.0)
+                budget.start()
+                budget.stop()
+            self.assertEqual(list(budgets._heads), ["a", "b"])
+        self.must_record(*((name, 0, None, None) for name in ("a", "b", "c", "c")))
 
     def test_the_daemon_shows_what_a_request_spent(self):
         manager = self.manager
