@@ -7,7 +7,8 @@ import threading
 import unittest
 from unittest import mock
 
-from telemetry_case import WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable, UnprintableError
+from client_case import ROOT
+from telemetry_case import WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable, UnprintableError, dwell
 
 from dwell import NoOpSpan, TraceContext, TracingContext, _wire, attach, extract, get_current_span, get_tracer, inject, spans
 
@@ -455,6 +456,16 @@ class Spans(TelemetryCase):
         there = self.spans()[-1]
         self.assertEqual((there["trace_id"], there["parent_span_id"]), (here.trace_id, here.span_id))
         self.assertEqual(inject(7, parent()), 7)
+
+    def test_the_readme_hands_a_trace_on(self):
+        section = (ROOT / "client/python/README.md").read_text().partition("## Traces, and OpenTelemetry\n")[2]
+        names = {"dwell": dwell}
+        exec(section.partition("```python\n")[2].partition("```")[0] + "    return headers\n", names)
+        request = mock.Mock(headers={"b3": "-".join((*HEX, "1"))})
+        headers = names["handle"](request)
+        self.must_have(name="handle", trace_id=bytes.fromhex(HEX[0]), parent_span_id=bytes.fromhex(HEX[1]), flags=1,
+                       attributes={"size": 8})
+        self.assertEqual(headers, {"b3": f"{HEX[0]}-{self.span()['span_id'].hex()}-1"})
 
     # ---- forks, and no daemon ----
 
