@@ -33,6 +33,7 @@ import struct
 import sys
 import threading
 import time
+import types
 from typing import Any, Awaitable, Callable, TypeVar
 
 from . import _client, _wire, spans
@@ -377,7 +378,8 @@ class TimeoutBudgetManager:
         cut = False
         try:
             result: Any = operation()
-            if inspect.isawaitable(result):
+            if hasattr(type(result), "__await__") or (type(result) is types.GeneratorType
+                                                      and inspect.isawaitable(result)):
                 result, cut = await _within(result, left_ms / 1e3)
         except BaseException:
             budget.stop(operation_name)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
+import types
 from typing import Any, Callable, TypeVar, overload
 
 from . import _client, _wire, spans
@@ -173,6 +174,21 @@ def _plain(function: Any, measure: _Measure) -> Any:
             end(begun, error)
             raise
         suspend(resumed)
+        if type(result) is types.CoroutineType:
+            return rest(begun, result)
+        end(begun, None)
+        return result
+
+    async def rest(begun: Any, coroutine: Any) -> Any:
+        """A plain function that returns a coroutine has ended when that has."""
+        resumed = resume(begun)
+        try:
+            result = await coroutine
+        except BaseException as error:
+            suspend(resumed)
+            end(begun, error)
+            raise
+        suspend(resumed)
         end(begun, None)
         return result
     return measured
@@ -309,7 +325,7 @@ def _decorator(make: Callable[[Any], _Measure]) -> Callable[[Any], Any]:
 
 def _is_coroutine_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None) if not inspect.isroutine(function) else None)
+        getattr(type(function), "__call__", None))
 
 
 def _with_or_without(found: Any, make: Callable[[Any, Any], _Measure]) -> Any:

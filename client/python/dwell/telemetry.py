@@ -178,7 +178,8 @@ def get_meter(name: str | None = None) -> Meter | NoOpMeter:
 class TracingContext:
     """`with TracingContext(name) as span:` a span that is current in the block; `async with` as well. An
     exception is recorded in it, with status error, and passes; a cancellation is neither. `attributes`: of
-    any scalar type. `service_name`: without, the process's."""
+    any scalar type. `service_name`: without, the process's.
+    One object is for one thread or task at a time."""
     __slots__ = ("_name", "_service_name", "_attributes", "_entered")
 
     def __init__(self, name: Any, service_name: str | None = None,

@@ -7,6 +7,7 @@ import selectors
 import sys
 import threading
 import time
+import types
 import unittest
 from unittest import mock
 
@@ -447,6 +448,14 @@ class Budgets(TelemetryCase):
 
     def test_a_plain_function_may_be_awaited(self):
         self.assertEqual(self.run_loop(self.manager.execute_with_budget(L1, lambda: 7)), 7)
+        hostile = Hostile()
+        self.assertIs(self.run_loop(self.manager.execute_with_budget(L1, lambda: hostile)), hostile)
+
+        @types.coroutine
+        def old():
+            yield from asyncio.sleep(0).__await__()
+            return 7
+        self.assertEqual(self.run_loop(self.manager.execute_with_budget(L1, old)), 7)
 
     def test_a_cancellation_from_outside_passes(self):
         async def outside():

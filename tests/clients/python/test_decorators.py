@@ -291,6 +291,33 @@ class Decorators(TelemetryCase):
         self.assertEqual([span["name"] for span in self.spans()], ["method", "static", "static", "of_class", "partial",
                                                                    "Thing"])
 
+    def test_a_plain_function_that_returns_a_coroutine_ends_with_it(self):
+        async def inner(error=None):
+            self.assertTrue(get_current_span().is_recording())
+            await asyncio.sleep(0)
+            if error:
+                raise error
+            return "done"
+
+        @traced()
+        @metered()
+        def work(error=None):
+            return inner(error)
+        self.assertEqual(asyncio.run(work()), "done")
+        with self.assertRaises(ValueError):
+            asyncio.run(work(ValueError("no")))
+        self.must_have(("work", "success"), ("work", "error"))
+        self.assertEqual([metric["attributes"] for metric in self.records("metric") if metric["name"] == "work_calls"],
+                         [{"success": "true"}, {"success": "false"}])
+
+    def test_a_class_is_called_as_it_is(self):
+        @traced()
+        class Thing:
+            async def __call__(self):
+                return "called"
+        self.assertEqual(asyncio.run(Thing()()), "called")
+        self.must_have(("Thing", "success"))
+
     def test_stacked_in_any_order(self):
         for order in ((traced, metered, timed), (timed, traced, metered), (metered, timed, traced)):
             def work():
