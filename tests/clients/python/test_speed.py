@@ -12,7 +12,7 @@ from extension import build, missing
 
 HERE = pathlib.Path(__file__).parent
 SUITES = ["test_profiler.Blocks", "test_profiler.Decorators", "test_profiler.Questions", "test_profiler.Without",
-          "test_evidence"]
+          "test_evidence", "test_hosts"]
 
 
 @unittest.skipIf(missing(), missing())
