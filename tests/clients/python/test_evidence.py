@@ -3,6 +3,7 @@ for."""
 import asyncio
 import contextlib
 import os
+import resource
 import struct
 import threading
 import time
@@ -277,6 +278,19 @@ class Budget(EvidenceCase):
             burn(1)
         self.assertEqual(self.records, [])
         self.assertEqual(profiler.get_metrics("m").sample_count, 1)
+
+    def test_cost_is_known_before_the_first_reading_counts(self):
+        meter = _evidence.Meter("cpu", 1)
+        least_ns = min(self.usages_take_ns() for _ in range(50))
+        meter.begin()
+        self.assertGreaterEqual(meter.cost_ns, least_ns)  # a reading has two of them, and more
+        self.assertEqual(meter.due_ns, int(meter.cost_ns * 125))
+
+    @staticmethod
+    def usages_take_ns():
+        begun_ns = time.perf_counter_ns()
+        resource.getrusage(resource.RUSAGE_THREAD)
+        return time.perf_counter_ns() - begun_ns
 
     def test_cost_is_smoothed_and_an_outlier_bounded(self):
         meter = _evidence.Meter("cpu", 1)
