@@ -41,6 +41,8 @@ from .profiler import ModelProfiler
 SAMPLES_MAX = 1_000_000  # of each model and stage: 8 MB of latencies
 CONCURRENCY_MAX = 256    # above it a load generator measures itself
 FLUSH_S = 10.0           # for the daemon to take the last samples, on a machine that does something else
+VERDICT_S = 3.0  # that a verdict may come after the last call: the daemon looks at new models once a second
+ASK_S = 0.1
 
 KEEP_CPU, EVALUATE_GPU = "KEEP_CPU", "EVALUATE_GPU"
 EXIT_EVALUATE, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_CANNOT_CREATE = 1, 64, 69, 73
@@ -183,14 +185,25 @@ class GPUBenchmark:
         return output_path
 
     def _decisions(self) -> Optional[Dict[str, Dict[str, Any]]]:
-        """What the daemon says of each model; None without one."""
-        client = self.profiler.client
-        client.flush(FLUSH_S)
-        answer = _query.ask_json("/api/v1/decision", directory=client.directory)
+        """What the daemon says of each model, once it has a verdict on all of them or will not soon; None
+        without one."""
+        self.profiler.client.flush(FLUSH_S)
+        deadline = time.monotonic() + VERDICT_S
+        decisions = self._ask()
+        while decisions is not None and self._waits_for(decisions) and time.monotonic() < deadline:
+            time.sleep(ASK_S)
+            decisions = self._ask()
+        return decisions
+
+    def _ask(self) -> Optional[Dict[str, Dict[str, Any]]]:
+        answer = _query.ask_json("/api/v1/decision", directory=self.profiler.client.directory)
         try:
             return {model["model_name"]: model for model in reversed(answer["models"])}
         except (KeyError, TypeError):
             return None
+
+    def _waits_for(self, decisions: Mapping[str, Mapping[str, Any]]) -> bool:
+        return any(decisions[name].get("bottleneck_type") == "unknown" for name in self.models if name in decisions)
 
 
 class _Caller:

@@ -119,7 +119,7 @@ class Results(BenchmarkCase):
         names = {}
         exec(MODELS, names)
         self.daemon.send({"model_name": "another", "execution_time_ms": 5, "cpu_percent_during": 100})
-        results = self.benchmark(35, 2, 1, models={"burn": names["burn"], "wait": names["wait"]}).run()
+        results = self.benchmark(400, 2, 1, models={"burn": names["burn"], "wait": names["wait"]}).run()
         self.assertEqual(list(results), ["benchmark_info", "throughput", "gpu_decision_matrix", "summary"])
         said = {model["model_name"]: model for model in self.daemon.get("/api/v1/decision").json["models"]}
         self.assertEqual([row["model_name"] for row in results["gpu_decision_matrix"]], ["burn", "wait"])
