@@ -1,5 +1,5 @@
-"""gunicorn's configuration for middleware_app: workers that end after a few requests. RECYCLED is a file to which
-each worker that ends adds a byte; PRELOAD says whether the application is loaded before the fork."""
+"""gunicorn's configuration for middleware_app: workers that end after a few requests. RECYCLED is a file to
+which each worker that ends adds a byte; PRELOAD says whether the application is loaded before the fork."""
 import os
 
 bind = "127.0.0.1:0"

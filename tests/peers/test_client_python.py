@@ -18,7 +18,8 @@ PYTEST = {(3, 9): "8.4.2"}  # the last ones for an old Python; else the one that
 
 def version(python):
     """(3, 9) and the like; None where it is none of ours."""
-    done = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True,
+    done = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True,
+                          text=True,
                           check=False)
     found = tuple(map(int, done.stdout.split())) if done.returncode == 0 else None
     return found if found and OLDEST <= found <= NEWEST else None
@@ -41,13 +42,15 @@ def pythons():
 class Package(DaemonCase):
     def must_run(self, *command, **options):
         """Runs to its end and well; what it printed."""
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False,
+                              **options)
         self.assertEqual(done.returncode, 0, f"{command}:\n{done.stdout}\n{done.stderr}")
         return done.stdout
 
     def test_mypy_finds_nothing_in_its_strict_mode(self):
         need("mypy")
-        out = self.must_run(sys.executable, "-m", "mypy", "--strict", "--python-version", "3.10", "--cache-dir",
+        out = self.must_run(sys.executable, "-m", "mypy", "--strict", "--python-version", "3.10",
+                            "--cache-dir",
                             self.directory(), PACKAGE / "dwell")
         self.assertRegex(out, r"no issues found in \d+ source files")
 
@@ -59,7 +62,8 @@ class Package(DaemonCase):
                            "@dwell.track_request_metrics('s', '/')\n"
                            "def handle(number: int) -> str:\n    return str(number)\n"
                            "reveal_type(handle)\n")
-        out = self.must_run(sys.executable, "-m", "mypy", "--strict", "--follow-imports", "silent", "--cache-dir",
+        out = self.must_run(sys.executable, "-m", "mypy", "--strict", "--follow-imports", "silent",
+                            "--cache-dir",
                             self.directory(), program, env={**os.environ, "MYPYPATH": str(PACKAGE)})
         for revealed in ("def (amount: int | float =, exemplar: ", "def (number: int) -> str"):
             self.assertIn(f'Revealed type is "{revealed}', out.replace("builtins.", ""))
@@ -68,8 +72,10 @@ class Package(DaemonCase):
         need("pip")
         place = self.directory()
         sources = place / "sources"
-        shutil.copytree(PACKAGE, sources, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
-        self.must_run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", place, sources)
+        shutil.copytree(PACKAGE, sources, ignore=shutil.ignore_patterns("__pycache__", "build",
+                                                                        "*.egg-info"))
+        self.must_run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", place,
+                      sources)
         wheel, = place.glob("*.whl")
         self.must_run(sys.executable, "-m", "venv", place / "fresh")
         python = place / "fresh/bin/python"
@@ -89,8 +95,8 @@ class Package(DaemonCase):
         ran = []
         for one, python in sorted(pythons().items()):
             with self.subTest(python=python):
-                tester = sys.executable if one == sys.version_info[:2] else self.with_pytest(python,
-                                                                                             PYTEST.get(one, newest))
+                other = one != sys.version_info[:2]
+                tester = self.with_pytest(python, PYTEST.get(one, newest)) if other else sys.executable
                 out = self.must_run(tester, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS,
                                     env={**os.environ, "DWELL_BUILD": str(BUILD)}, timeout=SUITE_S)
                 self.assertRegex(out, r"\d+ passed")

@@ -1,5 +1,5 @@
-"""Requests through the Python client's middleware, under servers that people use: counted to the unit over all
-workers, those that were recycled included."""
+"""Requests through the Python client's middleware, under servers that people use: counted to the unit over
+all workers, those that were recycled included."""
 import concurrent.futures
 import http.client
 import os
@@ -15,6 +15,19 @@ from peer import need
 HERE = pathlib.Path(__file__).resolve().parent
 CLIENTS = 4
 RECYCLES = 20
+
+REQUESTS = (
+    ("/", "GET", 200), ("/", "GET", 200), ("/items/1", "GET", 200), ("/items/2", "GET", 200),
+    ("/items/404", "GET", 404), ("/items/x", "GET", 422), ("/fail", "GET", 500), ("/stream", "GET", 200),
+    ("/orders/7", "POST", 200), ("/orders/7", "GET", 405), ("/inner/a", "GET", 200),
+    ("/inner/b", "GET", 200), ("/wp-admin.php", "GET", 404))
+
+# And what they are counted as, with one for /metrics.
+COUNTED = {
+    ("GET", "/", "200"): 2, ("GET", "/items/{item_id}", "200"): 2, ("GET", "/items/{item_id}", "404"): 1,
+    ("GET", "/items/{item_id}", "422"): 1, ("GET", "/fail", "500"): 1, ("GET", "/stream", "200"): 1,
+    ("POST", "/orders/{order}", "200"): 1, ("GET", "/orders/{order}", "405"): 1,
+    ("GET", "/inner/{name}", "200"): 2, ("GET", "(unmatched)", "404"): 1, ("GET", "/metrics", "200"): 1}
 
 
 class ServerCase(DaemonCase):
@@ -39,7 +52,8 @@ class ServerCase(DaemonCase):
         raise AssertionError("the server did not start:\n" + "".join(log))
 
     def request(self, port, path="/", method="GET"):
-        """The status and body of the answer. A worker that is about to end may hang up: nothing was answered then."""
+        """The status and body of the answer. A worker that is about to end may hang up: nothing was
+        answered then."""
         while True:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -52,7 +66,8 @@ class ServerCase(DaemonCase):
                 continue
 
     def must_have_counted(self, requests):
-        """{(method, endpoint, status): requests} and nothing else; the ledger closes, and no request goes on."""
+        """{(method, endpoint, status): requests} and nothing else; the ledger closes, and no request goes
+        on."""
         shown = self.daemon.metrics()
         counted = {(labels["method"], labels["endpoint"], labels["status"]): value
                    for labels, value in shown.series("http_requests_total") if labels["service"] == "shop"}
@@ -74,21 +89,13 @@ class Uvicorn(ServerCase):
         need("uvicorn")
         server, port = self.serve("uvicorn", "fastapi_app:app", "--port", "0", *options,
                                   announced=r"running on http://127\.0\.0\.1:(\d+)")
-        for path, method, status in (("/", "GET", 200), ("/", "GET", 200), ("/items/1", "GET", 200),
-                                     ("/items/2", "GET", 200), ("/items/404", "GET", 404), ("/items/x", "GET", 422),
-                                     ("/fail", "GET", 500), ("/stream", "GET", 200), ("/orders/7", "POST", 200),
-                                     ("/orders/7", "GET", 405), ("/inner/a", "GET", 200), ("/inner/b", "GET", 200),
-                                     ("/wp-admin.php", "GET", 404)):
+        for path, method, status in REQUESTS:
             self.assertEqual(self.request(port, path, method)[0], status, path)
         status, body = self.request(port, "/metrics")
         self.assertEqual((status, b"# HELP http_requests_total " in body), (200, True))
         server.terminate()
         server.wait()
-        self.must_have_counted({
-            ("GET", "/", "200"): 2, ("GET", "/items/{item_id}", "200"): 2, ("GET", "/items/{item_id}", "404"): 1,
-            ("GET", "/items/{item_id}", "422"): 1, ("GET", "/fail", "500"): 1, ("GET", "/stream", "200"): 1,
-            ("POST", "/orders/{order}", "200"): 1, ("GET", "/orders/{order}", "405"): 1,
-            ("GET", "/inner/{name}", "200"): 2, ("GET", "(unmatched)", "404"): 1, ("GET", "/metrics", "200"): 1})
+        self.must_have_counted(COUNTED)
         self.assertEqual(self.daemon.metrics().get("messages_total", message_type="order", priority="high",
                                                    status="success"), 1)
 

@@ -11,7 +11,8 @@ Happy path:
     [ head | 2.0 | tail ]                   [ head | 0.0125 | tail ]  ->  pending
 
 What can fail: a value that is no number drops the record and counts it; numbers out of range (a negative
-increment, an infinite value of a histogram) are sent, and the daemon rejects and counts them. Nothing here raises.
+increment, an infinite value of a histogram) are sent, and the daemon rejects and counts them. Nothing here
+raises.
 
 Threads: everything may be called by any thread and from signal handlers; nothing here takes a lock.
 """

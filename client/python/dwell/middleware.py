@@ -11,10 +11,10 @@ Happy path:
                                   exception: 500           cancelled, or closed before its end: 499
 
 What is asked for is anybody's choice, so endpoints are bounded: the route that the framework took
-(`/items/{item_id}`, of Starlette, FastAPI, Flask), UNMATCHED where it took none; without a framework that says so
-the path, or UNMATCHED where the answer was 404 or 405. Past ENDPOINTS_MAX of them it is OTHER. The route is
-known when a request has been routed, so a path that comes the first time is in progress under OTHER. `endpoint`
-may be a function from the scope, or from the environ, to a text.
+(`/items/{item_id}`, of Starlette, FastAPI, Flask), UNMATCHED where it took none; without a framework that
+says so the path, or UNMATCHED where the answer was 404 or 405. Past ENDPOINTS_MAX of them it is OTHER. The
+route is known when a request has been routed, so a path that comes the first time is in progress under
+OTHER. `endpoint` may be a function from the scope, or from the environ, to a text.
 
 What can fail: nothing of its own. What the application raises passes on; a request inside another
 middleware of this kind is counted once, by the outer one.
@@ -32,9 +32,9 @@ from .tracking import is_cancelled
 
 __all__ = ["AsgiMetricsMiddleware", "MetricsMiddleware", "WsgiMetricsMiddleware", "instrument_app"]
 
-ENDPOINTS_MAX = 200       # of one middleware: with 9 methods and some statuses each, a family is still small
+ENDPOINTS_MAX = 200        # of one middleware: with 9 methods and some statuses a family is still small
 ENDPOINT_CHARACTERS = 256  # what the daemon takes of a label by default (metrics.max_label_bytes)
-PATHS_MAX = 2000          # whose endpoint is remembered; at one over all are forgotten, and learnt again
+PATHS_MAX = 2000           # whose endpoint is remembered; at one over all are forgotten, and learnt again
 OTHER, UNMATCHED = "(other)", "(unmatched)"
 
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))

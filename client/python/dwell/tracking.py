@@ -13,8 +13,8 @@ Happy path:
 
 What can fail: nothing of its own; what is recorded is dropped and counted where it cannot be (`_series`).
 
-A plain function that returns a coroutine has ended when that has. One that returns another awaitable (a task,
-a future) has ended when it returns it: its caller may need the object itself.
+A plain function that returns a coroutine has ended when that has. One that returns another awaitable (a
+task, a future) has ended when it returns it: its caller may need the object itself.
 
 Threads: decorated functions may be called by any thread and task at once.
 """
@@ -37,8 +37,9 @@ Begin = Callable[[Dict[str, Any]], End]  # is given the keyword arguments of the
 
 
 def is_cancelled(error: Optional[BaseException]) -> bool:
-    """A task ends with asyncio's CancelledError, a generator that is closed early with GeneratorExit. asyncio is
-    not imported for it: that takes longer than all of this package, and who raises its errors has it."""
+    """A task ends with asyncio's CancelledError, a generator that is closed early with GeneratorExit.
+    asyncio is not imported for it: that takes longer than all of this package, and who raises its errors
+    has it."""
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", GeneratorExit)
     return isinstance(error, (GeneratorExit, cancelled))
 

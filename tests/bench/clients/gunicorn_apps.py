@@ -1,6 +1,6 @@
-"""The applications of python_gunicorn.py: one WSGI application, as it is, and with the metrics of two libraries.
-VARIANT says which: plain, dwell, prometheus. Each counts a request's method, endpoint, status and seconds, and those
-in progress."""
+"""The applications of python_gunicorn.py: one WSGI application, as it is, and with the metrics of two
+libraries. VARIANT says which: plain, dwell, prometheus. Each counts a request's method, endpoint, status
+and seconds, and those in progress."""
 import os
 import time
 

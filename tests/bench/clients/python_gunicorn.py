@@ -1,13 +1,14 @@
-"""What counting its requests costs a web service: gunicorn with 4 workers under load, as it is, with dwell's
-middleware, and with prometheus_client in multiprocess mode. One JSON line each; exit status 1 when dwell's throughput
-is below LIMIT of the plain one, or not above prometheus_client's.
+"""What counting its requests costs a web service: gunicorn with 4 workers under load, as it is, with
+dwell's middleware, and with prometheus_client in multiprocess mode. One JSON line each; exit status 1 when
+dwell's throughput is below LIMIT of the plain one, or not above prometheus_client's.
 
-All three servers run all the time, and are loaded in turns, in another order each round: the ratio is the median of
-ratios within a round, so that what else the machine does meets all. The load is wrk where it is installed (Debian's
-package), else processes of this script. `--rounds N`, `--seconds N`, `--workers N`, `--class sync|gthread`.
+All three servers run all the time, and are loaded in turns, in another order each round: the ratio is the
+median of ratios within a round, so that what else the machine does meets all. The load is wrk where it is
+installed (Debian's package), else processes of this script. `--rounds N`, `--seconds N`, `--workers N`,
+`--class sync|gthread`.
 
-Beside the throughput: the memory of a server's processes (proportional set size; dwell's with the daemon's), and how
-long a scrape takes.
+Beside the throughput: the memory of a server's processes (proportional set size; dwell's with the
+daemon's), and how long a scrape takes.
 """
 import argparse
 import http.client
@@ -47,8 +48,9 @@ class Server:
         multiproc.mkdir()
         more = {"PROMETHEUS_MULTIPROC_DIR": str(multiproc)} if variant == "prometheus" else {}
         self.process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", str(options.workers),
-             "--worker-class", options.kind, "--threads", "1" if options.kind == "sync" else "4", "gunicorn_apps:app"],
+            [sys.executable, "-B", "-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", options.kind,
+             "--workers", str(options.workers), "--threads", "1" if options.kind == "sync" else "4",
+             "gunicorn_apps:app"],
             cwd=HERE, stderr=subprocess.PIPE, text=True,
             env=environment(VARIANT=variant, DWELL_DIR=str(daemon.directory),
                             PYTHONPATH=str(ROOT / "client/python"), **more))
@@ -117,7 +119,8 @@ def processes(port, seconds):
     """The same by processes of our own, which take more of the machine than wrk."""
     answered = multiprocessing.Queue()
     until_s = time.monotonic() + seconds
-    askers = [multiprocessing.Process(target=ask_on, args=(port, until_s, answered)) for _ in range(CONNECTIONS)]
+    askers = [multiprocessing.Process(target=ask_on, args=(port, until_s, answered))
+              for _ in range(CONNECTIONS)]
     for asker in askers:
         asker.start()
     total = sum(answered.get() for _ in askers)
@@ -173,7 +176,8 @@ def main():
             daemon.stop()
     failed = False
     for variant in variants:
-        line = {"bench": "python_gunicorn", "client": "prometheus_client" if variant == "prometheus" else "python",
+        line = {"bench": "python_gunicorn",
+                "client": "prometheus_client" if variant == "prometheus" else "python",
                 "what": f"{options.workers} {options.kind} workers, {variant}",
                 "ns": round(1e9 / statistics.median(rates[variant])),
                 "requests_per_s": round(statistics.median(rates[variant])),

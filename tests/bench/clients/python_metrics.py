@@ -1,8 +1,8 @@
-"""What a counter, a gauge and a histogram of the Python client cost a caller, and prometheus_client's beside them
-where that is installed. One JSON line each; exit status 1 when a limit is broken.
+"""What a counter, a gauge and a histogram of the Python client cost a caller, and prometheus_client's
+beside them where that is installed. One JSON line each; exit status 1 when a limit is broken.
 
-Each call is timed with two clock readings, alternately by dwell and by prometheus_client, so that what else the
-machine does meets both; the cost of the readings themselves, measured likewise, is taken off.
+Each call is timed with two clock readings, alternately by dwell and by prometheus_client, so that what else
+the machine does meets both; the cost of the readings themselves, measured likewise, is taken off.
 """
 import json
 import os
@@ -32,8 +32,10 @@ def p50_ns(call, clock=time.perf_counter_ns):
 
 
 def calls_of(counter, histogram, gauge):
-    total, seconds, running = counter.labels(*LABELS), histogram.labels(*LABELS[:3]), gauge.labels(*LABELS[:3])
-    return {"counter inc": total.inc, "histogram observe": lambda: seconds.observe(0.0125), "gauge inc": running.inc,
+    total, running = counter.labels(*LABELS), gauge.labels(*LABELS[:3])
+    seconds = histogram.labels(*LABELS[:3])
+    return {"counter inc": total.inc, "histogram observe": lambda: seconds.observe(0.0125),
+            "gauge inc": running.inc,
             "counter labels, inc": lambda: counter.labels(*LABELS).inc(),
             "counter labels by name, inc": lambda: counter.labels(**NAMED).inc()}
 
@@ -56,7 +58,8 @@ def main():
     try:
         os.environ["DWELL_DIR"] = str(daemon.directory)
         import dwell
-        ours = calls_of(dwell.HTTP_REQUESTS_TOTAL, dwell.HTTP_REQUEST_DURATION, dwell.HTTP_REQUESTS_IN_PROGRESS)
+        ours = calls_of(dwell.HTTP_REQUESTS_TOTAL, dwell.HTTP_REQUEST_DURATION,
+                        dwell.HTTP_REQUESTS_IN_PROGRESS)
         theirs = prometheus_calls()
         took = {what: ([], []) for what in ours}
         empty = []
@@ -73,10 +76,12 @@ def main():
     failed = False
     for what, (mine, other) in took.items():
         ns = statistics.median(mine) - statistics.median(empty)
-        line = {"bench": "python_metrics", "client": "python", "what": what, "ns": round(ns), "limit_ns": LIMIT_NS}
+        line = {"bench": "python_metrics", "client": "python", "what": what, "ns": round(ns),
+                "limit_ns": LIMIT_NS}
         if other:
             theirs_ns = statistics.median(other) - statistics.median(empty)
-            line.update(ratio=round(theirs_ns / ns, 2), ratio_to="prometheus_client", prometheus_client_ns=round(theirs_ns))
+            line.update(ratio=round(theirs_ns / ns, 2), ratio_to="prometheus_client",
+                        prometheus_client_ns=round(theirs_ns))
         else:
             line.update(ratio=round(ns / statistics.median(empty), 2), ratio_to="two clock readings")
         failed = failed or ns > LIMIT_NS

@@ -9,7 +9,8 @@ from dwell import _client, _family
 class MetricsCase(ClientCase):
     def setUp(self):
         super().setUp()
-        self.use(mock.patch.dict("os.environ", environment(DWELL_DIR=str(self.daemon.directory)), clear=True))
+        self.use(mock.patch.dict("os.environ", environment(DWELL_DIR=str(self.daemon.directory)),
+                                 clear=True))
         self.own = self.client()
         self.use(mock.patch.object(_client, "_default", self.own))
         self.use(mock.patch.dict(_family._families))  # what a test declares goes with it

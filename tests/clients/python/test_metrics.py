@@ -31,7 +31,8 @@ class Table(unittest.TestCase):
         for name in ("HTTP_REQUEST_DURATION", "HTTP_REQUESTS_TOTAL", "HTTP_REQUESTS_IN_PROGRESS",
                      "CONSTITUTIONAL_VALIDATIONS_TOTAL", "CONSTITUTIONAL_VIOLATIONS_TOTAL",
                      "CONSTITUTIONAL_VALIDATION_DURATION", "MESSAGE_PROCESSING_DURATION", "MESSAGES_TOTAL",
-                     "MESSAGE_QUEUE_DEPTH", "CACHE_HITS_TOTAL", "CACHE_MISSES_TOTAL", "CACHE_SIZE", "SERVICE_INFO",
+                     "MESSAGE_QUEUE_DEPTH",
+                     "CACHE_HITS_TOTAL", "CACHE_MISSES_TOTAL", "CACHE_SIZE", "SERVICE_INFO",
                      "WORKFLOW_EXECUTION_DURATION", "WORKFLOW_EXECUTIONS_TOTAL", "WORKFLOW_STEP_DURATION",
                      "WORKFLOW_STEP_RETRIES_TOTAL"):
             self.assertIn(getattr(dwell, name), metrics.FAMILIES)
@@ -118,7 +119,8 @@ class Kept(unittest.TestCase):
             self.assertEqual(self.kept(), kept)
 
     def test_values_that_are_equal_and_read_differently_are_different_series(self):
-        shown = [self.family.labels("c", value)._shape[1]["operation"] for value in (1, True, 1.0, "1", None)]
+        shown = [self.family.labels("c", value)._shape[1]["operation"]
+                 for value in (1, True, 1.0, "1", None)]
         self.assertEqual(shown, ["1", "True", "1.0", "1", "None"])
 
 
@@ -133,17 +135,21 @@ class Recording(MetricsCase):
         dwell.HTTP_REQUEST_DURATION.labels(**request).observe(0.03)
         dwell.CACHE_SIZE.labels("c").set(4096)
         dwell.MESSAGE_QUEUE_DEPTH.labels("q", "high").set(float("nan"))
-        dwell.SERVICE_INFO.info({"service_name": "s", "version": 2, "constitutional_hash": "h", "start_time": "t"})
+        dwell.SERVICE_INFO.info({"service_name": "s", "version": 2, "constitutional_hash": "h",
+                                 "start_time": "t"})
         self.must_balance(9)
         self.must_show(("http_requests_total", {**request, "status": "200"}, 3.5),
-                       ("http_requests_in_progress", request, 3), ("http_request_duration_seconds_count", request, 1),
+                       ("http_requests_in_progress", request, 3),
+                       ("http_request_duration_seconds_count", request, 1),
                        ("http_request_duration_seconds_sum", request, 0.03),
                        ("http_request_duration_seconds_bucket", {**request, "le": "0.025"}, 0),
                        ("http_request_duration_seconds_bucket", {**request, "le": "0.05"}, 1),
                        ("cache_size_bytes", {"cache_name": "c"}, 4096),
-                       ("acgs2_service_info", {"service_name": "s", "version": "2", "constitutional_hash": "h",
+                       ("acgs2_service_info", {"service_name": "s", "version": "2",
+                                               "constitutional_hash": "h",
                                                "start_time": "t"}, 1))
-        self.assertTrue(math.isnan(self.daemon.metrics().get("message_queue_depth", queue_name="q", priority="high")))
+        self.assertTrue(math.isnan(self.daemon.metrics().get("message_queue_depth", queue_name="q",
+                                                             priority="high")))
 
     def test_families_of_ones_own_arrive(self):
         dwell.Counter("jobs", "Jobs.").inc()
@@ -154,7 +160,8 @@ class Recording(MetricsCase):
         dwell.Histogram("took", unit="ms").observe(250)
         dwell.Info("build").info({"commit": "3f2a91c"})
         self.must_balance(7)
-        self.must_show(("jobs_total", {}, 1), ("depth", {"q": "a"}, 3), ("level", {}, 5), ("running", {}, 0),
+        self.must_show(("jobs_total", {}, 1), ("depth", {"q": "a"}, 3), ("level", {}, 5),
+                       ("running", {}, 0),
                        ("took_seconds_sum", {}, 0.25), ("build_info", {"commit": "3f2a91c"}, 1))
 
     def test_an_exemplar_is_shown_and_a_wrong_one_is_left_out(self):
@@ -187,22 +194,29 @@ class Recording(MetricsCase):
             lambda: good.inc(10**400), lambda: good.inc("1", {"trace_id": "00" * 16}),
             lambda: observed.observe("fast"), lambda: dwell.CACHE_SIZE.labels("c").set(object()),
             lambda: dwell.CACHE_SIZE.labels("c").dec("1"),
-            lambda: hits.labels("c").inc(), lambda: hits.labels().inc(), lambda: hits.labels("c", "get", "x").inc(),
+            lambda: hits.labels("c").inc(), lambda: hits.labels().inc(),
+            lambda: hits.labels("c", "get", "x").inc(),
             lambda: hits.labels(cache_name="c").inc(), lambda: hits.labels(cache_name="c", other="x").inc(),
             lambda: hits.labels("c", cache_name="c", operation="x").inc(),
-            lambda: hits.labels("c", Bad()).inc(), lambda: hits.labels(cache_name=Bad(), operation="x").inc(),
+            lambda: hits.labels("c", Bad()).inc(),
+            lambda: hits.labels(cache_name=Bad(), operation="x").inc(),
             lambda: hits.inc(), lambda: hits.labels("c").inc(1, {"trace_id": "00" * 16}),
-            lambda: duration.observe(1), lambda: dwell.CACHE_SIZE.set(1), lambda: dwell.CACHE_SIZE.labels().inc(),
+            lambda: duration.observe(1),
+            lambda: dwell.CACHE_SIZE.set(1), lambda: dwell.CACHE_SIZE.labels().inc(),
             lambda: dwell.Counter("plain").labels("x").inc(), lambda: dwell.SERVICE_INFO.info(None),
-            lambda: dwell.SERVICE_INFO.info({"version": Bad()}), lambda: dwell.SERVICE_INFO.labels("x").info({})]
+            lambda: dwell.SERVICE_INFO.info({"version": Bad()}),
+            lambda: dwell.SERVICE_INFO.labels("x").info({})]
         rejected = [
             lambda: good.inc(-1), lambda: good.inc(float("nan")), lambda: good.inc(float("inf")),
-            lambda: good.inc(1e301), lambda: observed.observe(float("nan")), lambda: observed.observe(float("-inf")),
+            lambda: good.inc(1e301),
+            lambda: observed.observe(float("nan")), lambda: observed.observe(float("-inf")),
             lambda: hits.labels("\0", "get").inc(), lambda: hits.labels("x" * 5000, "get").inc(),
             lambda: dwell.SERVICE_INFO.info({"version": "1"}), lambda: dwell.SERVICE_INFO.info({})]
-        accepted = [lambda: good.inc(True), lambda: good.inc(0), lambda: good.inc(1e300), lambda: good.inc(-0.0),
+        accepted = [lambda: good.inc(True), lambda: good.inc(0), lambda: good.inc(1e300),
+                    lambda: good.inc(-0.0),
                     lambda: good.inc(1, exemplar=7),
-                    lambda: dwell.CACHE_SIZE.labels("c").set(float("inf")), lambda: hits.labels("\ud800", "x").inc()]
+                    lambda: dwell.CACHE_SIZE.labels("c").set(float("inf")),
+                    lambda: hits.labels("\ud800", "x").inc()]
         with self.assertLogs("dwell", "ERROR") as logged:
             for call in dropped:
                 before = self.own.stats()["dropped"]
@@ -211,7 +225,8 @@ class Recording(MetricsCase):
         for call in rejected + accepted:
             self.assertIsNone(call())
         self.must_balance(len(dropped) + len(rejected) + len(accepted), len(dropped), len(rejected))
-        self.assertEqual(len(logged.output), len({line.split("]")[1].split(" ")[1] for line in logged.output}))
+        self.assertEqual(len(logged.output),
+                         len({line.split("]")[1].split(" ")[1] for line in logged.output}))
         self.assertRegex(logged.output[0], r"\[cdd01ef066bc6cf2\] cache_hits_total has the labels ")
 
     def test_threads_lose_nothing(self):
@@ -244,7 +259,7 @@ class Recording(MetricsCase):
         for (name, labels), value in Exposition((golden / "exposition.txt").read_text()).values.items():
             if not name.startswith("acgs2_model_") and not name.endswith("_created"):
                 got = shown.values.get((name, labels), math.inf if math.isnan(value) else math.nan)
-                self.assertTrue(math.isclose(got, value, rel_tol=1e-9) or math.isnan(got) and math.isnan(value),
+                self.assertTrue(math.isclose(got, value, rel_tol=1e-9) or (math.isnan(got) and math.isnan(value)),
                                 f"{name} {set(labels)}: {got} and not {value}")
                 compared += 1
         self.assertGreater(compared, 500)
@@ -258,7 +273,8 @@ class Endpoints(MetricsCase):
             self.assertIn(f"# HELP {family.name} ".encode(), text)
         dwell.CACHE_HITS_TOTAL.labels("c", "get").inc()
         self.assertIn(b'cache_hits_total{cache_name="c",operation="get"} 1', dwell.get_metrics())
-        self.assertEqual(dwell.get_metrics_content_type(), self.daemon.get("/metrics").headers["Content-Type"])
+        self.assertEqual(dwell.get_metrics_content_type(),
+                         self.daemon.get("/metrics").headers["Content-Type"])
 
     def test_service_info_is_one_series_however_often_it_is_said(self):
         dwell.set_service_info("api", "2.1")
@@ -284,7 +300,8 @@ class Endpoints(MetricsCase):
 
     def ask_wsgi(self, **headers):
         said = []
-        body = b"".join(dwell.make_wsgi_app()({"REQUEST_METHOD": "GET", **headers}, lambda *status: said.append(status)))
+        body = b"".join(dwell.make_wsgi_app()({"REQUEST_METHOD": "GET", **headers},
+                                              lambda *status: said.append(status)))
         return said[0][0], dict(said[0][1]), body
 
     def ask_asgi(self, **headers):
@@ -305,7 +322,8 @@ class Endpoints(MetricsCase):
         self.assertTrue(gzip.decompress(body).endswith(b"# EOF\n"))
         self.assertEqual(int(headers["Content-Length"]), len(body))
         status, headers, body = self.ask_asgi(Accept="application/openmetrics-text; version=1.0.0")
-        self.assertEqual((status, headers["content-type"].split(";")[0]), (200, "application/openmetrics-text"))
+        self.assertEqual((status, headers["content-type"].split(";")[0]),
+                         (200, "application/openmetrics-text"))
         self.assertTrue(body.endswith(b"# EOF\n"))
 
     def test_without_a_daemon_there_are_families_without_values_and_the_status_says_so(self):
@@ -323,8 +341,8 @@ class Endpoints(MetricsCase):
     def test_disabled_it_costs_nothing_and_shows_nothing(self):
         out = self.must_run("import dwell, threading\ndwell.CACHE_HITS_TOTAL.labels('c', 'get').inc()\n"
                             "dwell.set_service_info('s', '1')\n"
-                            "print(dwell.get_metrics()[:10], threading.active_count(), dwell.client().flush(),\n"
-                            "      dwell.PROMETHEUS_AVAILABLE)",
+                            "print(dwell.get_metrics()[:10], threading.active_count(),\n"
+                            "      dwell.client().flush(), dwell.PROMETHEUS_AVAILABLE)",
                             DWELL_DISABLED="1")
         self.assertEqual(out, "b'# There is' 1 False False\n")
         self.must_balance(0)

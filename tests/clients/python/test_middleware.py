@@ -1,4 +1,5 @@
-"""The middleware, by calling it as servers do: what is counted, under which labels, and what passes through."""
+"""The middleware, by calling it as servers do: what is counted, under which labels, and what passes
+through."""
 import asyncio
 import io
 import types
@@ -26,7 +27,8 @@ class MiddlewareCase(MetricsCase):
         self.assertTrue(self.own.flush(20))
         shown = self.daemon.metrics()
         self.assertEqual(sum(value for _, value in shown.series("http_requests_total")), count)
-        self.assertEqual({value for _, value in shown.series("http_requests_in_progress")}, {0} if count else set())
+        self.assertEqual({value for _, value in shown.series("http_requests_in_progress")},
+                         {0} if count else set())
         self.must_balance(4 * count)
 
 
@@ -41,7 +43,8 @@ class Asgi(MiddlewareCase):
         async def receive():
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        asyncio.run(app({"type": kind, "method": method, "path": path, "headers": [], **more}, receive, send))
+        asyncio.run(app({"type": kind, "method": method, "path": path, "headers": [], **more}, receive,
+                        send))
         return sent
 
     @staticmethod
@@ -54,7 +57,8 @@ class Asgi(MiddlewareCase):
     def test_answers_are_counted_by_status_and_pass_through(self):
         for status in (200, 418, 200):
             sent = self.call(dwell.MetricsMiddleware(self.answering(status), "shop"))
-            self.assertEqual([message["type"] for message in sent], ["http.response.start", "http.response.body"])
+            self.assertEqual([message["type"] for message in sent],
+                             ["http.response.start", "http.response.body"])
         self.must_count({"200": 2, "418": 1})
         self.must_have_counted(3)
 
@@ -71,11 +75,13 @@ class Asgi(MiddlewareCase):
         for _ in range(2):
             self.call(counted)
         self.assertEqual(seen, [{middleware.OTHER: 1}, {middleware.OTHER: 0, "/": 1}])
-        self.must_show(("http_requests_in_progress", {"method": "GET", "endpoint": "/", "service": "shop"}, 0))
+        self.must_show(("http_requests_in_progress", {"method": "GET", "endpoint": "/", "service": "shop"},
+                        0))
         self.must_have_counted(2)
 
     def test_exceptions_are_500_cancellations_499_and_both_pass_on(self):
-        for error, status in ((KeyError("no"), "500"), (asyncio.CancelledError(), "499"), (SystemExit(), "500")):
+        for error, status in ((KeyError("no"), "500"), (asyncio.CancelledError(), "499"),
+                              (SystemExit(), "500")):
             async def app(scope, receive, send):
                 await send({"type": "http.response.start", "status": 200, "headers": []})
                 raise error
@@ -91,12 +97,14 @@ class Asgi(MiddlewareCase):
 
         for app in (silent, *map(self.answering, (0, 99, 600, "x", None, [], 10**400))):
             self.call(dwell.MetricsMiddleware(app, "shop"))
-        self.must_show(("http_requests_total", {"method": "GET", "endpoint": "/", "service": "shop", "status": "500"},
+        self.must_show(("http_requests_total", {"method": "GET", "endpoint": "/", "service": "shop",
+                                                "status": "500"},
                         8))
 
     def test_lifespan_and_websockets_pass_through(self):
         for kind in ("lifespan", "websocket"):
-            self.assertEqual(len(self.call(dwell.MetricsMiddleware(self.answering(200), "shop"), kind=kind)), 2)
+            self.assertEqual(len(self.call(dwell.MetricsMiddleware(self.answering(200), "shop"),
+                                           kind=kind)), 2)
         self.must_have_counted(0)
 
     def test_one_inside_another_counts_once(self):
@@ -114,13 +122,16 @@ class Asgi(MiddlewareCase):
         self.must_count({"200": 2}, endpoint=middleware.OTHER)
         self.must_count({"200": 1}, endpoint="/0", method=middleware.OTHER)
         self.call(dwell.MetricsMiddleware(self.answering(200), "long"), "/" + "x" * 300)
-        self.must_count({"200": 1}, endpoint="/" + "x" * (middleware.ENDPOINT_CHARACTERS - 1), service="long")
+        self.must_count({"200": 1}, endpoint="/" + "x" * (middleware.ENDPOINT_CHARACTERS - 1),
+                        service="long")
         self.assertEqual(self.daemon.rejected(), {})
 
     def test_an_endpoint_of_ones_own_and_one_that_raises(self):
-        self.call(dwell.MetricsMiddleware(self.answering(200), "shop", lambda scope: scope["path"][:2]), "/abc")
+        self.call(dwell.MetricsMiddleware(self.answering(200), "shop", lambda scope: scope["path"][:2]),
+                  "/abc")
         self.must_count({"200": 1}, endpoint="/a")
-        sent = self.call(dwell.MetricsMiddleware(self.answering(200), "shop", lambda scope: scope["none"]), "/abc")
+        sent = self.call(dwell.MetricsMiddleware(self.answering(200), "shop", lambda scope: scope["none"]),
+                         "/abc")
         self.assertEqual(len(sent), 2)
         self.must_balance(4 + 1, dropped=1)
 
@@ -141,7 +152,8 @@ class Asgi(MiddlewareCase):
                 ("/f/a/b.txt", {"endpoint": handler, "path_params": {"file": "a/b"}}, "/f/{file}.txt"),
                 ("/f/x", {"endpoint": handler, "path_params": {"none": "", "gone": "zz"}}, "/f/x"),
                 ("/plain", {"path_params": {}}, "/plain"),
-                ("/static/a.css", {"endpoint": static, "path_params": {}, "root_path": "/static"}, "/static/*"),
+                ("/static/a.css", {"endpoint": static, "path_params": {}, "root_path": "/static"},
+                 "/static/*"),
                 ("/called", {"endpoint": static, "path_params": {}}, "/called"),
                 ("/wp-admin.php", {"app": static}, middleware.UNMATCHED)):
             async def app(scope, receive, send):
@@ -235,7 +247,8 @@ class Wsgi(MiddlewareCase):
                 self.closed += 1
 
         body, whole = Body(), Body()
-        self.assertEqual(self.call(dwell.MetricsMiddleware(self.answering("200 OK", body), "shop"), take=1), [b"a"])
+        self.assertEqual(self.call(dwell.MetricsMiddleware(self.answering("200 OK", body), "shop"), take=1),
+                         [b"a"])
         self.assertEqual(self.call(dwell.MetricsMiddleware(self.answering("200 OK", whole), "shop")),
                          [b"a", b"b", b"c"])
         self.assertEqual((body.closed, whole.closed), (1, 1))
@@ -317,12 +330,14 @@ class Instrumented(MiddlewareCase):
 
     def test_starlettes_kind_gets_a_middleware_and_flasks_another_application(self):
         added = []
-        starlette = types.SimpleNamespace(add_middleware=lambda kind, **options: added.append((kind, options)))
+        starlette = types.SimpleNamespace(
+            add_middleware=lambda kind, **options: added.append((kind, options)))
         self.assertIs(dwell.instrument_app(starlette, "shop"), starlette)
         self.assertEqual(added, [(dwell.AsgiMetricsMiddleware, {"service_name": "shop", "endpoint": None})])
         flask = types.SimpleNamespace(wsgi_app=lambda environ, start_response: [b"ok"])
         self.assertIs(dwell.instrument_app(flask, "shop"), flask)
-        self.assertEqual(list(flask.wsgi_app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None)), [b"ok"])
+        self.assertEqual(list(flask.wsgi_app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None)),
+                         [b"ok"])
         self.must_count({"500": 1})  # it has not said a status
 
 

@@ -161,7 +161,8 @@ class Request(TrackingCase):
             yield
 
         for function, kind in ((plain, inspect.isfunction), (later, inspect.iscoroutinefunction),
-                               (steps, inspect.isgeneratorfunction), (later_steps, inspect.isasyncgenfunction)):
+                               (steps, inspect.isgeneratorfunction),
+                               (later_steps, inspect.isasyncgenfunction)):
             wrapped = self.tracked(dwell.track_message_processing("query")(
                 dwell.track_constitutional_validation("policy")(function)))
             self.assertEqual((wrapped.__name__, wrapped.__doc__, kind(wrapped)),
@@ -185,7 +186,8 @@ class Request(TrackingCase):
 
 class Validation(TrackingCase):
     def must_have(self, **results):
-        self.must_show(*(("constitutional_validations_total", {"service": "policy", "result": result}, count)
+        self.must_show(*(("constitutional_validations_total", {"service": "policy", "result": result},
+                          count)
                          for result, count in results.items()),
                        ("constitutional_validation_duration_seconds_count", {"service": "policy"},
                         sum(results.values())))
