@@ -56,9 +56,13 @@ class Series:
     def refuse(self) -> None:
         self._pack = refuse
 
+    def packed(self, value: Number) -> bytes:
+        """A record, for those who put the same one again and again. Raises what no number does."""
+        return self._pack(self._head, value, self._tail)
+
     def _with_exemplar(self, value: Number, exemplar: Mapping[str, str]) -> bytes:
         """A record with the ids of an exemplar, 32 and 16 hex digits; what else it has is left out."""
-        self._pack(self._head, value, self._tail)
+        self.packed(value)
         ids: Dict[str, Any] = {}
         for name, size in _EXEMPLAR_IDS:
             try:

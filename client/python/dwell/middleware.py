@@ -24,8 +24,9 @@ Threads: an instance serves any number of threads and tasks at once.
 import functools
 import inspect
 import time
-from typing import Any, Awaitable, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Awaitable, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
+from ._client import client
 from ._series import drop
 from .metrics import HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_PROGRESS, HTTP_REQUESTS_TOTAL
 from .tracking import is_cancelled
@@ -48,31 +49,29 @@ Endpoint = Callable[[Dict[str, Any]], str]
 
 
 class _Requests:
-    """The requests of one method to one endpoint."""
-    __slots__ = ("_labels", "_totals", "begin", "done", "_observe")
+    """The requests of one method to one endpoint, as records: all but their seconds is bytes already."""
+    __slots__ = ("_labels", "_totals", "begun", "done", "seconds")
 
     def __init__(self, method: str, endpoint: str, service: str) -> None:
         self._labels = (method, endpoint, service)
-        self._totals: Dict[object, Callable[[], None]] = {}  # by status: at most 500, as text and as number
+        self._totals: Dict[object, bytes] = {}  # by status: at most 500, as text and as number
         running = HTTP_REQUESTS_IN_PROGRESS.labels(*self._labels)
-        self.begin: Callable[[], None] = running.inc
-        self.done: Callable[[], None] = running.dec
-        self._observe = HTTP_REQUEST_DURATION.labels(*self._labels).observe
+        self.begun, self.done = running.packed(1), running.packed(-1)
+        self.seconds = HTTP_REQUEST_DURATION.labels(*self._labels).packed
 
-    def count(self, status: object, seconds: float) -> None:
+    def total(self, status: object) -> bytes:
         """Status: a number, or its digits."""
-        self._observe(seconds)
         if not isinstance(status, (int, str)):
             status = 500  # what no server can send
-        (self._totals.get(status) or self._total(status))()
+        return self._totals.get(status) or self._new_total(status)
 
-    def _total(self, status: Any) -> Callable[[], None]:
+    def _new_total(self, status: Union[int, str]) -> bytes:
         try:
             number = int(status)
-        except (TypeError, ValueError):
+        except ValueError:
             number = 0
         known = 100 <= number <= 599
-        total = HTTP_REQUESTS_TOTAL.labels(*self._labels, str(number if known else 500)).inc
+        total = HTTP_REQUESTS_TOTAL.labels(*self._labels, str(number if known else 500)).packed(1)
         if known:
             self._totals[status] = total
         return total
@@ -102,17 +101,11 @@ class MetricsMiddleware:
         self._endpoints: Dict[str, None] = {}  # those that have a label of their own
         self._known: Dict[Tuple[str, str], _Requests] = {}  # by method and path
 
-    def _arrived(self, method: str, path: str, about: Dict[str, Any]) -> "Optional[_Request]":
-        """Begins a request. None: it cannot be counted, and that is."""
-        try:
-            if self._endpoint is not None:
-                known: Optional[_Requests] = self._of(method, str(self._endpoint(about)))
-            else:
-                known = self._known.get((method, path))
-            return _Request(self, method, path, known)
-        except Exception:  # an endpoint function's
-            drop()
-            return None
+    def _find(self, method: str, path: str, about: Dict[str, Any]) -> Optional[_Requests]:
+        """What a request belongs to; None: that is not known before it has been routed."""
+        if self._endpoint is None:
+            return self._known.get((method, path))
+        return self._of(method, str(self._endpoint(about)))
 
     def _learn(self, method: str, path: str, about: Dict[str, Any], status: object) -> _Requests:
         """What a request belonged to, now that it has been routed."""
@@ -151,42 +144,52 @@ class MetricsMiddleware:
 
 
 class _Request:
-    """One request that is in progress."""
-    __slots__ = ("_middleware", "_method", "_path", "_known", "_running", "_began")
+    """One request: `begin` puts a record of it, `end` three. Neither raises."""
+    __slots__ = ("_middleware", "_method", "_path", "_about", "_known", "_running", "_began")
 
-    def __init__(self, middleware: MetricsMiddleware, method: str, path: str,
-                 known: Optional[_Requests]) -> None:
+    def __init__(self, middleware: MetricsMiddleware, about: Dict[str, Any]) -> None:
         self._middleware = middleware
-        self._method = method
-        self._path = path
-        self._known = known
-        self._running = known or middleware._of(method, OTHER)
-        self._running.begin()
+        self._about = about
+        self._running: Optional[_Requests] = None
         self._began = time.perf_counter()
 
-    def end(self, about: Dict[str, Any], status: object, error: Optional[BaseException] = None) -> None:
-        seconds = time.perf_counter() - self._began
-        if error is not None:
-            status = 499 if is_cancelled(error) else 500
+    def begin(self, method: str, path: str) -> None:
         try:
-            requests = self._known or self._middleware._learn(self._method, self._path, about, status)
-            requests.count(status, seconds)
-        except Exception:  # an application's scope and status may be anything
+            middleware = self._middleware
+            self._method, self._path = method, path
+            self._known = middleware._find(method, path, self._about)
+            running = self._known or middleware._of(method, OTHER)
+            client().put(running.begun)
+            self._running = running
+        except Exception:  # an endpoint function's
             drop()
-        self._running.done()
+
+    def end(self, status: object, error: Optional[BaseException]) -> None:
+        if self._running is None:
+            return
+        seconds = time.perf_counter() - self._began
+        try:
+            put = client().put
+            put(self._running.done)
+            if error is not None:
+                status = 499 if is_cancelled(error) else 500
+            known = self._known or self._middleware._learn(self._method, self._path, self._about, status)
+            put(known.seconds(seconds))
+            put(known.total(status))
+        except Exception:  # an application's scope may be anything
+            drop()
 
 
 class AsgiMetricsMiddleware(MetricsMiddleware):
     """For ASGI 3. Counts `http`; `websocket` and `lifespan` pass through."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = None
-        if scope["type"] == "http" and _COUNTED not in scope:
-            scope[_COUNTED] = True
-            request = self._arrived(scope["method"], scope["path"], scope)
-        if request is None:
+        if scope["type"] != "http" or _COUNTED in scope:
             await self.app(scope, receive, send)
             return
+        scope[_COUNTED] = True
+        request = _Request(self, scope)
+        request.begin(scope["method"], scope["path"])
         status = 500  # an application that ends without an answer: the server gives this one
 
         async def counting_send(message: Message) -> None:
@@ -198,9 +201,9 @@ class AsgiMetricsMiddleware(MetricsMiddleware):
         try:
             await self.app(scope, receive, counting_send)
         except BaseException as error:
-            request.end(scope, status, error)
+            request.end(status, error)
             raise
-        request.end(scope, status)
+        request.end(status, None)
 
     def _route(self, path: str, about: Scope) -> Optional[str]:
         endpoint = about.get("endpoint")
@@ -236,20 +239,18 @@ class WsgiMetricsMiddleware(MetricsMiddleware):
     answer."""
 
     def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request = None
-        if _COUNTED not in environ:
-            environ[_COUNTED] = True
-            request = self._arrived(environ.get("REQUEST_METHOD", "GET"), _path(environ), environ)
-        if request is None:
+        if _COUNTED in environ:
             return self.app(environ, start_response)  # type: ignore[no-any-return]
-        answer = _Answer(request, environ, start_response)
+        environ[_COUNTED] = True
+        answer = _Answer(self, environ, start_response)
+        answer.begin(environ.get("REQUEST_METHOD", "GET"), _path(environ))
         try:
             body = self.app(environ, answer.start)
         except BaseException as error:
-            answer.end(error)
+            answer.finish(error)
             raise
         if type(body) in (list, tuple) or _is_file(body, environ):
-            answer.end(None)  # it stays what it is: the server asks for its length, or the kernel sends it
+            answer.finish(None)  # it stays what it is: the server asks for its length, or the kernel sends it
             return body  # type: ignore[no-any-return]
         answer.body = body
         return answer
@@ -261,17 +262,16 @@ class WsgiMetricsMiddleware(MetricsMiddleware):
         return UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
 
 
-class _Answer:
+class _Answer(_Request):
     """One answer under WSGI, and the iterable that the server takes it from."""
-    __slots__ = ("_request", "_environ", "_start_response", "_status", "_ended", "_parts", "body")
+    __slots__ = ("_start_response", "_status", "_finished", "_parts", "body")
 
-    def __init__(self, request: _Request, environ: Dict[str, Any],
+    def __init__(self, middleware: MetricsMiddleware, environ: Dict[str, Any],
                  start_response: Callable[..., Any]) -> None:
-        self._request = request
-        self._environ = environ
+        super().__init__(middleware, environ)
         self._start_response = start_response
         self._status = "500"
-        self._ended = False
+        self._finished = False
         self._parts: Optional[Iterator[bytes]] = None
         self.body: Iterable[bytes] = ()
 
@@ -281,10 +281,10 @@ class _Answer:
             return self._start_response(status, headers)
         return self._start_response(status, headers, exc_info)
 
-    def end(self, error: Optional[BaseException]) -> None:
-        if not self._ended:
-            self._ended = True
-            self._request.end(self._environ, self._status[:3], error)
+    def finish(self, error: Optional[BaseException]) -> None:
+        if not self._finished:
+            self._finished = True
+            self.end(self._status[:3], error)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -295,14 +295,14 @@ class _Answer:
                 self._parts = iter(self.body)
             return next(self._parts)
         except StopIteration:
-            self.end(None)
+            self.finish(None)
             raise
         except BaseException as error:
-            self.end(error)
+            self.finish(error)
             raise
 
     def close(self) -> None:
-        self.end(GeneratorExit())  # unless it has ended: nobody wants the rest
+        self.finish(GeneratorExit())  # unless it has ended: nobody wants the rest
         close = getattr(self.body, "close", None)
         if close is not None:
             close()
