@@ -128,6 +128,19 @@ class Gunicorn(ServerCase):
         server.wait()
         self.must_have_counted({("GET", path, str(status)): sum(sent[path]) for path, status in paths})
 
+    def test_flask(self):
+        need("gunicorn")
+        need("flask")
+        server, port = self.serve("gunicorn", "--bind", "127.0.0.1:0", "flask_app:app",
+                                  announced=r"Listening at: http://127\.0\.0\.1:(\d+)")
+        for path, status in (("/items/1", 200), ("/items/2", 200), ("/items/1", 200), ("/items/x", 404),
+                             ("/fail", 500), ("/static/none.css", 404)):
+            self.assertEqual(self.request(port, path)[0], status, path)
+        server.terminate()
+        server.wait()
+        self.must_have_counted({("GET", "/items/<int:item>", "200"): 3, ("GET", "(unmatched)", "404"): 1,
+                                ("GET", "/fail", "500"): 1, ("GET", "/static/<path:filename>", "404"): 1})
+
     def test_gunicorn(self):
         self.run_gunicorn(PRELOAD="0")
 

@@ -40,6 +40,7 @@ OTHER, UNMATCHED = "(other)", "(unmatched)"
 
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 _COUNTED = "dwell.counted"  # in scope or environ: an outer one counts this request
+_ROUTE = "dwell.route"      # in environ: what a framework said when it began to answer
 
 Scope = Dict[str, Any]
 Message = Dict[str, Any]
@@ -150,6 +151,7 @@ class _Request:
     def __init__(self, middleware: MetricsMiddleware, about: Dict[str, Any]) -> None:
         self._middleware = middleware
         self._about = about
+        self._known: Optional[_Requests] = None
         self._running: Optional[_Requests] = None
         self._began = time.perf_counter()
 
@@ -256,10 +258,7 @@ class WsgiMetricsMiddleware(MetricsMiddleware):
         return answer
 
     def _route(self, path: str, about: Dict[str, Any]) -> Optional[str]:
-        request: Any = about.get("werkzeug.request")
-        if not hasattr(request, "url_rule"):  # Flask's requests have one
-            return None
-        return UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
+        return about.get(_ROUTE)
 
 
 class _Answer(_Request):
@@ -277,9 +276,20 @@ class _Answer(_Request):
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Any = None) -> Any:
         self._status = status
+        if self._known is None:
+            self._look_for_route()
         if exc_info is None:
             return self._start_response(status, headers)
         return self._start_response(status, headers, exc_info)
+
+    def _look_for_route(self) -> None:
+        """Flask has its request in the environ until it has answered."""
+        try:
+            request: Any = self._about.get("werkzeug.request")
+            if hasattr(request, "url_rule"):
+                self._about[_ROUTE] = UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
+        except Exception:  # of a request of another kind
+            pass
 
     def finish(self, error: Optional[BaseException]) -> None:
         if not self._finished:

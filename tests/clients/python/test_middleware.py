@@ -292,12 +292,16 @@ class Wsgi(MiddlewareCase):
         self.call(dwell.MetricsMiddleware(self.answering("200 OK"), "shop"), "/\xff")
         self.must_count({"200": 1}, endpoint="/\ufffd")
 
-    def test_the_route_is_flasks_where_it_says_one(self):
+    def test_the_route_is_flasks_where_it_says_one_while_it_answers(self):
         rule = types.SimpleNamespace(rule="/items/<int:item>")
         for found, endpoint in ((rule, "/items/<int:item>"), (None, middleware.UNMATCHED)):
-            request = types.SimpleNamespace(url_rule=found)
-            self.call(dwell.MetricsMiddleware(self.answering("200 OK"), "shop"), "/items/1",
-                      **{"werkzeug.request": request})
+            def app(environ, start_response):
+                environ["werkzeug.request"] = types.SimpleNamespace(url_rule=found)
+                start_response("200 OK", [])
+                environ["werkzeug.request"] = None
+                return [b"ok"]
+
+            self.call(dwell.MetricsMiddleware(app, "shop"), "/items/1")
             self.must_count({"200": 1}, endpoint=endpoint)
 
     def test_one_inside_another_counts_once(self):
