@@ -24,7 +24,7 @@ Threads: an instance serves any number of threads and tasks at once.
 import functools
 import inspect
 import time
-from typing import Any, Awaitable, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Awaitable, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from ._client import client
 from ._series import drop
@@ -62,15 +62,16 @@ class _Requests:
 
     def total(self, status: object) -> bytes:
         """Status: a number, or its digits."""
-        if not isinstance(status, (int, str)):
-            status = 500  # what no server can send
-        return self._totals.get(status) or self._new_total(status)
+        try:
+            return self._totals[status]
+        except (KeyError, TypeError):
+            return self._new_total(status)
 
-    def _new_total(self, status: Union[int, str]) -> bytes:
+    def _new_total(self, status: Any) -> bytes:
         try:
             number = int(status)
-        except ValueError:
-            number = 0
+        except (TypeError, ValueError):
+            number = 0  # what no server can send
         known = 100 <= number <= 599
         total = HTTP_REQUESTS_TOTAL.labels(*self._labels, str(number if known else 500)).packed(1)
         if known:
@@ -101,12 +102,6 @@ class MetricsMiddleware:
         self._requests: Dict[Tuple[str, str], _Requests] = {}
         self._endpoints: Dict[str, None] = {}  # those that have a label of their own
         self._known: Dict[Tuple[str, str], _Requests] = {}  # by method and path
-
-    def _find(self, method: str, path: str, about: Dict[str, Any]) -> Optional[_Requests]:
-        """What a request belongs to; None: that is not known before it has been routed."""
-        if self._endpoint is None:
-            return self._known.get((method, path))
-        return self._of(method, str(self._endpoint(about)))
 
     def _learn(self, method: str, path: str, about: Dict[str, Any], status: object) -> _Requests:
         """What a request belonged to, now that it has been routed."""
@@ -158,11 +153,13 @@ class _Request:
     def begin(self, method: str, path: str) -> None:
         try:
             middleware = self._middleware
-            self._method, self._path = method, path
-            self._known = middleware._find(method, path, self._about)
-            running = self._known or middleware._of(method, OTHER)
+            if middleware._endpoint is not None:
+                known: Optional[_Requests] = middleware._of(method, str(middleware._endpoint(self._about)))
+            else:
+                known = middleware._known.get((method, path))  # None: not before it has been routed
+            running = known or middleware._of(method, OTHER)
             client().put(running.begun)
-            self._running = running
+            self._method, self._path, self._known, self._running = method, path, known, running
         except Exception:  # an endpoint function's
             drop()
 

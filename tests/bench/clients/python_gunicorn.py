@@ -7,8 +7,9 @@ median of ratios within a round, so that what else the machine does meets all. T
 installed (Debian's package), else processes of this script. `--rounds N`, `--seconds N`, `--workers N`,
 `--class sync|gthread`.
 
-Beside the throughput: the memory of a server's processes (proportional set size; dwell's with the
-daemon's), and how long a scrape takes.
+Beside the throughput: the CPU time that a request takes in the server's processes (dwell's with the
+daemon's), which hardly depends on what else the machine does; their memory (proportional set size), and how
+long a scrape takes.
 """
 import argparse
 import http.client
@@ -76,6 +77,14 @@ class Server:
         assert answer.status == 200, (path, answer.status)
         return body
 
+    def cpu_s(self):
+        """CPU time so far, of all its processes."""
+        ticks = 0
+        for pid in [self.process.pid, *self.workers(), *self.extra_pids]:
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def memory_mb(self):
         total = 0
         for pid in [self.process.pid, *self.workers(), *self.extra_pids]:
@@ -130,17 +139,22 @@ def processes(port, seconds):
 
 
 def measure(servers, options):
-    """{variant: [requests a second, …]} over the rounds, after one that does not count."""
+    """Over the rounds, after one that does not count: the load's name, {variant: [requests a second, …]}, and
+    {variant: CPU microseconds a request}."""
     load = wrk if shutil.which("wrk") else processes
     rates = {server.variant: [] for server in servers}
+    spent_s = dict.fromkeys(rates, 0.0)
     for number in range(options.rounds + 1):
         order = servers[:]
         random.shuffle(order)
         for server in order:
+            began_s = server.cpu_s()
             rate = load(server.port, options.seconds)
             if number:
                 rates[server.variant].append(rate)
-    return load.__name__, rates
+                spent_s[server.variant] += server.cpu_s() - began_s
+    cpu_us = {variant: 1e6 * spent_s[variant] / (sum(rates[variant]) * options.seconds) for variant in rates}
+    return load.__name__, rates, cpu_us
 
 
 def ratio(rates, variant, to):
@@ -165,7 +179,7 @@ def main():
         try:
             for variant in variants:
                 servers.append(Server(variant, options, directory, daemon))
-            load, rates = measure(servers, options)
+            load, rates, cpu_us = measure(servers, options)
             memory = {server.variant: server.memory_mb() for server in servers}
             scrape = {server.variant: server.scrape_ms() for server in servers if server.variant != "plain"}
             dropped = daemon.metrics().get("dwelld_client_dropped_total", 0, client="dwell-python/0.1.0")
@@ -182,6 +196,7 @@ def main():
                 "ns": round(1e9 / statistics.median(rates[variant])),
                 "requests_per_s": round(statistics.median(rates[variant])),
                 "ratio": round(ratio(rates, variant, "plain"), 4), "ratio_to": "plain", "load": load,
+                "cpu_us": round(cpu_us[variant], 1), "cpu_ratio": round(cpu_us["plain"] / cpu_us[variant], 4),
                 "memory_mb": round(memory[variant], 1)}
         if variant in scrape:
             line["scrape_ms"] = round(scrape[variant], 2)

@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT / "client/python"), str(ROOT / "tests/integration")]
 from harness import Daemon  # noqa: E402
 
 ROUNDS, CALLS = 40, 1000  # fewer calls than records that may wait: none is dropped
-LIMIT_NS = 1500
+LIMIT_NS = 1500  # of what is called on a series; with `labels` before it: not slower than prometheus_client
 LABELS = ("GET", "/", "shop", "200")
 NAMED = dict(zip(("method", "endpoint", "service", "status"), LABELS))
 
@@ -76,15 +76,19 @@ def main():
     failed = False
     for what, (mine, other) in took.items():
         ns = statistics.median(mine) - statistics.median(empty)
-        line = {"bench": "python_metrics", "client": "python", "what": what, "ns": round(ns),
-                "limit_ns": LIMIT_NS}
+        line = {"bench": "python_metrics", "client": "python", "what": what, "ns": round(ns)}
+        if "labels" not in what:
+            line["limit_ns"] = LIMIT_NS
+            failed = failed or ns > LIMIT_NS
         if other:
             theirs_ns = statistics.median(other) - statistics.median(empty)
             line.update(ratio=round(theirs_ns / ns, 2), ratio_to="prometheus_client",
                         prometheus_client_ns=round(theirs_ns))
+            if "labels" in what:
+                line["limit_ratio"] = 1
+                failed = failed or theirs_ns < ns
         else:
             line.update(ratio=round(ns / statistics.median(empty), 2), ratio_to="two clock readings")
-        failed = failed or ns > LIMIT_NS
         print(json.dumps(line), flush=True)
     return 1 if failed else 0
 
