@@ -284,7 +284,8 @@ class _Answer(_Request):
         try:
             request: Any = self._about.get("werkzeug.request")
             if hasattr(request, "url_rule"):
-                self._about[_ROUTE] = UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
+                rule = request.url_rule
+                self._about[_ROUTE] = UNMATCHED if rule is None else str(rule.rule)
         except Exception:  # of a request of another kind
             pass
 

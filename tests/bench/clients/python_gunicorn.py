@@ -49,9 +49,9 @@ class Server:
         multiproc.mkdir()
         more = {"PROMETHEUS_MULTIPROC_DIR": str(multiproc)} if variant == "prometheus" else {}
         self.process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", options.kind,
-             "--workers", str(options.workers), "--threads", "1" if options.kind == "sync" else "4",
-             "gunicorn_apps:app"],
+            [sys.executable, "-B", "-m", "gunicorn", "--bind", "127.0.0.1:0",
+             "--workers", str(options.workers), "--worker-class", options.kind,
+             "--threads", "1" if options.kind == "sync" else "4", "gunicorn_apps:app"],
             cwd=HERE, stderr=subprocess.PIPE, text=True,
             env=environment(VARIANT=variant, DWELL_DIR=str(daemon.directory),
                             PYTHONPATH=str(ROOT / "client/python"), **more))
@@ -139,8 +139,8 @@ def processes(port, seconds):
 
 
 def measure(servers, options):
-    """Over the rounds, after one that does not count: the load's name, {variant: [requests a second, …]}, and
-    {variant: CPU microseconds a request}."""
+    """Over the rounds, after one that does not count: the load's name, {variant: [requests a second, …]},
+    and {variant: CPU microseconds a request}."""
     load = wrk if shutil.which("wrk") else processes
     rates = {server.variant: [] for server in servers}
     spent_s = dict.fromkeys(rates, 0.0)
@@ -153,7 +153,8 @@ def measure(servers, options):
             if number:
                 rates[server.variant].append(rate)
                 spent_s[server.variant] += server.cpu_s() - began_s
-    cpu_us = {variant: 1e6 * spent_s[variant] / (sum(rates[variant]) * options.seconds) for variant in rates}
+    cpu_us = {variant: 1e6 * spent_s[variant] / (sum(rates[variant]) * options.seconds)
+              for variant in rates}
     return load.__name__, rates, cpu_us
 
 
@@ -196,7 +197,8 @@ def main():
                 "ns": round(1e9 / statistics.median(rates[variant])),
                 "requests_per_s": round(statistics.median(rates[variant])),
                 "ratio": round(ratio(rates, variant, "plain"), 4), "ratio_to": "plain", "load": load,
-                "cpu_us": round(cpu_us[variant], 1), "cpu_ratio": round(cpu_us["plain"] / cpu_us[variant], 4),
+                "cpu_us": round(cpu_us[variant], 1),
+                "cpu_ratio": round(cpu_us["plain"] / cpu_us[variant], 4),
                 "memory_mb": round(memory[variant], 1)}
         if variant in scrape:
             line["scrape_ms"] = round(scrape[variant], 2)

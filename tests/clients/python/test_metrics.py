@@ -259,7 +259,8 @@ class Recording(MetricsCase):
         for (name, labels), value in Exposition((golden / "exposition.txt").read_text()).values.items():
             if not name.startswith("acgs2_model_") and not name.endswith("_created"):
                 got = shown.values.get((name, labels), math.inf if math.isnan(value) else math.nan)
-                self.assertTrue(math.isclose(got, value, rel_tol=1e-9) or (math.isnan(got) and math.isnan(value)),
+                both_nan = math.isnan(got) and math.isnan(value)
+                self.assertTrue(both_nan or math.isclose(got, value, rel_tol=1e-9),
                                 f"{name} {set(labels)}: {got} and not {value}")
                 compared += 1
         self.assertGreater(compared, 500)
