@@ -42,6 +42,7 @@ from typing import Any
 
 from . import _locate, _wire
 from ._link import Link
+from ._native import speed
 from ._outbox import Outbox
 from ._version import VERSION
 
@@ -458,11 +459,16 @@ class Client:
         pending, take, size = self.pending, self.pending.popleft, 0
         taken: list[bytes] = []
         while pending and size < TURN_BYTES:
-            places = [take() for _ in range(min(len(pending), TURN_PLACES))]
+            count = min(len(pending), TURN_PLACES)
+            if speed is not None:
+                records, more = speed.take(take, count)
+            else:
+                places = [take() for _ in range(count)]
+                records, more = filter(None, places), sum(map(len, places))
             for ticket in self._due:
-                ticket.places -= len(places)
-            taken += filter(None, places)
-            size += sum(map(len, places))
+                ticket.places -= count
+            taken += records
+            size += more
         return taken
 
     @staticmethod

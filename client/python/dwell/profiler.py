@@ -29,7 +29,6 @@ import dataclasses
 import datetime
 import enum
 import functools
-import importlib
 import importlib.util
 import inspect
 import math
@@ -43,6 +42,7 @@ from typing import (Any, AsyncGenerator, Callable, Dict, Generator, List, Mappin
 from . import _client, _query, _wire
 from ._client import PLACE_BYTES, STEP_MASK, Client
 from ._evidence import NEVER_NS, NONE, Meter, Reading
+from ._native import speed as _speed
 
 NO_DATA = "No profiling data collected"
 MODELS_MAX = 1024  # kept encoded, as the C client does; the daemon has its own ceiling, 1000 by default
@@ -188,18 +188,6 @@ def _is_error(kind: Type[BaseException]) -> bool:
     return exceptions is None or not issubclass(kind, exceptions.CancelledError)
 
 
-def _find_speed() -> Any:
-    """The module that does the usual inference in C; None where it was not built, or is not wanted."""
-    if os.environ.get("DWELL_PYTHON_PURE") == "1":
-        return None
-    try:
-        speed = importlib.import_module("._speed", __package__)
-    except ImportError:
-        return None
-    return speed if getattr(speed, "STEP_MASK", None) == STEP_MASK else None
-
-
-_speed = _find_speed()
 _Account: Any = object if _speed is None else _speed.Account
 _Profiler: Any = object if _speed is None else _speed.Profiler
 

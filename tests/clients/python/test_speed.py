@@ -12,7 +12,7 @@ from extension import build, missing
 
 HERE = pathlib.Path(__file__).parent
 SUITES = ["test_profiler.Blocks", "test_profiler.Decorators", "test_profiler.Questions", "test_profiler.Without",
-          "test_evidence", "test_hosts"]
+          "test_evidence", "test_hosts", "test_sending"]
 
 
 @unittest.skipIf(missing(), missing())
@@ -99,6 +99,22 @@ class Speed(ClientCase):
                 "assert p.get_metrics('mine!').sample_count == 1\n"
                 "print(p.get_metrics('m').sample_count, p.get_metrics('m').errors)")
         self.assertEqual(self.must_run(code), "2001 1000\n")
+
+    def test_take_gives_records_and_their_bytes(self):
+        code = ("import collections\nfrom dwell import _client, _speed\n"
+                "assert _speed.STEP_MASK == _client.STEP_MASK\n"
+                "def take(items, count):\n"
+                "    pending = collections.deque(items)\n"
+                "    return *_speed.take(pending.popleft, count), len(pending)\n"
+                "for items, count, want in (([], 0, ([], 0, 0)), ([b'ab', b'', b'c'], 3, ([b'ab', b'c'], 3, 0)),\n"
+                "                           ([b'ab', b'c'], 1, ([b'ab'], 2, 1)), ([b'', b''], 2, ([], 0, 0)),\n"
+                "                           ([b'a'], 5, ([b'a'], 1, 0)), ([b'a', 5, b'b'], 3, ([b'a'], 1, 1))):\n"
+                "    assert take(items, count) == want, (items, count)\n"
+                "for wrong in ((), (1,), (len, -1), (len, 'x')):\n"
+                "    try: _speed.take(*wrong)\n"
+                "    except TypeError: continue\n"
+                "    raise AssertionError(wrong)\n")
+        self.must_run(code)
 
     def test_what_the_client_raises_is_counted_as_dropped(self):
         code = ("import dwell\np = dwell.ModelProfiler(evidence='none')\n"
