@@ -1,0 +1,3 @@
+module github.com/dwell/dwell/client/go
+
+go 1.23
