@@ -361,16 +361,24 @@ func (b *Budget) Remaining(layer string) time.Duration {
 	return time.Duration(max(0, left))
 }
 
-// Reset forgets the time of all layers and the total, and operations that run.
-func (b *Budget) Reset() {
+// Reset forgets the time of the layers that are named, without any of all and the total, and operations
+// that run. What was recorded is not taken back.
+func (b *Budget) Reset(layers ...string) {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.total.reset()
-	for i := range b.layers {
-		b.layers[i].reset()
+	for _, layer := range layers {
+		if l := b.find(layer); l != nil {
+			l.reset()
+		}
+	}
+	if len(layers) == 0 {
+		b.total.reset()
+		for i := range b.layers {
+			b.layers[i].reset()
+		}
 	}
 }
 

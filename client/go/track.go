@@ -70,7 +70,7 @@ func (c *Client) Model(name string) *Model {
 		return model
 	}
 	model = c.modelMake(strings.Clone(name))
-	if len(c.models) < modelsMax {
+	if len(c.models) < modelsMax && model.plain != nil {
 		c.models[model.name] = model
 	}
 	return model

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dwell
+
+const raceEnabled = false
