@@ -43,21 +43,26 @@ func calls(c *Client) map[string]func() {
 	counter := c.Counter("http.requests", "", Int("code", 200))
 	gauge := c.Gauge("queue.depth", "")
 	histogram := c.Histogram("http.time", "ms", String("path", "/v1"))
-	sample := Sample{ModelName: "resnet50", ExecutionTimeMS: 12.5, CPUPercentDuring: Num(80), MemoryMBAfter: Num(512)}
+	sample := Sample{ModelName: "resnet50", ExecutionTimeMS: 12.5, CPUPercentDuring: Num(80),
+		MemoryMBAfter: Num(512)}
 	metric := Metric{Op: OpCount, Name: "jobs.done", Value: 1}
 	ctx := ContextWithSpan(context.Background(), SpanContext{TraceID{1}, SpanID{2}, FlagSampled, ""})
 	budget := c.Budget(0)
 	return map[string]func(){
-		"track":             func() { track := model.Begin(); track.End(nil) },
-		"track in a span":   func() { track := model.BeginContext(ctx); track.End(nil) },
-		"track with more":   func() { track := model.Begin(); track.EndWith(&sample) },
-		"sample":            func() { c.RecordSample(&sample) },
-		"counter":           func() { counter.Add(1) },
-		"gauge, set":        func() { gauge.Set(17) },
-		"gauge, added to":   func() { gauge.Add(-1) },
-		"histogram":         func() { histogram.Observe(12.5) },
-		"metric as it is":   func() { c.RecordMetric(&metric) },
-		"layer of a budget": func() { budget.Start(Layer3Policy); budget.Stop(ctx, Layer3Policy, "evaluate") },
+		"track":           func() { track := model.Begin(); track.End(nil) },
+		"track in a span": func() { track := model.BeginContext(ctx); track.End(nil) },
+		"track with more": func() { track := model.Begin(); track.EndWith(&sample) },
+		"sample":          func() { c.RecordSample(&sample) },
+		"counter":         func() { counter.Add(1) },
+		"gauge, set":      func() { gauge.Set(17) },
+		"gauge, added to": func() { gauge.Add(-1) },
+		"histogram":       func() { histogram.Observe(12.5) },
+		"metric as it is": func() { c.RecordMetric(&metric) },
+		"layer of a budget": func() {
+			budget.Start(Layer3Policy)
+			budget.Stop(ctx, Layer3Policy,
+				"evaluate")
+		},
 	}
 }
 
@@ -119,7 +124,8 @@ func BenchmarkSpan(b *testing.B) {
 	c := openDrained(b, EvidenceNone)
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
-		_, span := c.StartSpan(context.Background(), "POST /v1/infer", String("device", "cpu"), Int("batch", 8))
+		_, span := c.StartSpan(context.Background(), "POST /v1/infer", String("device", "cpu"),
+			Int("batch", 8))
 		span.End()
 	}
 }

@@ -66,7 +66,8 @@ func TestBudgetsOutOfRange(t *testing.T) {
 		}
 		if !fact.good { // without limits
 			b.Start(LayerTotal)
-			if verdict, taken := b.Stop(context.Background(), LayerTotal, ""); verdict != Within || taken != 0 ||
+			if verdict, taken := b.Stop(context.Background(), LayerTotal, ""); verdict != Within ||
+				taken != 0 ||
 				b.Remaining("a") != math.MaxInt64 {
 				t.Errorf("%s: it has limits", fact.name)
 			}
@@ -96,7 +97,8 @@ func TestVerdicts(t *testing.T) {
 		h.now += fact.taken
 		checked, _ := b.Check(fact.layer)
 		verdict, taken := b.Stop(context.Background(), fact.layer, "")
-		if checked != fact.verdict || verdict != fact.verdict || (int64(taken) != fact.taken && fact.layer != "unknown") {
+		if checked != fact.verdict || verdict != fact.verdict ||
+			(int64(taken) != fact.taken && fact.layer != "unknown") {
 			t.Errorf("%+v: %d after %v, checked %d", fact, verdict, taken, checked)
 		}
 	}
@@ -165,15 +167,18 @@ func TestRun(t *testing.T) {
 	}{
 		{"within", Layer{Budget: time.Hour}, func(context.Context) error { return nil }, isNil},
 		{"its own error", Layer{Budget: time.Hour}, func(context.Context) error { return own }, is(own)},
-		{"its own timeout", Layer{Budget: time.Hour}, func(context.Context) error { return context.DeadlineExceeded },
+		{"its own timeout", Layer{Budget: time.Hour},
+			func(context.Context) error { return context.DeadlineExceeded },
 			is(context.DeadlineExceeded)},
-		{"its own error, late", Layer{Budget: time.Millisecond}, func(ctx context.Context) error { _ = wait(ctx); return own },
+		{"its own error, late", Layer{Budget: time.Millisecond},
+			func(ctx context.Context) error { _ = wait(ctx); return own },
 			is(own)},
 		{"cancelled at the limit", Layer{Budget: time.Millisecond}, wait, isTimeout("a", 1)},
 		{"wrapped", Layer{Budget: time.Millisecond}, func(ctx context.Context) error {
 			return fmt.Errorf("query: %w", wait(ctx))
 		}, isTimeout("a", 1)},
-		{"did not notice", Layer{Budget: time.Millisecond}, func(ctx context.Context) error { _ = wait(ctx); return nil },
+		{"did not notice", Layer{Budget: time.Millisecond},
+			func(ctx context.Context) error { _ = wait(ctx); return nil },
 			isTimeout("a", 1)},
 		{"lenient, cancelled", Layer{Budget: time.Millisecond, Enforcement: EnforcementLenient}, wait,
 			is(context.DeadlineExceeded)},
@@ -200,15 +205,18 @@ func isTimeout(layer string, budget float64) func(error) bool {
 	return func(err error) bool {
 		var timeout *LayerTimeoutError
 		return errors.As(err, &timeout) && timeout.LayerName == layer && timeout.BudgetMS == budget &&
-			timeout.ElapsedMS > budget && timeout.Operation == "work" && timeout.ConstitutionalHash == DefaultHash &&
+			timeout.ElapsedMS > budget && timeout.Operation == "work" &&
+			timeout.ConstitutionalHash == DefaultHash &&
 			errors.Is(err, context.DeadlineExceeded) && timeout.Timeout() &&
-			strings.Contains(err.Error(), fmt.Sprintf("%.2f ms", timeout.ElapsedMS)) && strings.Contains(err.Error(), layer)
+			strings.Contains(err.Error(), fmt.Sprintf("%.2f ms", timeout.ElapsedMS)) &&
+			strings.Contains(err.Error(), layer)
 	}
 }
 
 func TestRunOfOuterContexts(t *testing.T) {
 	var c *Client
-	b := c.Budget(time.Hour, Layer{Name: "inner", Budget: time.Millisecond}, Layer{Name: "outer", Budget: time.Hour})
+	b := c.Budget(time.Hour, Layer{Name: "inner", Budget: time.Millisecond},
+		Layer{Name: "outer", Budget: time.Hour})
 	wait := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -216,13 +224,17 @@ func TestRunOfOuterContexts(t *testing.T) {
 		t.Errorf("the caller's own end: %v", err)
 	}
 	var timeout *LayerTimeoutError
-	err := b.Run(context.Background(), "outer", func(ctx context.Context) error { return b.Run(ctx, "inner", wait) })
+	err := b.Run(context.Background(), "outer", func(ctx context.Context) error {
+		return b.Run(ctx,
+			"inner", wait)
+	})
 	if !errors.As(err, &timeout) || timeout.LayerName != "inner" {
 		t.Errorf("the inner layer's: %v", err)
 	}
 	whole := c.Budget(2*time.Millisecond, Layer{Name: "a", Budget: time.Hour})
 	whole.Start(LayerTotal)
-	if err = whole.Run(context.Background(), "a", wait); !errors.As(err, &timeout) || timeout.LayerName != LayerTotal ||
+	if err = whole.Run(context.Background(), "a", wait); !errors.As(err, &timeout) ||
+		timeout.LayerName != LayerTotal ||
 		timeout.BudgetMS != 2 || timeout.ElapsedMS <= 2 {
 		t.Errorf("the total's: %v", err)
 	}
@@ -248,13 +260,15 @@ func TestBudgetsAreTold(t *testing.T) {
 	var said bytes.Buffer
 	f := serve(t)
 	c := open(t, f, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
-	b := c.Budget(time.Hour, Layer{Name: "a", Budget: time.Hour}, Layer{Name: "b", Budget: time.Millisecond})
+	b := c.Budget(time.Hour, Layer{Name: "a", Budget: time.Hour},
+		Layer{Name: "b", Budget: time.Millisecond})
 	_ = b.Run(context.Background(), "a", func(context.Context) error { return nil })
 	if said.Len() != 0 {
 		t.Errorf("within: %s", &said)
 	}
 	_ = b.Run(context.Background(), "b", func(ctx context.Context) error { <-ctx.Done(); return nil })
-	if text := said.String(); !strings.Contains(text, "["+DefaultHash+"] layer over its budget") || !strings.Contains(text, "layer=b") {
+	if text := said.String(); !strings.Contains(text, "["+DefaultHash+"] layer over its budget") ||
+		!strings.Contains(text, "layer=b") {
 		t.Errorf("over: %s", text)
 	}
 }
@@ -265,7 +279,8 @@ func TestRecordsOfBudgets(t *testing.T) {
 	var h hand
 	b := h.on(c.Budget(0))
 	b.SetRequestID("r-17")
-	ctx := ContextWithSpan(context.Background(), SpanContext{TraceID{1}, SpanID{2}, FlagSampled | FlagDecided, ""})
+	ctx := ContextWithSpan(context.Background(), SpanContext{TraceID{1}, SpanID{2},
+		FlagSampled | FlagDecided, ""})
 	for i := int64(1); i <= 2; i++ {
 		b.Start(Layer3Policy)
 		b.Start(Layer3Policy)
@@ -282,8 +297,10 @@ func TestRecordsOfBudgets(t *testing.T) {
 		t.Fatalf("%d records", len(got))
 	}
 	for i, r := range got[:2] {
-		if r.text(budgetLayer) != Layer3Policy || r.double(budgetElapsed) != float64(i+1) || r.text(budgetOperation) != "evaluate" ||
-			r.text(budgetRequestID) != "r-17" || r.find(budgetTraceID) == nil || r.number(budgetFlags) != 1 ||
+		if r.text(budgetLayer) != Layer3Policy || r.double(budgetElapsed) != float64(i+1) ||
+			r.text(budgetOperation) != "evaluate" ||
+			r.text(budgetRequestID) != "r-17" || r.find(budgetTraceID) == nil ||
+			r.number(budgetFlags) != 1 ||
 			r.number(budgetTimestamp) == 0 || (r.find(budgetBefore) != nil) != (i == 1) {
 			t.Errorf("record %d is %v", i, r)
 		}
@@ -291,7 +308,8 @@ func TestRecordsOfBudgets(t *testing.T) {
 	if got[1].double(budgetBefore) != 1 {
 		t.Errorf("before it: %v", got[1].double(budgetBefore))
 	}
-	if total := got[2]; total.text(budgetLayer) != "total" || total.find(budgetTraceID) != nil || total.find(budgetOperation) != nil {
+	if total := got[2]; total.text(budgetLayer) != "total" || total.find(budgetTraceID) != nil ||
+		total.find(budgetOperation) != nil {
 		t.Errorf("the total is %v", total)
 	}
 }
@@ -429,7 +447,8 @@ func (g *goldenCase) play(t *testing.T) {
 				want.ElapsedMS, want.RemainingMS = right, max(0, got.BudgetMS-right)
 				want.IsExceeded, want.IsSoftLimitExceeded = right > got.BudgetMS, right > 0.8*got.BudgetMS
 			}
-			if math.Abs(got.ElapsedMS-want.ElapsedMS) > 1e-9 || math.Abs(got.RemainingMS-want.RemainingMS) > 1e-9 ||
+			if math.Abs(got.ElapsedMS-want.ElapsedMS) > 1e-9 ||
+				math.Abs(got.RemainingMS-want.RemainingMS) > 1e-9 ||
 				got.IsExceeded != want.IsExceeded || got.IsSoftLimitExceeded != want.IsSoftLimitExceeded {
 				t.Errorf("step %d, %s: %+v, expects %+v", i, name, got, want)
 			}

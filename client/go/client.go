@@ -69,7 +69,6 @@ type Client struct {
 	options Options
 	id      [16]byte
 	epoch   time.Time
-	wall    int64 // of the epoch, in ns since 1970
 	tap     *hook.Tap
 
 	cost     cost
@@ -103,7 +102,6 @@ func Open(options Options) *Client {
 		return nil
 	}
 	c := &Client{options: options, epoch: time.Now()}
-	c.wall = c.epoch.UnixNano()
 	c.settle()
 	shards := min(runtime.GOMAXPROCS(0), shardsMax)
 	if tap := hook.Take(); tap != nil {
@@ -151,12 +149,6 @@ func (c *Client) settle() {
 // now is the monotonic clock, in ns since the client was opened.
 func (c *Client) now() int64 {
 	return int64(time.Since(c.epoch))
-}
-
-// unix is that moment in ns since 1970. The wall clock is read once, so that times within a process do
-// not step.
-func (c *Client) unix(now int64) uint64 {
-	return uint64(c.wall + now)
 }
 
 // Flush sends what was recorded before the call and waits until the daemon has applied it: then the

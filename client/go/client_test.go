@@ -82,7 +82,8 @@ func TestNothingIsNothing(t *testing.T) {
 	track := m.BeginContext(ctx)
 	track.End(errors.New("x"))
 	track.EndWith(nil)
-	if err := m.Do(ctx, func(context.Context) error { return errors.ErrUnsupported }); err != errors.ErrUnsupported {
+	own := func(context.Context) error { return errors.ErrUnsupported }
+	if err := m.Do(ctx, own); err != errors.ErrUnsupported {
 		t.Errorf("Do gave %v", err)
 	}
 	c.RecordSample(&Sample{})
@@ -130,7 +131,8 @@ func TestManyGoroutinesLoseNothing(t *testing.T) {
 	}
 	wait.Wait()
 	mustCloseClient(t, c)
-	if samples, counts := len(f.records(batchSample)), len(f.records(batchMetric)); samples != goroutines*calls ||
+	samples, counts := len(f.records(batchSample)), len(f.records(batchMetric))
+	if samples != goroutines*calls ||
 		counts != goroutines*calls {
 		t.Errorf("%d samples, %d counts", samples, counts)
 	}
@@ -478,4 +480,37 @@ func TestRecordsGoOutByThemselves(t *testing.T) {
 	track := c.Model("m").Begin()
 	track.End(nil)
 	until(t, "the sample came", func() bool { return len(f.records(batchSample)) == 1 })
+}
+
+// Whatever comes back: each whole reply once, and no more than there is.
+func FuzzReplies(f *testing.F) {
+	f.Add([]byte{2, 0, 0, 0, 0x08, 3, 0, 0, 0, 0}, uint8(1))
+	f.Add([]byte(`{"error": "no"}`), uint8(3))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, uint8(0))
+	f.Fuzz(func(t *testing.T, bytes []byte, piece uint8) {
+		if len(bytes) > replyBytesMax {
+			return // what is read at once is no more
+		}
+		whole := &link{}
+		used, bad := whole.replies(bytes)
+		if used > len(bytes) {
+			t.Fatalf("%d of %d bytes used", used, len(bytes))
+		}
+		// In pieces it comes to the same.
+		cut := &link{}
+		var buffer []byte
+		usedCut, badCut := 0, error(nil)
+		for at := 0; at < len(bytes) && badCut == nil; {
+			next := min(len(bytes), at+1+int(piece))
+			buffer = append(buffer, bytes[at:next]...)
+			at = next
+			var done int
+			done, badCut = cut.replies(buffer)
+			buffer = buffer[done:]
+			usedCut += done
+		}
+		if usedCut != used || (bad == nil) != (badCut == nil) {
+			t.Errorf("%d bytes and %v, in pieces %d and %v", used, bad, usedCut, badCut)
+		}
+	})
 }

@@ -52,7 +52,8 @@ func start(t testing.TB, directory string, sets ...string) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.kill)
-	d.http.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	d.http.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _,
+		_ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(directory, "query.sock"))
 	}}
 	until(t, "the daemon answers", func() bool {
@@ -140,7 +141,8 @@ func (d *daemon) mustBalance(c *Client, rejected uint64) {
 	for _, count := range l.Rejected {
 		refused += count
 	}
-	if l.Sent != s.Recorded || l.Dropped != s.Dropped || l.Lost != 0 || l.Unledgered != 0 || refused != rejected ||
+	if l.Sent != s.Recorded || l.Dropped != s.Dropped || l.Lost != 0 || l.Unledgered != 0 ||
+		refused != rejected ||
 		l.Sent != l.Accepted+refused+l.Dropped {
 		d.t.Errorf("%+v, the client says %+v", l, s)
 	}
@@ -152,7 +154,8 @@ func openAt(t testing.TB, directory string, options Options) *Client {
 
 func TestDaemonShowsAllKinds(t *testing.T) {
 	d := start(t, placeMake(t))
-	c := openAt(t, d.directory, Options{ServiceName: "bus", ConstitutionalHash: DefaultHash, Evidence: EvidenceFull})
+	c := openAt(t, d.directory, Options{ServiceName: "bus", ConstitutionalHash: DefaultHash,
+		Evidence: EvidenceFull})
 	m := c.Model("resnet50")
 	for i := 0; i < 10; i++ {
 		track := m.Begin()

@@ -130,7 +130,8 @@ func decodeBatch(b []byte) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(all) < 3 || all[0].number != 1 || len(all[0].bytes) != 16 || all[1].number != 2 || all[2].number != 3 {
+	if len(all) < 3 || all[0].number != 1 || len(all[0].bytes) != 16 || all[1].number != 2 ||
+		all[2].number != 3 {
 		return nil, fmt.Errorf("the head is not client_id, first_sequence, dropped")
 	}
 	made := &batch{clientID: string(all[0].bytes), first: all[1].value, dropped: all[2].value}

@@ -6,8 +6,8 @@ package dwell
 // goroutines, so it is right only of a goroutine that kept its thread to itself:
 //
 //   - One that was moved is seen by the number of the thread, and the reading is left out.
-//   - One that waited (for a channel, a lock, the network) while its thread ran others, and came back to the
-//     same thread, is not seen: what the others used counts as its own, up to the time of the inference.
+//   - One that waited (for a channel, a lock, the network) while its thread ran others, and came back to
+//     the same thread, is not seen: what they used counts as its own, up to the time of the inference.
 //   - What other goroutines or threads did for the inference is not in it; EvidenceFull has the CPU time
 //     of the whole process beside it.
 //

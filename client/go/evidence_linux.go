@@ -41,7 +41,8 @@ func (r *reading) take(evidence Evidence) bool {
 	if r.full {
 		known = clock(clockProcessCPUTime, &r.process) && known
 	}
-	_, _, failed = syscall.RawSyscall(syscall.SYS_GETRUSAGE, rusageThread, uintptr(unsafe.Pointer(&usage)), 0)
+	_, _, failed = syscall.RawSyscall(syscall.SYS_GETRUSAGE, rusageThread,
+		uintptr(unsafe.Pointer(&usage)), 0)
 	if failed != 0 || !known {
 		return false
 	}

@@ -192,7 +192,8 @@ func (f *fake) mustClose(t testing.TB, c *Client) {
 	accepted, dropped, lost := f.ledger()
 	stats := c.Stats()
 	if stats.Recorded != accepted+dropped || lost != 0 || stats.Dropped != dropped {
-		t.Errorf("sent %d, accepted %d, dropped %d, lost %d; the client says %+v", stats.Recorded, accepted, dropped,
+		t.Errorf("sent %d, accepted %d, dropped %d, lost %d; the client says %+v", stats.Recorded,
+			accepted, dropped,
 			lost, stats)
 	}
 }

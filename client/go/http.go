@@ -26,7 +26,8 @@ const statusClientGone = 499
 // http_request_duration_seconds, with the labels method, endpoint and service, and a span. `endpoint` names
 // what a request is for; it should have few values. Nil: of an http.ServeMux the pattern that matches, or
 // "unmatched"; else the path. With a nil client it is next.
-func (c *Client) Handler(service string, next http.Handler, endpoint func(*http.Request) string) http.Handler {
+func (c *Client) Handler(service string, next http.Handler,
+	endpoint func(*http.Request) string) http.Handler {
 	if c == nil {
 		return next
 	}
@@ -51,12 +52,14 @@ func endpointOf(next http.Handler) func(*http.Request) string {
 	}
 }
 
-func (c *Client) answer(service, endpoint string, next http.Handler, w http.ResponseWriter, r *http.Request) {
+func (c *Client) answer(service, endpoint string, next http.Handler, w http.ResponseWriter,
+	r *http.Request) {
 	// An unknown method would make a series of its own for whoever asks.
 	method := methodOf(r.Method)
 	labels := []Attr{String("method", method), String("endpoint", endpoint), String("service", service)}
 	ctx, span := c.StartSpanWith(c.Extract(r.Context(), r.Header), method+" "+endpoint,
-		SpanOptions{Kind: KindServer}, String("http.request.method", method), String("url.path", r.URL.Path))
+		SpanOptions{Kind: KindServer}, String("http.request.method", method), String("url.path",
+			r.URL.Path))
 	progress := c.GaugeOf(AggregationUnsaid, "http_requests_in_progress", "", labels...)
 	progress.Add(1)
 	begun := c.now()
@@ -73,7 +76,8 @@ func (c *Client) answer(service, endpoint string, next http.Handler, w http.Resp
 		progress.Add(-1)
 		seconds := float64(c.now()-begun) / 1e9
 		c.Histogram("http_request_duration_seconds", "", labels...).Observe(seconds)
-		c.Counter("http_requests_total", "", append(labels, String("status", strconv.Itoa(status)))...).Add(1)
+		c.Counter("http_requests_total", "", append(labels, String("status",
+			strconv.Itoa(status)))...).Add(1)
 		span.SetAttributes(Int("http.response.status_code", int64(status)))
 		if status >= http.StatusInternalServerError {
 			span.SetStatus(StatusError, http.StatusText(status))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,6 +26,7 @@ func families(t testing.TB, f *fake) []string {
 		}
 		all = append(all, r.text(metricName)+"{"+strings.Join(labels, ",")+"} "+value)
 	}
+	slices.Sort(all)
 	return all
 }
 
@@ -33,7 +35,10 @@ func TestHandler(t *testing.T) {
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/{model}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+	mux.HandleFunc("POST /v1/{model}", func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+	})
 	for _, fact := range []struct {
 		name     string
 		handler  http.Handler
@@ -43,22 +48,29 @@ func TestHandler(t *testing.T) {
 		status   string
 		failed   bool
 	}{
-		{"nothing said", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, ask("GET", "/a"),
+		{"nothing said", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil,
+			ask("GET", "/a"),
 			"method=GET,endpoint=/a", "200", false},
-		{"a status", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.NotFound(w, nil) }), nil, ask("GET", "/a"),
+		{"a status", http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
+			http.NotFound(w, nil)
+		}), nil, ask("GET", "/a"),
 			"method=GET,endpoint=/a", "404", false},
 		{"the first one counts", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(http.StatusTeapot)
 			w.WriteHeader(http.StatusOK)
 		}), nil, ask("GET", "/a"), "method=GET,endpoint=/a", "418", false},
-		{"a pattern", mux, nil, ask("POST", "/v1/resnet50"), "method=POST,endpoint=POST /v1/{model}", "201", false},
+		{"a pattern", mux, nil, ask("POST", "/v1/resnet50"), "method=POST,endpoint=POST /v1/{model}",
+			"201", false},
 		{"no pattern", mux, nil, ask("GET", "/elsewhere"), "method=GET,endpoint=unmatched", "404", false},
-		{"a method of nobody's", mux, func(*http.Request) string { return "e" }, ask("BREW", "/v1/resnet50"),
+		{"a method of nobody's", mux, func(*http.Request) string { return "e" },
+			ask("BREW", "/v1/resnet50"),
 			"method=_OTHER,endpoint=e", "405", false},
 		{"a client that went away", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil,
 			ask("GET", "/a").WithContext(gone), "method=GET,endpoint=/a", "499", false},
-		{"a panic", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("own") }), nil, ask("GET", "/a"),
+		{"a panic", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("own") }), nil,
+			ask("GET", "/a"),
 			"method=GET,endpoint=/a", "500", true},
 	} {
 		f := serve(t)
@@ -75,14 +87,18 @@ func TestHandler(t *testing.T) {
 		mustCloseClient(t, c)
 		f.mustClose(t, c)
 		labels := "{" + fact.labels + ",service=svc"
-		want := []string{"http_requests_in_progress" + labels + "} 1", "http_requests_in_progress" + labels + "} -1",
+		want := []string{"http_requests_in_progress" + labels + "} 1", "http_requests_in_progress" +
+			labels + "} -1",
 			"http_request_duration_seconds" + labels + "} observed",
 			"http_requests_total" + labels + ",status=" + fact.status + "} 1"}
+		slices.Sort(want) // counts and observations may come in any order
 		if got := families(t, f); strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("%s:\ngot  %s\nwant %s", fact.name, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+			t.Errorf("%s:\ngot  %s\nwant %s", fact.name, strings.Join(got, "\n     "),
+				strings.Join(want, "\n     "))
 		}
 		span := f.records(batchSpan)[0]
-		if string(span.find(spanTraceID).bytes) != string(fromHex(t, traceText)) || span.number(spanKind) != uint64(KindServer) ||
+		if string(span.find(spanTraceID).bytes) != string(fromHex(t, traceText)) ||
+			span.number(spanKind) != uint64(KindServer) ||
 			(span.find(spanStatus) != nil) != fact.failed {
 			t.Errorf("%s: the span is %v", fact.name, span)
 		}
@@ -92,7 +108,8 @@ func TestHandler(t *testing.T) {
 func TestHandlerLeavesTheServersWays(t *testing.T) {
 	f := serve(t)
 	c := open(t, f, Options{})
-	server := httptest.NewServer(c.Handler("svc", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(c.Handler("svc", http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request) {
 		if !current(r.Context()).HasSpan() {
 			t.Error("the handler's context has no span")
 		}

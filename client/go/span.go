@@ -183,10 +183,11 @@ func (c *Client) StartSpanWith(ctx context.Context, name string, options SpanOpt
 	holder := &spanContext{Context: ctx}
 	s := &holder.span
 	s.client = c
-	s.begun = c.now()
+	now := time.Now()
+	s.begun = int64(now.Sub(c.epoch))
 	s.start = options.StartUnixNano
 	if s.start == 0 {
-		s.start = uint64(time.Now().UnixNano())
+		s.start = uint64(now.UnixNano())
 	}
 	s.name = nameOf(name)
 	s.kind = options.Kind
@@ -202,7 +203,7 @@ func (c *Client) StartSpanWith(ctx context.Context, name string, options SpanOpt
 	for i := range options.Links {
 		s.AddLink(options.Links[i].Context, options.Links[i].Attributes...)
 	}
-	if options.Halves && s.put(PartStart, 0) {
+	if options.Halves && s.put(PartStart, s.begun) {
 		s.halves = true // what was said is not said again
 		s.partsClear()
 	}
@@ -346,14 +347,15 @@ func few(b []byte, attributes []Attr, field, droppedField uint64) []byte {
 	return appendSeen(b, droppedField, dropped)
 }
 
-func (s *Span) now() uint64 {
-	return s.start + uint64(max(0, s.client.now()-s.begun))
+// unix is a moment of the client's clock as a time of the span, in ns since 1970.
+func (s *Span) unix(now int64) uint64 {
+	return s.start + uint64(max(0, now-s.begun))
 }
 
 // AddEvent adds an event that happens now. It is there as a whole, or left out as a whole and counted.
 func (s *Span) AddEvent(name string, attributes ...Attr) {
 	if s.lock() {
-		s.event(s.now(), name, attributes)
+		s.event(s.unix(s.client.now()), name, attributes)
 		s.mu.Unlock()
 	}
 }
@@ -380,7 +382,7 @@ func (s *Span) RecordError(err error) {
 	}
 	text := errorText(err)
 	if s.lock() {
-		s.event(s.now(), "exception", []Attr{
+		s.event(s.unix(s.client.now()), "exception", []Attr{
 			String("exception.type", reflect.TypeOf(err).String()),
 			String("exception.message", text),
 		})
@@ -419,7 +421,7 @@ func (s *Span) End() {
 	if s.halves {
 		part = PartEnd
 	}
-	s.put(part, s.now())
+	s.put(part, s.client.now())
 	s.partsClear()
 	partsPool.Put(s.parts)
 	s.parts = nil
@@ -432,8 +434,8 @@ func (s *Span) partsClear() {
 	s.counts, s.dropped = [3]int{}, [3]uint64{}
 }
 
-// put records the span or a half of it, in the order of the fields' numbers.
-func (s *Span) put(part Part, end uint64) bool {
+// put records the span or a half of it as it is now, in the order of the fields' numbers.
+func (s *Span) put(part Part, now int64) bool {
 	c := s.client
 	scratch := c.scratchTake()
 	b := recordBegin(*scratch)
@@ -450,7 +452,7 @@ func (s *Span) put(part Part, end uint64) bool {
 		b = appendFixed64(b, spanStartTime, s.start)
 	}
 	if part != PartStart {
-		b = appendFixed64(b, spanEndTime, end)
+		b = appendFixed64(b, spanEndTime, s.unix(now))
 	}
 	b = append(b, s.parts.parts[partAttributes]...)
 	b = appendSeen(b, spanDroppedAttributes, s.dropped[partAttributes])
@@ -467,7 +469,7 @@ func (s *Span) put(part Part, end uint64) bool {
 		b = appendSome(b, spanServiceName, s.service)
 	}
 	*scratch = b
-	kept := c.putRecord(c.now(), b, batchSpan)
+	kept := c.putRecord(now, b, batchSpan)
 	c.scratchGive(scratch)
 	return kept
 }

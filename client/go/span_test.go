@@ -41,7 +41,8 @@ func attribute(t testing.TB, m message, field uint64, key string) (text string, 
 func TestSpanAndChild(t *testing.T) {
 	before := uint64(time.Now().UnixNano())
 	spans := mustSpans(t, Options{}, func(c *Client) {
-		ctx, parent := c.StartSpanWith(context.Background(), "POST /v1", SpanOptions{Kind: KindServer, ServiceName: "s"},
+		ctx, parent := c.StartSpanWith(context.Background(), "POST /v1",
+			SpanOptions{Kind: KindServer, ServiceName: "s"},
 			String("device", "cpu"))
 		_, child := c.StartSpan(ctx, "")
 		child.End()
@@ -57,14 +58,17 @@ func TestSpanAndChild(t *testing.T) {
 		t.Fatalf("%d spans", len(spans))
 	}
 	child, parent := spans[0], spans[1]
-	if child.text(spanTraceID) != parent.text(spanTraceID) || child.text(spanParentSpanID) != parent.text(spanSpanID) ||
+	if child.text(spanTraceID) != parent.text(spanTraceID) ||
+		child.text(spanParentSpanID) != parent.text(spanSpanID) ||
 		parent.find(spanParentSpanID) != nil {
 		t.Error("the child is not the parent's")
 	}
-	if child.text(spanName) != "unnamed" || child.number(spanKind) != uint64(KindInternal) || child.find(spanStatus) != nil {
+	if child.text(spanName) != "unnamed" || child.number(spanKind) != uint64(KindInternal) ||
+		child.find(spanStatus) != nil {
 		t.Errorf("the child is %v", child)
 	}
-	if parent.number(spanKind) != uint64(KindServer) || parent.text(spanServiceName) != "s" || parent.find(spanFlags) != nil {
+	if parent.number(spanKind) != uint64(KindServer) || parent.text(spanServiceName) != "s" ||
+		parent.find(spanFlags) != nil {
 		t.Errorf("the parent is %v", parent)
 	}
 	if device, _ := attribute(t, parent, spanAttributes, "device"); device != "gpu" ||
@@ -74,7 +78,8 @@ func TestSpanAndChild(t *testing.T) {
 	if len(parent.all(spanEvents)) != 1 || len(parent.all(spanLinks)) != 1 {
 		t.Error("expects one event and one link")
 	}
-	if start, end := parent.number(spanStartTime), parent.number(spanEndTime); start < before || end < start ||
+	if start, end := parent.number(spanStartTime), parent.number(spanEndTime); start < before ||
+		end < start ||
 		end > uint64(time.Now().UnixNano()) {
 		t.Errorf("from %d to %d", start, end)
 	}
@@ -82,15 +87,18 @@ func TestSpanAndChild(t *testing.T) {
 
 func TestSpanInHalves(t *testing.T) {
 	spans := mustSpans(t, Options{}, func(c *Client) {
-		_, span := c.StartSpanWith(context.Background(), "train", SpanOptions{Halves: true}, String("a", "b"))
+		_, span := c.StartSpanWith(context.Background(), "train", SpanOptions{Halves: true},
+			String("a", "b"))
 		span.SetAttributes(String("c", "d"))
 		span.End()
 	})
-	if len(spans) != 2 || spans[0].number(spanPart) != uint64(PartStart) || spans[1].number(spanPart) != uint64(PartEnd) {
+	if len(spans) != 2 || spans[0].number(spanPart) != uint64(PartStart) ||
+		spans[1].number(spanPart) != uint64(PartEnd) {
 		t.Fatalf("%v", spans)
 	}
 	start, end := spans[0], spans[1]
-	if start.find(spanEndTime) != nil || end.find(spanStartTime) != nil || start.text(spanSpanID) != end.text(spanSpanID) {
+	if start.find(spanEndTime) != nil || end.find(spanStartTime) != nil ||
+		start.text(spanSpanID) != end.text(spanSpanID) {
 		t.Errorf("%v, %v", start, end)
 	}
 	if _, found := attribute(t, end, spanAttributes, "a"); found {
@@ -108,9 +116,14 @@ func TestErrorsOfSpans(t *testing.T) {
 	}{
 		{"an error", func(s *Span) { s.RecordError(errors.New("no")) }, StatusError, "no", 1},
 		{"none", func(s *Span) { s.RecordError(nil) }, StatusUnset, "", 0},
-		{"of errors the last one", func(s *Span) { s.SetStatus(StatusError, "a"); s.SetStatus(StatusError, "b") },
+		{"of errors the last one", func(s *Span) {
+			s.SetStatus(StatusError, "a")
+			s.SetStatus(StatusError,
+				"b")
+		},
 			StatusError, "b", 0},
-		{"ok is final", func(s *Span) { s.SetStatus(StatusOK, "x"); s.SetStatus(StatusError, "b") }, StatusOK, "", 0},
+		{"ok is final", func(s *Span) { s.SetStatus(StatusOK, "x"); s.SetStatus(StatusError, "b") },
+			StatusOK, "", 0},
 		{"unset is ignored", func(s *Span) { s.SetStatus(StatusError, "a"); s.SetStatus(StatusUnset, "") },
 			StatusError, "a", 0},
 		{"there is no such status", func(s *Span) { s.SetStatus(9, "a") }, StatusUnset, "", 0},
@@ -124,7 +137,8 @@ func TestErrorsOfSpans(t *testing.T) {
 		if f := spans[0].find(spanStatus); f != nil {
 			status = mustDecode(t, f.bytes)
 		}
-		if StatusCode(status.number(statusCode)) != fact.code || status.text(statusMessage) != fact.message ||
+		if StatusCode(status.number(statusCode)) != fact.code ||
+			status.text(statusMessage) != fact.message ||
 			len(spans[0].all(spanEvents)) != fact.events {
 			t.Errorf("%s: %v", fact.name, spans[0])
 		}
@@ -141,18 +155,36 @@ func TestLimitsOfSpans(t *testing.T) {
 		droppedIn  uint64
 		wantOfLost uint64
 	}{
-		{"attributes at the limit", func(s *Span) { many(128, func(i int) { s.SetAttributes(Int(fmt.Sprint(i), 1)) }) },
+		{"attributes at the limit", func(s *Span) {
+			many(128,
+				func(i int) { s.SetAttributes(Int(fmt.Sprint(i), 1)) })
+		},
 			spanAttributes, 128, spanDroppedAttributes, 0},
-		{"attributes, one over", func(s *Span) { many(129, func(i int) { s.SetAttributes(Int(fmt.Sprint(i), 1)) }) },
+		{"attributes, one over", func(s *Span) {
+			many(129,
+				func(i int) { s.SetAttributes(Int(fmt.Sprint(i), 1)) })
+		},
 			spanAttributes, 128, spanDroppedAttributes, 1},
-		{"the same attribute again", func(s *Span) { many(300, func(int) { s.SetAttributes(Int("k", 1)) }) },
+		{"the same attribute again", func(s *Span) {
+			many(300, func(int) {
+				s.SetAttributes(Int("k",
+					1))
+			})
+		},
 			spanAttributes, 1, spanDroppedAttributes, 0},
-		{"events, one over", func(s *Span) { many(129, func(int) { s.AddEvent("e") }) }, spanEvents, 128, spanDroppedEvents, 1},
-		{"links, one over", func(s *Span) { many(129, func(int) { s.AddLink(s.Context()) }) }, spanLinks, 128, spanDroppedLinks, 1},
+		{"events, one over", func(s *Span) { many(129, func(int) { s.AddEvent("e") }) }, spanEvents, 128,
+			spanDroppedEvents, 1},
+		{"links, one over", func(s *Span) { many(129, func(int) { s.AddLink(s.Context()) }) }, spanLinks,
+			128, spanDroppedLinks, 1},
 		{"keys, one over", func(s *Span) {
 			s.SetAttributes(Int(large[:256], 1), Int(large[:257], 1))
 		}, spanAttributes, 1, spanDroppedAttributes, 1},
-		{"more than fits", func(s *Span) { many(4, func(i int) { s.SetAttributes(String(fmt.Sprint(i), large)) }) },
+		{"more than fits", func(s *Span) {
+			many(4, func(i int) {
+				s.SetAttributes(String(fmt.Sprint(i),
+					large))
+			})
+		},
 			spanAttributes, 3, spanDroppedAttributes, 1},
 	} {
 		spans := mustSpans(t, Options{}, func(c *Client) {
@@ -165,7 +197,8 @@ func TestLimitsOfSpans(t *testing.T) {
 			continue
 		}
 		s := spans[0]
-		if kept := len(s.all(fact.field)); kept != fact.kept || s.number(fact.droppedIn) != fact.wantOfLost ||
+		if kept := len(s.all(fact.field)); kept != fact.kept ||
+			s.number(fact.droppedIn) != fact.wantOfLost ||
 			s.text(spanName) != strings.Repeat("é", 128) {
 			t.Errorf("%s: %d kept, %d left out", fact.name, kept, s.number(fact.droppedIn))
 		}
@@ -179,7 +212,8 @@ func TestLimitsOfSpans(t *testing.T) {
 	})
 	event := mustDecode(t, spans[0].find(spanEvents).bytes)
 	if len(event.all(eventAttributes)) != 128 || event.number(eventDropped) != 1 {
-		t.Errorf("%d attributes of an event, %d left out", len(event.all(eventAttributes)), event.number(eventDropped))
+		t.Errorf("%d attributes of an event, %d left out", len(event.all(eventAttributes)),
+			event.number(eventDropped))
 	}
 }
 
@@ -273,20 +307,27 @@ func TestExtract(t *testing.T) {
 		want    string // trace-span-flags-state
 	}{
 		{"nothing", nil, ""},
-		{"traceparent", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01", "tracestate": " a=1 "},
+		{"traceparent", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01",
+			"tracestate": " a=1 "},
 			fmt.Sprintf("%s-%s-%d-a=1", traceText, spanText, sampled)},
 		{"not sampled", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-00"},
 			fmt.Sprintf("%s-%s-%d-", traceText, spanText, decided)},
-		{"a later version", map[string]string{"traceparent": "01-" + traceText + "-" + spanText + "-01-more"},
+		{"a later version", map[string]string{"traceparent": "01-" + traceText + "-" + spanText +
+			"-01-more"},
 			fmt.Sprintf("%s-%s-%d-", traceText, spanText, sampled)},
-		{"more than version 0 has", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01-more"}, ""},
+		{"more than version 0 has", map[string]string{"traceparent": "00-" + traceText + "-" + spanText +
+			"-01-more"}, ""},
 		{"version ff", map[string]string{"traceparent": "ff-" + traceText + "-" + spanText + "-01"}, ""},
-		{"capitals", map[string]string{"traceparent": "00-" + strings.ToUpper(traceText) + "-" + spanText + "-01"}, ""},
-		{"no trace", map[string]string{"traceparent": "00-" + strings.Repeat("0", 32) + "-" + spanText + "-01"}, ""},
+		{"capitals", map[string]string{"traceparent": "00-" + strings.ToUpper(traceText) + "-" +
+			spanText + "-01"}, ""},
+		{"no trace", map[string]string{"traceparent": "00-" + strings.Repeat("0", 32) + "-" + spanText +
+			"-01"}, ""},
 		{"too short", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-0"}, ""},
-		{"a long state", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01", "tracestate": long},
+		{"a long state", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01",
+			"tracestate": long},
 			fmt.Sprintf("%s-%s-%d-%s", traceText, spanText, sampled, long[:302])},
-		{"a bad state", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01", "tracestate": "a=é"},
+		{"a bad state", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01",
+			"tracestate": "a=é"},
 			fmt.Sprintf("%s-%s-%d-", traceText, spanText, sampled)},
 		{"b3", map[string]string{"b3": traceText + "-" + spanText + "-1"},
 			fmt.Sprintf("%s-%s-%d-", traceText, spanText, sampled)},
@@ -298,16 +339,20 @@ func TestExtract(t *testing.T) {
 			fmt.Sprintf("%032s-%s-%d-", traceText[16:], spanText, decided)},
 		{"b3, the decision alone", map[string]string{"b3": "0"},
 			fmt.Sprintf("%032d-%016d-%d-", 0, 0, decided)},
-		{"b3 of five parts", map[string]string{"b3": traceText + "-" + spanText + "-1-" + spanText + "-1"}, ""},
+		{"b3 of five parts", map[string]string{"b3": traceText + "-" + spanText + "-1-" + spanText +
+			"-1"}, ""},
 		{"b3 of another state", map[string]string{"b3": traceText + "-" + spanText + "-2"}, ""},
-		{"multi", map[string]string{"X-B3-TraceId": strings.ToUpper(traceText), "X-B3-SpanId": spanText, "X-B3-Sampled": "TRUE"},
+		{"multi", map[string]string{"X-B3-TraceId": strings.ToUpper(traceText), "X-B3-SpanId": spanText,
+			"X-B3-Sampled": "TRUE"},
 			fmt.Sprintf("%s-%s-%d-", traceText, spanText, sampled)},
-		{"multi, debug", map[string]string{"X-B3-TraceId": traceText, "X-B3-SpanId": spanText, "X-B3-Flags": "1"},
+		{"multi, debug", map[string]string{"X-B3-TraceId": traceText, "X-B3-SpanId": spanText,
+			"X-B3-Flags": "1"},
 			fmt.Sprintf("%s-%s-%d-", traceText, spanText, sampled|FlagDebug)},
 		{"multi, no span", map[string]string{"X-B3-TraceId": traceText}, ""},
 		{"multi, the decision alone", map[string]string{"X-B3-Sampled": "0"},
 			fmt.Sprintf("%032d-%016d-%d-", 0, 0, decided)},
-		{"traceparent before b3", map[string]string{"traceparent": "00-" + traceText + "-" + spanText + "-01", "b3": "0"},
+		{"traceparent before b3", map[string]string{"traceparent": "00-" + traceText + "-" + spanText +
+			"-01", "b3": "0"},
 			fmt.Sprintf("%s-%s-%d-", traceText, spanText, sampled)},
 		{"b3 where traceparent is bad", map[string]string{"traceparent": "bad", "b3": "1"},
 			fmt.Sprintf("%032d-%016d-%d-", 0, 0, sampled)},
@@ -341,19 +386,25 @@ func TestInject(t *testing.T) {
 		formats Propagation
 		want    map[string]string
 	}{
-		{"W3C", of(FlagSampled), PropagateW3C, map[string]string{"Traceparent": w3c + "-01", "Tracestate": "a=1"}},
-		{"W3C, not sampled", of(0), PropagateW3C, map[string]string{"Traceparent": w3c + "-00", "Tracestate": "a=1"}},
-		{"W3C, left to us", of(FlagRemote), PropagateW3C, map[string]string{"Traceparent": w3c + "-01", "Tracestate": "a=1"}},
+		{"W3C", of(FlagSampled), PropagateW3C, map[string]string{"Traceparent": w3c + "-01",
+			"Tracestate": "a=1"}},
+		{"W3C, not sampled", of(0), PropagateW3C, map[string]string{"Traceparent": w3c + "-00",
+			"Tracestate": "a=1"}},
+		{"W3C, left to us", of(FlagRemote), PropagateW3C, map[string]string{"Traceparent": w3c + "-01",
+			"Tracestate": "a=1"}},
 		{"B3", of(FlagSampled), PropagateB3, map[string]string{"B3": b3 + "-1"}},
 		{"B3, debug", of(FlagDebug), PropagateB3, map[string]string{"B3": b3 + "-d"}},
 		{"B3, undecided", of(FlagRemote), PropagateB3, map[string]string{"B3": b3}},
-		{"B3, the decision alone", SpanContext{Flags: FlagRemote | FlagDecided}, PropagateB3, map[string]string{"B3": "0"}},
-		{"no span, no decision", SpanContext{}, PropagateB3 | PropagateW3C | PropagateB3Multi, map[string]string{}},
+		{"B3, the decision alone", SpanContext{Flags: FlagRemote | FlagDecided}, PropagateB3,
+			map[string]string{"B3": "0"}},
+		{"no span, no decision", SpanContext{}, PropagateB3 | PropagateW3C | PropagateB3Multi,
+			map[string]string{}},
 		{"multi", of(FlagSampled), PropagateB3Multi,
 			map[string]string{"X-B3-Traceid": traceText, "X-B3-Spanid": spanText, "X-B3-Sampled": "1"}},
 		{"multi, debug", of(FlagDebug), PropagateB3Multi,
 			map[string]string{"X-B3-Traceid": traceText, "X-B3-Spanid": spanText, "X-B3-Flags": "1"}},
-		{"both", of(FlagSampled), 0, map[string]string{"Traceparent": w3c + "-01", "Tracestate": "a=1", "B3": b3 + "-1"}},
+		{"both", of(FlagSampled), 0, map[string]string{"Traceparent": w3c + "-01", "Tracestate": "a=1",
+			"B3": b3 + "-1"}},
 		{"none", of(FlagSampled), PropagateNone, map[string]string{}},
 	} {
 		t.Setenv("OTEL_PROPAGATORS", "")
@@ -403,11 +454,13 @@ func FuzzExtract(f *testing.F) {
 	f.Add("00-"+traceText+"-"+spanText+"-01", "a=1", "0", traceText)
 	f.Add("", "", traceText+"-"+spanText+"-d-"+spanText, "")
 	f.Fuzz(func(t *testing.T, parent, state, b3, multi string) {
-		header := http.Header{"Traceparent": {parent}, "Tracestate": {state}, "B3": {b3}, "X-B3-Traceid": {multi},
-			"X-B3-Spanid": {multi}, "X-B3-Sampled": {b3}}
+		header := http.Header{"Traceparent": {parent}, "Tracestate": {state}, "B3": {b3},
+			"X-B3-Traceid": {multi},
+			"X-B3-Spanid":  {multi}, "X-B3-Sampled": {b3}}
 		c := &Client{options: Options{Propagation: PropagateW3C | PropagateB3}, sampler: sampler{all: true}}
 		span := SpanFromContext(c.Extract(context.Background(), header))
-		if span.HasSpan() == (span.TraceID.IsZero() || span.SpanID.IsZero()) || len(span.TraceState) > traceStateMax {
+		if span.HasSpan() == (span.TraceID.IsZero() || span.SpanID.IsZero()) ||
+			len(span.TraceState) > traceStateMax {
 			t.Errorf("%+v", span)
 		}
 		out := http.Header{}

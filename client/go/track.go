@@ -10,10 +10,12 @@ package dwell
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 )
 
@@ -32,8 +34,7 @@ const (
 type Model struct {
 	client *Client
 	name   string
-	plain  []byte // a whole record with a place for the time
-	failed []byte // the same of one that failed
+	plain  []byte // a whole record with a place for the time; nil: it is too long
 	hole   int    // where the place is
 	cells  [cellCount]cell
 }
@@ -48,6 +49,7 @@ type cell struct {
 type Track struct {
 	model  *Model
 	begun  int64
+	cell   *cell    // nil with EvidenceNone
 	before *reading // nil: no evidence is taken
 	span   *SpanContext
 }
@@ -80,15 +82,9 @@ func (c *Client) modelMake(name string) *Model {
 	m := &Model{client: c, name: name}
 	body := appendText(recordBegin(nil), sampleModelName, name)
 	body = appendDouble(body, sampleExecutionTime, 0)
-	hole := len(body) - 8
-	whole := len(body)
-	failed := appendNumber(append([]byte(nil), body...), sampleError, 1)
-	if len(failed) > recordPrefixBytes+recordBodyMax {
-		return m // its inferences are dropped and counted
+	if m.plain = recordEnd(body, batchSample); m.plain != nil {
+		m.hole = len(m.plain) - 8
 	}
-	m.plain = recordEnd(body, batchSample)
-	m.failed = recordEnd(failed, batchSample)
-	m.hole = hole - (whole - len(m.plain))
 	return m
 }
 
@@ -114,6 +110,9 @@ func (m *Model) BeginContext(ctx context.Context) Track {
 	return t
 }
 
+// errEnded has no text: why an inference did not come to its end is for others to say.
+var errEnded = errors.New("")
+
 // Do measures f, and returns what it returns. When f panics or ends its goroutine, the inference counts
 // as failed, and the panic goes on.
 func (m *Model) Do(ctx context.Context, f func(context.Context) error) error {
@@ -124,7 +123,7 @@ func (m *Model) Do(ctx context.Context, f func(context.Context) error) error {
 	ended := false
 	defer func() {
 		if !ended {
-			t.end(true, "", nil)
+			t.end(errEnded, nil)
 		}
 	}()
 	err := f(ctx)
@@ -136,16 +135,34 @@ func (m *Model) Do(ctx context.Context, f func(context.Context) error) error {
 // End ends the inference and records one sample. An error that is not nil marks it as failed, and its
 // text goes with it. A second End is a no-op.
 func (t *Track) End(err error) {
-	t.end(err != nil, errorText(err), nil)
+	m := t.model
+	if m == nil {
+		return
+	}
+	if err != nil || t.before != nil || t.span != nil {
+		t.end(err, nil)
+		return
+	}
+	t.model = nil
+	now := m.client.now()
+	if t.cell != nil {
+		t.cell.since.Add(now - t.begun)
+	}
+	m.client.put(now, m.plain, m.hole, float64(now-t.begun)/1e6)
 }
 
 // EndWith is End with more to say: everything of more is sent but its ModelName, its ExecutionTimeMS,
 // and what was measured; its TimestampUnixNano then, too. Nil: as End(nil).
 func (t *Track) EndWith(more *Sample) {
-	t.end(false, "", more)
+	if more == nil {
+		t.End(nil)
+		return
+	}
+	t.end(nil, more)
 }
 
-func (t *Track) end(failed bool, text string, more *Sample) {
+// end is for inferences with more than a time. Apart from End, whose frame is small by that.
+func (t *Track) end(err error, more *Sample) {
 	m := t.model
 	if m == nil {
 		return
@@ -154,24 +171,16 @@ func (t *Track) end(failed bool, text string, more *Sample) {
 	c := m.client
 	now := c.now()
 	taken := now - t.begun
-	if c.options.Evidence != EvidenceNone {
-		m.cells[rand.Uint32()%cellCount].since.Add(taken)
-	}
-	if t.before == nil && t.span == nil && text == "" && more == nil {
-		record := m.plain
-		if failed {
-			record = m.failed
-		}
-		c.put(now, record, m.hole, float64(taken)/1e6)
-		return
+	if t.cell != nil {
+		t.cell.since.Add(taken)
 	}
 	var sample Sample
 	if more != nil {
 		sample = *more
 	}
 	sample.ModelName, sample.ExecutionTimeMS = m.name, float64(taken)/1e6
-	if failed {
-		sample.Error, sample.ErrorText = true, text
+	if err != nil {
+		sample.Error, sample.ErrorText = true, errorText(err)
 	}
 	if t.span != nil && sample.TraceID.IsZero() {
 		sample.TraceID, sample.SpanID = t.span.TraceID, t.span.SpanID
@@ -203,7 +212,8 @@ func errorText(err error) (text string) {
 func textOf(text string) string {
 	if len(text) > errorTextMax {
 		text = text[:errorTextMax]
-		for len(text) > errorTextMax-utf8.UTFMax && !utf8.ValidString(text[max(0, len(text)-utf8.UTFMax):]) {
+		for len(text) > errorTextMax-utf8.UTFMax && !utf8.ValidString(text[max(0,
+			len(text)-utf8.UTFMax):]) {
 			text = text[:len(text)-1]
 		}
 	}
@@ -213,9 +223,9 @@ func textOf(text string) string {
 // evidenceBegin takes a reading if the inferences since the last one have paid for it.
 func (m *Model) evidenceBegin(t *Track) {
 	c := m.client
-	since := &m.cells[rand.Uint32()%cellCount].since
-	paid := since.Load()
-	if (paid != 0 && paid-1 < c.cost.due.Load()) || !since.CompareAndSwap(paid, 1) {
+	t.cell = &m.cells[rand.Uint32()%cellCount]
+	paid := t.cell.since.Load()
+	if (paid != 0 && paid-1 < c.cost.due.Load()) || !t.cell.since.CompareAndSwap(paid, 1) {
 		return
 	}
 	before := c.readings.Get().(*reading)
@@ -233,7 +243,7 @@ func (m *Model) evidenceEnd(before *reading, now, taken int64, sample *Sample) {
 	after := c.readings.Get().(*reading)
 	if after.take(c.options.Evidence) && after.thread == before.thread && taken > 0 {
 		after.sayInto(sample, before, taken, c.cost.bias.Load())
-		sample.TimestampUnixNano = c.unix(now)
+		sample.TimestampUnixNano = uint64(time.Now().UnixNano() - (c.now() - now))
 		c.cost.taken.Add(1)
 	}
 	c.cost.learn(before.begun, now-taken, now, c.now())

@@ -33,7 +33,8 @@ func TestEvidence(t *testing.T) {
 		took := time.Since(began)
 		mustCloseClient(t, c)
 		s := f.records(batchSample)[0]
-		fields := []uint64{sampleCPUDuring, sampleTimestamp, sampleUser, sampleSystem, sampleMinorFaults, sampleMajorFaults,
+		fields := []uint64{sampleCPUDuring, sampleTimestamp, sampleUser, sampleSystem, sampleMinorFaults,
+			sampleMajorFaults,
 			sampleVoluntary, sampleInvoluntary, sampleDiskBytes, sampleThreadID}
 		for _, field := range fields {
 			if (s.find(field) != nil) != (evidence >= EvidenceCPU) {
@@ -52,7 +53,8 @@ func TestEvidence(t *testing.T) {
 		if cpu <= 0 || cpu > 100 || used > float64(took)/1e6 || used <= 0 {
 			t.Errorf("evidence %d: %v %%, %v of %v", evidence, cpu, used, took)
 		}
-		if ended := s.number(sampleTimestamp); ended < uint64(began.UnixNano()) || ended > uint64(time.Now().UnixNano()) {
+		if ended := s.number(sampleTimestamp); ended < uint64(began.UnixNano()) ||
+			ended > uint64(time.Now().UnixNano()) {
 			t.Errorf("it ended at %d", ended)
 		}
 		if c.Stats().Evidence != 1 {
@@ -107,11 +109,13 @@ func TestEndWith(t *testing.T) {
 	f := serve(t)
 	c := open(t, f, Options{Evidence: EvidenceNone})
 	track := c.Model("m").Begin()
-	more := Sample{ModelName: "other", ExecutionTimeMS: 1e9, BatchSize: Num(8), ErrorText: "no", Labels: []Label{{"a", "b"}}}
+	more := Sample{ModelName: "other", ExecutionTimeMS: 1e9, BatchSize: Num(8), ErrorText: "no",
+		Labels: []Label{{"a", "b"}}}
 	track.EndWith(&more)
 	mustFlush(t, c)
 	s := f.records(batchSample)[0]
-	if s.text(sampleModelName) != "m" || s.double(sampleExecutionTime) > 1e6 || s.double(sampleBatchSize) != 8 ||
+	if s.text(sampleModelName) != "m" || s.double(sampleExecutionTime) > 1e6 ||
+		s.double(sampleBatchSize) != 8 ||
 		s.text(sampleErrorText) != "no" || s.find(sampleLabel) == nil {
 		t.Errorf("%v", s)
 	}

@@ -60,14 +60,16 @@ func mustSpan(t testing.TB, text string) (id SpanID) {
 func everyField(t testing.TB) *Sample {
 	return &Sample{
 		ModelName: "resnet50", ExecutionTimeMS: 12.5,
-		CPUPercentDuring: Num(81.5), MemoryMBAfter: Num(512.25), CPUPercentBefore: Num(3.5), MemoryMBBefore: Num(500),
-		Error: true, QueueMS: Num(0.75), BatchSize: Num(8), Device: "cuda:0",
+		CPUPercentDuring: Num(81.5), MemoryMBAfter: Num(512.25), CPUPercentBefore: Num(3.5),
+		MemoryMBBefore: Num(500),
+		Error:          true, QueueMS: Num(0.75), BatchSize: Num(8), Device: "cuda:0",
 		TraceID: mustTrace(t, "000102030405060708090a0b0c0d0e0f"), SpanID: mustSpan(t, "a0a1a2a3a4a5a6a7"),
 		TimestampUnixNano: 1714566600123456789,
 		Labels:            []Label{{"env", "prod"}, {"zone", ""}}, ErrorText: "out of memory",
-		UserMS: Num(9.5), SystemMS: Num(1.5), RunqueueMS: Num(0.125), MinorFaults: Num(100), MajorFaults: Num(2),
-		VoluntarySwitches: Num(7), BytesMoved: Num(1e9), Flops: Num(4e9), Threads: Num(4), ProcessCPUMS: Num(12),
-		InvoluntarySwitches: Num(3), DiskBytes: Num(4096), ThreadID: 4711,
+		UserMS: Num(9.5), SystemMS: Num(1.5), RunqueueMS: Num(0.125), MinorFaults: Num(100),
+		MajorFaults: Num(2), VoluntarySwitches: Num(7), BytesMoved: Num(1e9), Flops: Num(4e9),
+		Threads: Num(4), ProcessCPUMS: Num(12), InvoluntarySwitches: Num(3), DiskBytes: Num(4096),
+		ThreadID: 4711,
 	}
 }
 
@@ -85,8 +87,9 @@ func TestSampleOfEveryFieldIsTheCommonFile(t *testing.T) {
 // Bytes of proto/WIRE.md and of tests/data/wire, and by hand.
 func TestBytesOfRecords(t *testing.T) {
 	trace, span := "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-	least := SpanRecord{TraceID: mustTrace(t, trace), SpanID: mustSpan(t, span), Name: "n", StartUnixNano: 1,
-		EndUnixNano: 2}
+	least := SpanRecord{TraceID: mustTrace(t, trace), SpanID: mustSpan(t, span), Name: "n",
+		StartUnixNano: 1,
+		EndUnixNano:   2}
 	ids := "0a 10" + trace + "12 08" + span
 	for _, fact := range []struct {
 		name   string
@@ -94,26 +97,36 @@ func TestBytesOfRecords(t *testing.T) {
 		want   string
 	}{
 		{"a count", func(c *Client) { c.Counter("requests", "", Int("code", 200)).Add(1) },
-			"72 22 0a 08 72 65 71 75 65 73 74 73 18 01 21 00 00 00 00 00 00 f0 3f 2a 0b 0a 04 63 6f 64 65 1a 03 32 30 30"},
+			"72 22 0a 08 72 65 71 75 65 73 74 73 18 01 21 00 00 00 00 00 00 f0 3f 2a 0b 0a 04 63" +
+				"6f 64 65 1a 03 32 30 30"},
 		{"a set, with unit", func(c *Client) { c.Gauge("g", "ms").Set(2) },
 			"72 12 0a 01 67 18 02 21 00 00 00 00 00 00 00 40 32 02 6d 73"},
 		{"an addition, by the sum", func(c *Client) { c.GaugeOf(AggregationSum, "g", "").Add(-1) },
 			"72 10 0a 01 67 18 03 21 00 00 00 00 00 00 f0 bf 38 02"},
 		{"an observation", func(c *Client) { c.Histogram("h", "").Observe(0.5) },
 			"72 0e 0a 01 68 18 04 21 00 00 00 00 00 00 e0 3f"},
-		{"an info", func(c *Client) { c.Info("i", Bool("a", true)) }, "72 10 0a 01 69 18 05 2a 09 0a 01 61 1a 04 74727565"},
+		{"an info", func(c *Client) { c.Info("i", Bool("a", true)) },
+			"72 10 0a 01 69 18 05 2a 09 0a 01 61 1a 04 74727565"},
 		{"a metric of every field", func(c *Client) {
 			c.RecordMetric(&Metric{Op: OpObserve, Name: "h", Value: 0.5, TraceID: mustTrace(t, trace),
 				SpanID: mustSpan(t, span), TimestampUnixNano: 1, Weight: 300})
 		}, "72 36 0a 01 68 18 04 21 00 00 00 00 00 00 e0 3f 42 10" + trace + "4a 08" + span +
 			"51 01 00 00 00 00 00 00 00 58 ac 02"},
-		{"a null attribute is not there", func(c *Client) { c.Counter("n", "", Attr{Key: "a"}, String("b", "")).Add(0) },
+		{"a null attribute is not there", func(c *Client) {
+			c.Counter("n", "", Attr{Key: "a"},
+				String("b", "")).Add(0)
+		},
 			"72 15 0a 01 6e 18 01 21 00 00 00 00 00 00 00 00 2a 05 0a 01 62 1a 00"},
-		{"a layer", func(c *Client) { c.RecordBudget(&BudgetRecord{Layer: "layer3_policy", ElapsedMS: 12.5}) },
+		{"a layer", func(c *Client) {
+			c.RecordBudget(&BudgetRecord{Layer: "layer3_policy",
+				ElapsedMS: 12.5})
+		},
 			"7a 18 0a 0d 6c 61 79 65 72 33 5f 70 6f 6c 69 63 79 11 00 00 00 00 00 00 29 40"},
 		{"a layer with all", func(c *Client) {
-			c.RecordBudget(&BudgetRecord{Layer: "a", ElapsedMS: 1, BeforeMS: Num(2), Operation: "o", RequestID: "r",
-				TraceID: mustTrace(t, trace), SpanID: mustSpan(t, span), TimestampUnixNano: 3, Decision: NotSampled})
+			c.RecordBudget(&BudgetRecord{Layer: "a", ElapsedMS: 1, BeforeMS: Num(2), Operation: "o",
+				RequestID: "r",
+				TraceID:   mustTrace(t, trace), SpanID: mustSpan(t,
+					span), TimestampUnixNano: 3, Decision: NotSampled})
 		}, "7a 45 0a 01 61 11 00 00 00 00 00 00 f0 3f 1a 01 6f 22 01 72 2a 10" + trace + "32 08" + span +
 			"39 03 00 00 00 00 00 00 00 45 00 00 00 00 49 00 00 00 00 00 00 00 40"},
 		{"the least span", func(c *Client) { c.RecordSpan(&least) },
@@ -126,24 +139,33 @@ func TestBytesOfRecords(t *testing.T) {
 			"4a 0f 0a 06 64 65 76 69 63 65 12 05 0a 03 67 70 75"},
 		{"a span of every field", func(c *Client) {
 			s := SpanRecord{TraceID: mustTrace(t, trace), SpanID: mustSpan(t, span), TraceState: "a=1",
-				ParentSpanID: mustSpan(t, "3133206971 6badb7"), Name: "GET /0", Kind: KindServer, StartUnixNano: 5,
+				ParentSpanID: mustSpan(t, "31332069716badb7"), Name: "GET /", Kind: KindServer, StartUnixNano: 5,
 				EndUnixNano: 9, DroppedAttributes: 3, DroppedEvents: 4, DroppedLinks: 5,
 				Status: Status{StatusError, "bad"}, Decision: Sampled, ServiceName: "bus"}
-			s.Name = "GET /"
 			c.RecordSpan(&s)
-		}, "6a 61" + ids + "1a 03 61 3d 31 22 08 31 33 20 69 71 6b ad b7 2a 05 47 45 54 20 2f 30 02 39 05 00 00 00 00 00 00" +
-			"00 41 09 00 00 00 00 00 00 00 50 03 60 04 70 05 7a 07 12 03 62 61 64 18 02 85 01 01 00 00 00 aa 06 03 62 75 73"},
+		}, "6a 61" + ids +
+			"1a 03 61 3d 31 22 08 31 33 20 69 71 6b ad b7 2a 05 47 45 54 20 2f 30 02" +
+			"39 05 00 00 00 00 00 00" +
+			"00 41 09 00 00 00 00 00 00 00 50 03 60 04 70 05 7a 07 12 03 62 61 64 18 02 85 01 01" +
+			"00 00 00 aa 06 03 62 75 73"},
 		{"a value of each kind", func(c *Client) {
 			s := least
-			s.Attributes = []Attr{String("text", "a"), Int("whole", 8), Int("negative", -8), Float("fraction", 0.5),
-				Bool("yes", true), Bool("no", false), {"list", ListValue(StringValue("a"), IntValue(1), Value{})},
+			s.Attributes = []Attr{String("text", "a"), Int("whole", 8), Int("negative", -8),
+				Float("fraction", 0.5),
+				Bool("yes", true), Bool("no", false), {"list", ListValue(StringValue("a"), IntValue(1),
+					Value{})},
 				{"map", MapValue(Int("k", 1))}, {"bytes", BytesValue([]byte{0xff, 0})}, {Key: "none"}}
 			c.RecordSpan(&s)
-		}, "6a d4 01" + ids + "2a 01 6e 39 01 00 00 00 00 00 00 00 41 02 00 00 00 00 00 00 00 4a 0b 0a 04 74 65 78 74 12 03 0a 01" +
-			"61 4a 0b 0a 05 77 68 6f 6c 65 12 02 18 08 4a 17 0a 08 6e 65 67 61 74 69 76 65 12 0b 18 f8 ff ff" +
-			"ff ff ff ff ff ff 01 4a 15 0a 08 66 72 61 63 74 69 6f 6e 12 09 21 00 00 00 00 00 00 e0 3f 4a 09" +
-			"0a 03 79 65 73 12 02 10 01 4a 08 0a 02 6e 6f 12 02 10 00 4a 15 0a 04 6c 69 73 74 12 0d 2a 0b 0a" +
-			"03 0a 01 61 0a 02 18 01 0a 00 4a 12 0a 03 6d 61 70 12 0b 32 09 0a 07 0a 01 6b 12 02 18 01 4a 0d" +
+		}, "6a d4 01" + ids + "2a 01 6e 39 01 00 00 00 00 00 00 00" +
+			"41 02 00 00 00 00 00 00 00 4a 0b 0a 04 74 65 78 74 12 03 0a 01" +
+			"61 4a 0b 0a 05 77 68 6f 6c 65 12 02 18 08 4a 17 0a 08 6e 65 67 61 74 69 76 65 12 0b" +
+			"18 f8 ff ff" +
+			"ff ff ff ff ff ff 01 4a 15 0a 08 66 72 61 63 74 69 6f 6e 12 09 21 00 00 00 00 00 00" +
+			"e0 3f 4a 09" +
+			"0a 03 79 65 73 12 02 10 01 4a 08 0a 02 6e 6f 12 02 10 00 4a 15 0a 04 6c 69 73 74 12" +
+			"0d 2a 0b 0a" +
+			"03 0a 01 61 0a 02 18 01 0a 00 4a 12 0a 03 6d 61 70 12 0b 32 09 0a 07 0a 01 6b 12 02" +
+			"18 01 4a 0d" +
 			"0a 05 62 79 74 65 73 12 04 3a 02 ff 00 4a 08 0a 04 6e 6f 6e 65 12 00"},
 		{"halves", func(c *Client) {
 			s := least
@@ -166,7 +188,8 @@ func TestEventsAndLinks(t *testing.T) {
 	got := tap(t, func(c *Client) {
 		c.RecordSpan(&SpanRecord{TraceID: trace, SpanID: span, Name: "n", StartUnixNano: 1, EndUnixNano: 2,
 			Events: []Event{{"exception", 5, []Attr{String("exception.type", "E")}}, {"", 0, nil}},
-			Links:  []Link{{SpanContext{trace, span, FlagDecided | FlagSampled, "a=1"}, []Attr{Int("k", 1)}}}})
+			Links: []Link{{SpanContext{trace, span, FlagDecided | FlagSampled, "a=1"},
+				[]Attr{Int("k", 1)}}}})
 	})
 	s := mustDecode(t, mustDecode(t, got)[0].bytes)
 	events, links := s.all(spanEvents), s.all(spanLinks)
@@ -175,21 +198,25 @@ func TestEventsAndLinks(t *testing.T) {
 	}
 	event, link := mustDecode(t, events[0].bytes), mustDecode(t, links[0].bytes)
 	attribute := mustDecode(t, event.find(eventAttributes).bytes)
-	if event.number(eventTime) != 5 || event.text(eventName) != "exception" || attribute.text(keyValueKey) != "exception.type" {
+	if event.number(eventTime) != 5 || event.text(eventName) != "exception" ||
+		attribute.text(keyValueKey) != "exception.type" {
 		t.Errorf("the event is %v", event)
 	}
 	if link.text(linkTraceID) != string(trace[:]) || link.text(linkSpanID) != string(span[:]) ||
-		link.text(linkTraceState) != "a=1" || link.number(linkFlags) != 1 || link.find(linkAttributes) == nil {
+		link.text(linkTraceState) != "a=1" || link.number(linkFlags) != 1 ||
+		link.find(linkAttributes) == nil {
 		t.Errorf("the link is %v", link)
 	}
 }
 
 // Whatever is given: it is sent as it is, or dropped and counted, and what is behind it arrives.
 func TestValuesOfAllSorts(t *testing.T) {
-	names := []string{"", "m", "模型", "модель", "نموذج", "मॉडल", "🧠🚀", "a\x00b", "\xff\xfe", "name with \"quotes\"\n",
+	names := []string{"", "m", "模型", "модель", "نموذج", "मॉडल", "🧠🚀", "a\x00b", "\xff\xfe",
+		"name with \"quotes\"\n",
 		strings.Repeat("é", 128), strings.Repeat("x", 257), strings.Repeat("x", recordBodyMax-11),
 		strings.Repeat("x", recordBodyMax-10), strings.Repeat("x", 1<<20)}
-	numbers := []float64{0, math.Copysign(0, -1), -1, 1e12, 1e300, math.MaxFloat64, math.SmallestNonzeroFloat64,
+	numbers := []float64{0, math.Copysign(0, -1), -1, 1e12, 1e300, math.MaxFloat64,
+		math.SmallestNonzeroFloat64,
 		math.NaN(), math.Inf(1), math.Inf(-1)}
 	f := serve(t)
 	c := open(t, f, Options{})
@@ -273,26 +300,34 @@ func FuzzRecords(f *testing.F) {
 	f.Add("m", 1.5, uint64(7), "k", "v", int64(-3), true)
 	f.Add("", math.NaN(), uint64(0), "", "", int64(math.MinInt64), false)
 	f.Add(strings.Repeat("长", 5000), math.Inf(1), uint64(math.MaxUint64), "\xff", "\x00", int64(1), true)
-	f.Fuzz(func(t *testing.T, name string, number float64, whole uint64, key, value string, integer int64, truth bool) {
+	f.Fuzz(func(t *testing.T, name string, number float64, whole uint64, key, value string, integer int64,
+		truth bool) {
 		trace, span := TraceID{1, byte(whole)}, SpanID{2, byte(whole)}
 		attributes := []Attr{String(key, value), Int(key, integer), Float(key, number), Bool(key, truth),
-			Strings(key, value, name), Ints(key, integer), {key, MapValue(String(key, value))}, {key, BytesValue([]byte(value))}}
+			Strings(key, value, name), Ints(key, integer), {key, MapValue(String(key, value))}, {key,
+				BytesValue([]byte(value))}}
 		records := []func(*Client){
 			func(c *Client) {
-				c.RecordSample(&Sample{ModelName: name, ExecutionTimeMS: number, QueueMS: Num(number), Error: truth,
+				c.RecordSample(&Sample{ModelName: name, ExecutionTimeMS: number, QueueMS: Num(number),
+					Error:     truth,
 					ErrorText: value, Device: key, TraceID: trace, SpanID: span, TimestampUnixNano: whole,
 					Labels: []Label{{key, value}}, ThreadID: whole})
 			},
 			func(c *Client) {
-				c.RecordMetric(&Metric{Op: OpObserve, Name: name, Value: number, Unit: key, Attributes: attributes,
+				c.RecordMetric(&Metric{Op: OpObserve, Name: name, Value: number, Unit: key,
+					Attributes:        attributes,
 					TimestampUnixNano: whole, Weight: whole})
 			},
 			func(c *Client) { c.Counter(name, key, attributes...).Add(number) },
-			func(c *Client) { c.RecordBudget(&BudgetRecord{Layer: name, ElapsedMS: number, Operation: value}) },
+			func(c *Client) {
+				c.RecordBudget(&BudgetRecord{Layer: name, ElapsedMS: number,
+					Operation: value})
+			},
 			func(c *Client) {
 				c.RecordSpan(&SpanRecord{TraceID: trace, SpanID: span, Name: name, StartUnixNano: whole,
 					Attributes: attributes, Events: []Event{{name, whole, attributes}},
-					Links: []Link{{SpanContext{trace, span, FlagDecided, value}, attributes}}, Status: Status{2, value}})
+					Links: []Link{{SpanContext{trace, span, FlagDecided, value},
+						attributes}}, Status: Status{2, value}})
 			},
 		}
 		for i, record := range records {

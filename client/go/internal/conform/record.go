@@ -117,7 +117,8 @@ func (r *reader) time(key string) uint64 {
 	if text == "" {
 		return 0
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999"} {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999",
+		"2006-01-02 15:04:05.999999999"} {
 		if at, err := time.Parse(layout, text); err == nil {
 			return uint64(at.UnixNano())
 		}
@@ -281,8 +282,9 @@ func (r *reader) span(part dwell.Part) *dwell.SpanRecord {
 	if events := r.get("events"); events != nil {
 		for _, item := range events.items {
 			e := &reader{node: item}
-			s.Events = append(s.Events, dwell.Event{Name: e.text("name"), TimeUnixNano: e.whole("time_unix_nano"),
-				Attributes: r.attributes(item)})
+			s.Events = append(s.Events, dwell.Event{Name: e.text("name"),
+				TimeUnixNano: e.whole("time_unix_nano"),
+				Attributes:   r.attributes(item)})
 		}
 	}
 	if links := r.get("links"); links != nil {
