@@ -53,8 +53,7 @@ type Attr struct {
 	Value Value
 }
 
-// StringValue, BoolValue, IntValue, FloatValue, BytesValue, ListValue and MapValue make values. Lists lie
-// in one another at most 8 deep. Slices are read before the call that gets the attribute returns.
+// StringValue is a text.
 func StringValue(value string) Value { return Value{kind: kindString, text: value} }
 
 // IntValue is a whole number.
@@ -66,7 +65,8 @@ func FloatValue(value float64) Value { return Value{kind: kindFloat, number: mat
 // BytesValue is bytes, which need not be text.
 func BytesValue(value []byte) Value { return Value{kind: kindBytes, text: string(value)} }
 
-// ListValue is a list of values of any kinds.
+// ListValue is a list of values of any kinds; lists and maps lie in one another at most 8 deep, and what
+// is deeper is null. The slice is read before the call that gets the attribute returns.
 func ListValue(values ...Value) Value { return Value{kind: kindList, list: values} }
 
 // MapValue is attributes in an attribute.

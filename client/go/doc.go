@@ -27,6 +27,8 @@
 // written in part is sent again on the next connection, one that was written as a whole is not. Counts
 // go out with the next batch; Client.Stats tells them, too.
 //
+// A process that ends without Close or Flush loses what still waits, 50 ms at most if there is a daemon.
+//
 // # Rules of the package
 //
 // All methods may be called by any number of goroutines at once, but for those of a Track, which belongs

@@ -8,8 +8,6 @@ package dwell
 // A handle is one series: its name, unit and attributes. The bytes of its records are made once but for
 // the value, and the daemon remembers them: proto/WIRE.md, "The quick way".
 
-import "strings"
-
 const (
 	metricName        = 1
 	metricOp          = 3
@@ -217,5 +215,5 @@ func (c *Client) GaugeAdd(name, unit string, delta float64, attributes ...Attr) 
 
 // Info says that attributes hold, one at least: a version, a commit.
 func (c *Client) Info(name string, attributes ...Attr) {
-	c.RecordMetric(&Metric{Op: OpInfo, Name: strings.Clone(name), Attributes: attributes})
+	c.RecordMetric(&Metric{Op: OpInfo, Name: name, Attributes: attributes})
 }

@@ -57,12 +57,12 @@ type sender struct {
 	directory string
 	keep      int64
 
-	link    *link
-	pending []*asking // flushes that were asked for and are not written
-	gone    int64     // since when there is no daemon
-	tried   int64
-	retry   int64 // not before
-	backoff int64
+	link      *link
+	pending   []*asking // flushes that were asked for and are not written
+	goneSince int64     // when there was a daemon last, or something to send first
+	tried     int64
+	retry     int64 // not before
+	backoff   int64
 
 	// Shared with the calls.
 	mu      sync.Mutex
@@ -86,7 +86,7 @@ func (s *sender) init(c *Client, o *Options) {
 	s.directory = o.Directory
 	s.keep = int64(o.KeepFor)
 	s.backoff = backoffMin
-	s.gone = c.now()
+	s.goneSince = c.now()
 	s.ended = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.hello = helloMake(o)
@@ -175,6 +175,9 @@ func (s *sender) sleep() bool {
 		until := s.due()
 		if until == 0 {
 			s.doze()
+			if s.link == nil {
+				s.goneSince = s.client.now() // nothing waited up to now
+			}
 			continue
 		}
 		if until <= s.client.now() || !s.nap(until) {
@@ -190,10 +193,12 @@ func (s *sender) due() int64 {
 	switch {
 	case s.link == nil && (len(s.pending) > 0):
 		return now + awaitedRetry
+	case idle && s.from.discard.Load():
+		return max(s.retry, now+int64(time.Millisecond)) // else the next call would be dropped for nothing
 	case idle:
 		return 0
 	case s.link == nil && !s.from.discard.Load():
-		return max(min(s.retry, s.gone+s.keep), now+int64(time.Millisecond))
+		return max(min(s.retry, s.goneSince+s.keep), now+int64(time.Millisecond))
 	case s.link == nil:
 		return max(s.retry, now+int64(time.Millisecond))
 	case len(s.frame) > 0 || s.left():
@@ -249,7 +254,7 @@ func (s *sender) turn() {
 	if s.link != nil {
 		s.send()
 	}
-	if s.link == nil && s.client.now()-s.gone >= s.keep {
+	if s.link == nil && s.client.now()-s.goneSince >= s.keep {
 		s.drop()
 	}
 }
@@ -303,7 +308,7 @@ func (s *sender) lose() {
 		s.backoff = backoffMin
 	}
 	if s.connected.Swap(false) {
-		s.gone = now
+		s.goneSince = now
 	}
 	s.link = nil
 	s.doubtful.Add(doubtful)

@@ -139,8 +139,8 @@ func TestBytesOfRecords(t *testing.T) {
 			"4a 0f 0a 06 64 65 76 69 63 65 12 05 0a 03 67 70 75"},
 		{"a span of every field", func(c *Client) {
 			s := SpanRecord{TraceID: mustTrace(t, trace), SpanID: mustSpan(t, span), TraceState: "a=1",
-				ParentSpanID: mustSpan(t, "31332069716badb7"), Name: "GET /", Kind: KindServer, StartUnixNano: 5,
-				EndUnixNano: 9, DroppedAttributes: 3, DroppedEvents: 4, DroppedLinks: 5,
+				ParentSpanID: mustSpan(t, "31332069716badb7"), Name: "GET /", Kind: KindServer,
+				StartUnixNano: 5, EndUnixNano: 9, DroppedAttributes: 3, DroppedEvents: 4, DroppedLinks: 5,
 				Status: Status{StatusError, "bad"}, Decision: Sampled, ServiceName: "bus"}
 			c.RecordSpan(&s)
 		}, "6a 61" + ids +
@@ -213,8 +213,8 @@ func TestEventsAndLinks(t *testing.T) {
 func TestValuesOfAllSorts(t *testing.T) {
 	names := []string{"", "m", "模型", "модель", "نموذج", "मॉडल", "🧠🚀", "a\x00b", "\xff\xfe",
 		"name with \"quotes\"\n",
-		strings.Repeat("é", 128), strings.Repeat("x", 257), strings.Repeat("x", recordBodyMax-11),
-		strings.Repeat("x", recordBodyMax-10), strings.Repeat("x", 1<<20)}
+		strings.Repeat("é", 128), strings.Repeat("x", 257), strings.Repeat("x", recordBodyMax-12),
+		strings.Repeat("x", recordBodyMax-11), strings.Repeat("x", 1<<20)}
 	numbers := []float64{0, math.Copysign(0, -1), -1, 1e12, 1e300, math.MaxFloat64,
 		math.SmallestNonzeroFloat64,
 		math.NaN(), math.Inf(1), math.Inf(-1)}

@@ -190,7 +190,7 @@ func (r *reader) metric(op dwell.Op, key string) *dwell.Metric {
 		Op:                op,
 		Name:              r.text("name"),
 		Unit:              r.text("unit"),
-		Attributes:        r.attributes(r.node),
+		Attributes:        r.labels(),
 		TimestampUnixNano: r.time("timestamp"),
 	}
 	if key != "" {
@@ -205,6 +205,21 @@ func (r *reader) metric(op dwell.Op, key string) *dwell.Metric {
 	r.id(m.TraceID[:], "trace_id")
 	r.id(m.SpanID[:], "span_id")
 	return m
+}
+
+// labels reads the attributes of a metric: texts, of whole numbers up to 2^64 - 1, too.
+func (r *reader) labels() []dwell.Attr {
+	all := r.attributes(r.node)
+	for i := range all {
+		number, is := r.get("attributes").members[i].value.scalar.(json.Number)
+		if !is {
+			continue
+		}
+		if _, err := strconv.ParseUint(number.String(), 10, 64); err == nil {
+			all[i].Value = dwell.StringValue(number.String())
+		}
+	}
+	return all
 }
 
 // attributes reads the member of that name.
@@ -238,9 +253,6 @@ func (r *reader) value(n *node) dwell.Value {
 		if !strings.ContainsAny(text, ".eE") {
 			if number, err := strconv.ParseInt(text, 10, 64); err == nil {
 				return dwell.IntValue(number)
-			}
-			if _, err := strconv.ParseUint(text, 10, 64); err == nil {
-				return dwell.StringValue(text) // of a metric, whose values are texts
 			}
 		}
 		number, err := strconv.ParseFloat(text, 64)
