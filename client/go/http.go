@@ -17,10 +17,17 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 )
 
-const statusClientGone = 499
+const (
+	statusClientGone = 499
+
+	// Methods and endpoints of a handler whose handles are kept; those of others are made each time.
+	routesMax = 1024
+)
 
 // Handler answers requests by next, and records them: http_requests_in_progress, http_requests_total and
 // http_request_duration_seconds, with the labels method, endpoint and service, and a span. `endpoint` names
@@ -34,8 +41,10 @@ func (c *Client) Handler(service string, next http.Handler,
 	if endpoint == nil {
 		endpoint = endpointOf(next)
 	}
+	all := &routes{client: c, service: service, known: map[routeKey]*route{}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.answer(service, endpoint(r), next, w, r)
+		// An unknown method would make a series of its own for whoever asks.
+		c.answer(all.find(routeKey{methodOf(r.Method), endpoint(r)}), next, w, r)
 	})
 }
 
@@ -52,16 +61,67 @@ func endpointOf(next http.Handler) func(*http.Request) string {
 	}
 }
 
-func (c *Client) answer(service, endpoint string, next http.Handler, w http.ResponseWriter,
-	r *http.Request) {
-	// An unknown method would make a series of its own for whoever asks.
-	method := methodOf(r.Method)
-	labels := []Attr{String("method", method), String("endpoint", endpoint), String("service", service)}
-	ctx, span := c.StartSpanWith(c.Extract(r.Context(), r.Header), method+" "+endpoint,
-		SpanOptions{Kind: KindServer}, String("http.request.method", method), String("url.path",
+// routes are the handles that requests of a handler need.
+type routes struct {
+	client  *Client
+	service string
+	mu      sync.RWMutex
+	known   map[routeKey]*route
+}
+
+type routeKey struct{ method, endpoint string }
+
+type route struct {
+	routeKey
+	labels   []Attr
+	progress *Gauge
+	duration *Histogram
+	mu       sync.Mutex
+	totals   map[int]*Counter // by status
+}
+
+func (a *routes) find(key routeKey) *route {
+	a.mu.RLock()
+	found := a.known[key]
+	a.mu.RUnlock()
+	if found != nil {
+		return found
+	}
+	labels := []Attr{String("method", key.method), String("endpoint", key.endpoint),
+		String("service", a.service)}
+	made := &route{
+		routeKey: key,
+		labels:   labels,
+		progress: a.client.Gauge("http_requests_in_progress", "", labels...),
+		duration: a.client.Histogram("http_request_duration_seconds", "", labels...),
+		totals:   map[int]*Counter{},
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.known) < routesMax {
+		a.known[key] = made
+	}
+	return made
+}
+
+// total gives the counter of a status: the server takes 100 to 999.
+func (r *route) total(c *Client, status int) *Counter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counter := r.totals[status]
+	if counter == nil {
+		labels := append(slices.Clone(r.labels), String("status", strconv.Itoa(status)))
+		counter = c.Counter("http_requests_total", "", labels...)
+		r.totals[status] = counter
+	}
+	return counter
+}
+
+func (c *Client) answer(to *route, next http.Handler, w http.ResponseWriter, r *http.Request) {
+	ctx, span := c.StartSpanWith(c.Extract(r.Context(), r.Header), to.method+" "+to.endpoint,
+		SpanOptions{Kind: KindServer}, String("http.request.method", to.method), String("url.path",
 			r.URL.Path))
-	progress := c.GaugeOf(AggregationUnsaid, "http_requests_in_progress", "", labels...)
-	progress.Add(1)
+	to.progress.Add(1)
 	begun := c.now()
 	seen := &responseWriter{ResponseWriter: w, status: http.StatusOK}
 	ended := false
@@ -73,11 +133,9 @@ func (c *Client) answer(service, endpoint string, next http.Handler, w http.Resp
 		case !ended:
 			status = http.StatusInternalServerError
 		}
-		progress.Add(-1)
-		seconds := float64(c.now()-begun) / 1e9
-		c.Histogram("http_request_duration_seconds", "", labels...).Observe(seconds)
-		c.Counter("http_requests_total", "", append(labels, String("status",
-			strconv.Itoa(status)))...).Add(1)
+		to.progress.Add(-1)
+		to.duration.Observe(float64(c.now()-begun) / 1e9)
+		to.total(c, status).Add(1)
 		span.SetAttributes(Int("http.response.status_code", int64(status)))
 		if status >= http.StatusInternalServerError {
 			span.SetStatus(StatusError, http.StatusText(status))

@@ -148,3 +148,18 @@ func TestHandlerLeavesTheServersWays(t *testing.T) {
 		t.Error("a recorder was hijacked")
 	}
 }
+
+func TestRoutesAreKeptUpToACeiling(t *testing.T) {
+	c := open(t, serve(t), Options{})
+	all := &routes{client: c, service: "svc", known: map[routeKey]*route{}}
+	many(routesMax+1, func(i int) { all.find(routeKey{"GET", fmt.Sprint(i)}) })
+	first, past := routeKey{"GET", "0"}, routeKey{"GET", fmt.Sprint(routesMax)}
+	if len(all.known) != routesMax || all.find(first) != all.find(first) ||
+		all.find(past) == all.find(past) {
+		t.Errorf("%d routes are kept", len(all.known))
+	}
+	if all.find(past).total(c, 200) == nil || all.find(first).total(c, 200) != all.find(first).total(c,
+		200) {
+		t.Error("the counter of a status is another one each time")
+	}
+}

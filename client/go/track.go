@@ -32,11 +32,12 @@ const (
 
 // Model is a handle for the inferences of one model. Get it once, outside of the hot path.
 type Model struct {
-	client *Client
-	name   string
-	plain  []byte // a whole record with a place for the time; nil: it is too long
-	hole   int    // where the place is
-	cells  [cellCount]cell
+	client  *Client
+	name    string
+	evident bool   // evidence is taken
+	plain   []byte // a whole record with a place for the time; nil: it is too long
+	hole    int    // where the place is
+	cells   [cellCount]cell
 }
 
 // cell says how long inferences ran since evidence was taken, in ns and one more; 0: it never was.
@@ -79,7 +80,7 @@ func (c *Client) Model(name string) *Model {
 }
 
 func (c *Client) modelMake(name string) *Model {
-	m := &Model{client: c, name: name}
+	m := &Model{client: c, name: name, evident: c.options.Evidence != EvidenceNone}
 	body := appendText(recordBegin(nil), sampleModelName, name)
 	body = appendDouble(body, sampleExecutionTime, 0)
 	if m.plain = recordEnd(body, batchSample); m.plain != nil {
@@ -89,12 +90,12 @@ func (c *Client) modelMake(name string) *Model {
 }
 
 // Begin begins an inference. With EvidenceNone that is one reading of the clock.
-func (m *Model) Begin() Track {
+func (m *Model) Begin() (t Track) {
 	if m == nil {
-		return Track{}
+		return t
 	}
-	t := Track{model: m}
-	if m.client.options.Evidence != EvidenceNone {
+	t.model = m
+	if m.evident {
 		m.evidenceBegin(&t)
 	}
 	t.begun = m.client.now()

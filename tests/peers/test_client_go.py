@@ -8,7 +8,7 @@ from peer import need_program
 
 CLIENT = ROOT / "client/go"
 BENCH = ROOT / "tests/bench/clients/go"
-FUZZ_TIME = "5s"
+FUZZ_TIME = "3s"
 WAIT_S = 900  # the race detector's first build takes minutes on a small machine
 
 
