@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -512,5 +513,69 @@ func FuzzReplies(f *testing.F) {
 		if usedCut != used || (bad == nil) != (badCut == nil) {
 			t.Errorf("%d bytes and %v, in pieces %d and %v", used, bad, usedCut, badCut)
 		}
+	})
+}
+
+func TestRestartsInMidStream(t *testing.T) {
+	f := serve(t)
+	c := open(t, f, Options{BufferBytes: bufferBytesMax})
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	for g := 0; g < 2; g++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for m := c.Model("m"); ; {
+				select {
+				case <-stop:
+					return
+				default:
+					many(100, func(int) { track := m.Begin(); track.End(nil) })
+					time.Sleep(100 * time.Microsecond) // so that two processors do not fill 16 MB
+				}
+			}
+		}()
+	}
+	for round := uint64(1); round <= 5; round++ {
+		until(t, "it is connected again", func() bool { return c.Stats().Connections >= round && len(f.all()) > 0 })
+		sent := c.Stats().Sent
+		until(t, "something was sent", func() bool { return c.Stats().Sent > sent })
+		f.stop()
+		f.listen()
+	}
+	close(stop)
+	wait.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
+	defer cancel()
+	_ = c.Close(ctx) // what it says of the broken connections is in the figures below
+	accepted, dropped, lost := f.ledger()
+	s := c.Stats()
+	if s.Recorded != accepted+dropped+lost || dropped != s.Dropped || lost > s.Unconfirmed {
+		t.Errorf("accepted %d, dropped %d, lost %d; the client says %+v", accepted, dropped, lost, s)
+	}
+	if hellos := len(f.records(batchHello)); hellos < 5 {
+		t.Errorf("%d hellos", hellos)
+	}
+}
+
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	descriptors := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skipf("descriptors cannot be counted: %v", err)
+		}
+		return len(names)
+	}
+	f := serve(t)
+	goroutines, before := runtime.NumGoroutine(), descriptors()
+	for round := 0; round < 10; round++ {
+		c := Open(Options{Directory: f.directory, Evidence: EvidenceFull})
+		track := c.Model("m").Begin()
+		track.End(nil)
+		mustFlush(t, c)
+		mustCloseClient(t, c)
+	}
+	until(t, "goroutines and descriptors are as before", func() bool {
+		return runtime.NumGoroutine() <= goroutines && descriptors() <= before
 	})
 }

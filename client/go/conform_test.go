@@ -45,8 +45,14 @@ func examples(t *testing.T) string {
 	return lines
 }
 
-func TestConformEncodes(t *testing.T) {
+func TestConform(t *testing.T) {
 	program := build(t)
+	t.Run("encodes", func(t *testing.T) { encodes(t, program) })
+	t.Run("takes all examples", func(t *testing.T) { takesAllExamples(t, program) })
+	t.Run("refuses", func(t *testing.T) { refuses(t, program) })
+}
+
+func encodes(t *testing.T, program string) {
 	got, err := encode(program, "{\"model_name\":\"m\",\"execution_time_ms\":12.5}\n"+
 		`{"type":"counter","name":"n","value":1,"attributes":{"b":true,"a":7,"none":null}}`)
 	const head = "0a10000102030405060708090a0b0c0d0e0f10001800"
@@ -57,8 +63,8 @@ func TestConformEncodes(t *testing.T) {
 	}
 }
 
-func TestConformTakesAllExamples(t *testing.T) {
-	got, err := encode(build(t), examples(t))
+func takesAllExamples(t *testing.T, program string) {
+	got, err := encode(program, examples(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +80,7 @@ func TestConformTakesAllExamples(t *testing.T) {
 	}
 }
 
-func TestConformRefuses(t *testing.T) {
-	program := build(t)
+func refuses(t *testing.T, program string) {
 	for _, line := range []string{`[]`, `{"type":"thing"}`, `{"model_name":"m","execution_time_ms":"x"}`,
 		`{} {}`, `{`,
 		`{"type":"span","name":"n","trace_id":"0af7"}`} {
