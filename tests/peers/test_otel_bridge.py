@@ -75,8 +75,9 @@ class TestBridgeSpans(BridgeCase):
         """All that the SDK's spans can have: returns how many there are."""
         kinds, status = self.trace.SpanKind, self.trace.Status
         other = tracer.start_span("other")
-        with tracer.start_as_current_span("mother", kind=kinds.SERVER, attributes={
-                "text": "größe \U0001f600", "int": -7, "yes": True, "half": 0.5, "list": ["a", "b"], "numbers": [1, 2]}) as span:
+        attributes = {"text": "größe \U0001f600", "int": -7, "yes": True, "half": 0.5, "list": ["a", "b"],
+                      "numbers": [1, 2]}
+        with tracer.start_as_current_span("mother", kind=kinds.SERVER, attributes=attributes) as span:
             span.add_event("event", {"n": 1}, timestamp=span.start_time + 5)
             span.add_event("plain", timestamp=span.start_time + 6)
             with tracer.start_as_current_span("child", kind=kinds.CLIENT, links=[
@@ -224,7 +225,8 @@ class TestBridgeMetrics(BridgeCase):
     def test_bridge_histograms_keep_count_sum_and_buckets(self):
         values = [self.random.lognormvariate(-3, 1.5) for _ in range(2000)]
         bounds = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-        buckets = self.must_be_like(values, [self.view.View(instrument_name="call", aggregation=self.view.ExplicitBucketHistogramAggregation(bounds))])
+        explicit = self.view.ExplicitBucketHistogramAggregation(bounds)
+        buckets = self.must_be_like(values, [self.view.View(instrument_name="call", aggregation=explicit)])
         self.must_be_like(values)
         shared = {float(le): count for le, count in buckets.items() if float(le) in bounds}
         self.assertGreaterEqual(len(shared), 4, buckets)
@@ -285,7 +287,8 @@ class TestBridgeMetrics(BridgeCase):
                 exporter._send(metric, point)
             wire = self.dwell._wire
             self.assertEqual([call.args[0] for call in put.call_args_list],
-                             [wire.metric("call", wire.OBSERVE, 1.0, attributes={}, unit="s", weight=weight) for weight in weights])
+                             [wire.metric("call", wire.OBSERVE, 1.0, attributes={}, unit="s", weight=weight)
+                              for weight in weights])
 
 
 class TestParity(BridgeCase):

@@ -44,6 +44,7 @@ class TelemetryCase(ClientCase):
         self.log = Log()
         logger = logging.getLogger("dwell")
         logger.addHandler(self.log)
+        self.addCleanup(setattr, logger, "propagate", logger.propagate)
         logger.propagate = False
         self.addCleanup(logger.removeHandler, self.log)
 
