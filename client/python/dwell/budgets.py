@@ -427,9 +427,12 @@ class TimeoutBudgetManager:
 
 
 def _during(operation: Any) -> str:
-    """On one line: a name cannot forge another."""
-    return "" if operation is None else " during " + spans.safe_text(operation).encode(
-        "unicode_escape").decode("ascii")
+    """On one line, in any script: a name cannot forge another line."""
+    if operation is None:
+        return ""
+    text = spans.safe_text(operation)[:TEXT_BYTES]
+    return " during " + "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
+                                for one in text)
 
 
 async def _within(awaitable: Awaitable[_T], seconds: float) -> tuple[_T | None, bool]:

@@ -359,14 +359,14 @@ class Budgets(TelemetryCase):
             self.log.lines.clear()
             with self.subTest(layer=layer, ms=ms):
                 try:
-                    result = self.manager.execute_sync_with_budget(layer, self.spend(ms, "result"), "o\np")
+                    result = self.manager.execute_sync_with_budget(layer, self.spend(ms, "result"), "größe\np")
                 except LayerTimeoutError as error:
-                    self.assertEqual((error.layer_name, error.operation, error.elapsed_ms), (raised, "o\np", ms))
+                    self.assertEqual((error.layer_name, error.operation, error.elapsed_ms), (raised, "größe\np", ms))
                 else:
                     self.assertEqual((result, raised), ("result", None))
                 self.assertEqual([line.split()[0] for line in self.log.lines], [level] if level else [])
                 for line in self.log.lines:
-                    self.assertRegex(line, rf"^\w+ \[{HASH}\] {layer.value} .* during o\\np$")
+                    self.assertRegex(line, rf"^\w+ \[{HASH}\] {layer.value} .* during größe\\np$")
 
     def test_the_operations_own_errors_pass_unchanged(self):
         for error in (ValueError("no"), TimeoutError("mine"), asyncio.TimeoutError("mine"), KeyboardInterrupt(),
