@@ -45,7 +45,8 @@ class BenchTable(unittest.TestCase):
                        ("go", "b sample", "150 ns", "3", "200 ns", ""), ("go", "b span", "900 ns", "", "", ""), client="go")
         self.must_show({"none_ns": 60, "none_ratio": 1.6, "none_ratio_limit": 1.5},
                        ("c", "b none", "60 ns", "1.6", "1.5 times", OVER), client="c")
-        self.must_show({"way": "cpu", "p50_us": 5.5, "p50_us_limit": 5.0, "ratio": 40.0, "p99_us": 9},
+        self.must_show({"way": "cpu", "p50_us": 5.5, "p50_us_limit": 5.0, "ratio": 40.0, "p99_us": 9, "pair_us": 0.1,
+                        "python": "3.11.2"},
                        ("python", "cpu p50", "5.5 us", "40", "5 us", OVER), ("python", "cpu p99", "9 us", "", "", ""))
 
     def test_units(self):

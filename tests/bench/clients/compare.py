@@ -19,7 +19,8 @@ ROOT = HERE.parents[2]
 BUILD = (ROOT / os.environ.get("DWELL_BUILD", "build")).resolve()
 BENCH_S = 900  # the longest has three servers under load, some rounds of it each
 HEADS = ("client", "what", "p50", "ratio", "limit", "")
-KNOWN = {"bench", "client", "what", "ratio_to", "skipped", "machine"}
+BESIDE = {"bench", "client", "what", "ratio_to", "skipped", "python"}  # texts that do not say what was done
+CLOCKS = {"pair", "clock_pair"}  # two readings of the clock, in each line of some benches
 UNITS = {"_ns": 1.0, "_us": 1e3, "_ms": 1e6}
 
 
@@ -44,7 +45,7 @@ def figures(line):
         return
     for key, value in line.items():
         stem, unit = key[:-3], key[-3:]
-        if unit in UNITS and isinstance(value, (int, float)):
+        if unit in UNITS and stem not in CLOCKS and isinstance(value, (int, float)):
             most, ratio_most = line.get(f"{key}_limit"), line.get(f"{stem}_ratio_limit")
             ratio = line.get(f"{stem}_ratio", line.get("ratio") if stem == "p50" else None)
             limit = shown(most * UNITS[unit]) if most is not None else ""
@@ -58,7 +59,7 @@ def rows(line, client):
     """Cells of the table. `client`: whose bench it is, for lines that do not say."""
     client = line.get("client", client)
     what = line.get("what") or " ".join(str(value) for key, value in line.items()
-                                        if isinstance(value, str) and key not in KNOWN)
+                                        if isinstance(value, str) and key not in BESIDE)
     if "skipped" in line:
         return [(client, what, "", "", "", f"skipped: {line['skipped']}")]
     found = []
