@@ -129,7 +129,7 @@ func (s *Sample) append(b []byte) []byte {
 	b = s.MemoryMBAfter.append(b, sampleMemoryAfter)
 	b = s.CPUPercentBefore.append(b, sampleCPUBefore)
 	b = s.MemoryMBBefore.append(b, sampleMemoryBefore)
-	if s.Error {
+	if s.Error || s.ErrorText != "" {
 		b = appendNumber(b, sampleError, 1)
 	}
 	b = s.QueueMS.append(b, sampleQueue)
