@@ -42,9 +42,9 @@ class BenchTable(unittest.TestCase):
 
     def test_lines_of_several(self):
         self.must_show({"sample_ns": 150.4, "sample_ratio": 3.0, "sample_ns_limit": 200, "span_ns": 900, "calls": 5},
-                       ("go", "b sample", "150 ns", "3", "200 ns", ""), ("go", "b span", "900 ns", "", "", ""), client="go")
+                       ("go", "sample", "150 ns", "3", "200 ns", ""), ("go", "span", "900 ns", "", "", ""), client="go")
         self.must_show({"none_ns": 60, "none_ratio": 1.6, "none_ratio_limit": 1.5},
-                       ("c", "b none", "60 ns", "1.6", "1.5 times", OVER), client="c")
+                       ("c", "none", "60 ns", "1.6", "1.5 times", OVER), client="c")
         self.must_show({"way": "cpu", "p50_us": 5.5, "p50_us_limit": 5.0, "ratio": 40.0, "p99_us": 9, "pair_us": 0.1,
                         "python": "3.11.2"},
                        ("python", "cpu p50", "5.5 us", "40", "5 us", OVER), ("python", "cpu p99", "9 us", "", "", ""))

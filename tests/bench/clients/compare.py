@@ -19,7 +19,7 @@ ROOT = HERE.parents[2]
 BUILD = (ROOT / os.environ.get("DWELL_BUILD", "build")).resolve()
 BENCH_S = 900  # the longest has three servers under load, some rounds of it each
 HEADS = ("client", "what", "p50", "ratio", "limit", "")
-BESIDE = {"bench", "client", "what", "ratio_to", "skipped", "python"}  # texts that do not say what was done
+BESIDE = {"bench", "client", "what", "ratio_to", "skipped", "python", "go", "node"}  # texts that do not say what was done
 CLOCKS = {"pair", "clock_pair"}  # two readings of the clock, in each line of some benches
 UNITS = {"_ns": 1.0, "_us": 1e3, "_ms": 1e6}
 
@@ -65,7 +65,7 @@ def rows(line, client):
     found = []
     for name, ns, ratio, limit, broken in figures(line):
         to = f" of {line['ratio_to']}" if "ratio_to" in line else ""
-        found.append((client, " ".join(part for part in (what or line["bench"], name) if part), shown(ns),
+        found.append((client, " ".join(part for part in (what, name) if part) or line["bench"], shown(ns),
                       "" if ratio is None else f"{ratio:.3g}{to}", limit, "over its limit" if broken else ""))
     return found or [(client, " ".join((line["bench"], what)).strip(), "", "", "", "")]
 
