@@ -305,7 +305,8 @@ class Link {
         const token = { frame, outbox };
         this.writing = token;
         socket.write(frame, (error) => {
-            if (!error && this.writing === token) {
+            // Of a socket that was destroyed meanwhile, Node says no error of a write that was cut off.
+            if (!error && !socket.destroyed && this.writing === token) {
                 this._written(token);
                 this.pump();
                 this._rearm();
