@@ -34,7 +34,6 @@ const SAMPLE_TAG = 0x42;
 const SPAN_TAG = 0x6a;
 const BUDGET_TAG = 0x7a;
 const HELLO = { serviceName: 1, serviceVersion: 2, pid: 3, constitutionalHash: 4, client: 5 };
-const UINT64 = 1n << 64n;
 
 // For tests alone: the client's id, and no connection.
 const INTERNAL = Symbol("dwell internal");
@@ -88,7 +87,7 @@ class Dwell {
         this._hasSpans = false; // until there is one, nobody need look for the current one
         this._models = new Map();
         this._share = sampleShare(said.sampleRate);
-        this._bound = BigInt(Math.round(this._share * 2 ** 53)) * (UINT64 >> 53n);
+        this._bound = BigInt(Math.round(this._share * 2 ** 64));
         this._formats = knownFormats(said.propagators ?? process.env.OTEL_PROPAGATORS);
         this._countsMax = {
             attributes: countLimit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
@@ -303,7 +302,7 @@ class Dwell {
             return fail(error);
         }
         if (typeof result === "object" && result !== null && typeof result.then === "function") {
-            return result.then((value) => {
+            return Promise.resolve(result).then((value) => {
                 span.end();
                 return value;
             }, fail);
@@ -424,7 +423,7 @@ class Dwell {
     // ---- Waiting ----
 
     // Sends what was recorded before the call, and waits until the daemon has applied it.
-    async flush({ timeout = limits.CLOSE_TIMEOUT_MS } = {}) {
+    async flush({ timeout = this._closeTimeoutMs } = {}) {
         return this.enabled ? this._link.flush(waitMs(timeout), true) : "ok";
     }
 

@@ -110,7 +110,7 @@ class Model {
             track.end();
             return result;
         }
-        return result.then(
+        return Promise.resolve(result).then(
             (value) => {
                 track.end();
                 return value;

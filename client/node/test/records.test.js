@@ -6,14 +6,19 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 
 const { Dwell } = require("../index.js");
-const { listen } = require("./support.js");
+const { PATIENT, listen } = require("./support.js");
 
 const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
 const SPAN_ID = "b7ad6b7169203331";
 
 async function open(t, options) {
     const listener = await listen(t);
-    const dwell = new Dwell({ directory: listener.directory, evidence: "none", ...options });
+    const dwell = new Dwell({
+        directory: listener.directory,
+        evidence: "none",
+        ...PATIENT,
+        ...options,
+    });
     t.after(() => dwell.close());
     return { listener, dwell };
 }

@@ -7,10 +7,10 @@ const path = require("node:path");
 const { test } = require("node:test");
 
 const { Dwell } = require("../index.js");
-const { Listener, listen, makeDirectory, until } = require("./support.js");
+const { PATIENT, Listener, listen, makeDirectory, until } = require("./support.js");
 
 function open(t, options) {
-    const dwell = new Dwell({ evidence: "none", ...options });
+    const dwell = new Dwell({ evidence: "none", ...PATIENT, ...options });
     t.after(() => dwell.close({ timeout: 1 }));
     return dwell;
 }
@@ -99,7 +99,7 @@ test("without a daemon records are kept for so long, and then dropped and counte
     mustAddUp(dwell, 0);
     const listener = await listen(t, dwell._link.paths()[0].replace(/\/ingest.sock$/, ""));
     record(dwell, 1);
-    assert.equal(await dwell.flush({ timeout: 10000 }), "ok");
+    assert.equal(await dwell.flush(), "ok");
     assert.equal(await dwell.close(), "ok");
     listener.mustBalance({ calls: 8 });
 });
@@ -124,7 +124,7 @@ test("a daemon that restarts: nothing that was sent is sent again", async (t) =>
     await until(() => !dwell.stats().connected, "the end is seen");
     record(dwell, 2);
     const second = await listen(t, first.directory);
-    assert.equal(await dwell.flush({ timeout: 10000 }), "ok");
+    assert.equal(await dwell.flush(), "ok");
     assert.deepEqual([first.recordCount, second.recordCount], [4, 2]);
     assert.equal(second.batches[0].firstSequence, 4);
     assert.deepEqual([dwell.stats().connections, dwell.stats().unconfirmed], [2, 0]);
@@ -135,7 +135,7 @@ test("a connection that breaks before the daemon has confirmed: said, and counte
     listener.answers = false;
     const dwell = open(t, { directory: listener.directory });
     record(dwell, 4);
-    const flushed = dwell.flush({ timeout: 10000 });
+    const flushed = dwell.flush();
     await until(() => listener.batches.some((batch) => batch.flush), "the flush has come");
     listener.connections[0].destroy();
     assert.equal(await flushed, "unconfirmed");
@@ -167,7 +167,7 @@ test("a daemon that hangs: what is new is dropped and counted, and what waits co
     assert.ok(dwell._link.writing !== null, "a batch is on its way");
     assert.equal(await dwell.flush({ timeout: 20 }), "timeout");
     listener.connections[0].resume();
-    assert.equal(await dwell.close({ timeout: 10000 }), "ok");
+    assert.equal(await dwell.close(), "ok");
     listener.mustBalance({ calls });
 });
 
@@ -191,7 +191,7 @@ test("a batch that was cut off is sent again from its start", async (t) => {
     assert.ok(sent < calls);
     listener.connections[0].destroy();
     await until(() => dwell.stats().connections === 2, "there is another connection");
-    assert.equal(await dwell.flush({ timeout: 10000 }), "ok");
+    assert.equal(await dwell.flush(), "ok");
     const { unconfirmed, dropped } = dwell.stats();
     assert.deepEqual([unconfirmed, dropped, dwell.stats().sent], [sent, 0, calls]);
     const secondHello = listener.batches.findLastIndex((batch) => batch.hello);
@@ -263,7 +263,7 @@ for (const [what, bytes] of Object.entries(NO_REPLIES)) {
         listener.connections[0].write(bytes);
         await until(() => !dwell.stats().connected, "the connection has ended");
         record(dwell, 1);
-        assert.equal(await dwell.flush({ timeout: 10000 }), "ok");
+        assert.equal(await dwell.flush(), "ok");
         assert.equal(listener.connections.length, 2);
     });
 }
@@ -273,7 +273,7 @@ test("a reply in pieces, with fields that nobody knows, and an empty one", async
     listener.answers = false;
     const dwell = open(t, { directory: listener.directory });
     record(dwell, 1);
-    const flushed = dwell.flush({ timeout: 10000 });
+    const flushed = dwell.flush();
     await until(() => listener.batches.some((batch) => batch.flush), "the flush has come");
     const fields = [0x21, 1, 2, 3, 4, 5, 6, 7, 8, 0x2d, 1, 2, 3, 4, 0x32, 1, 0, 0x08, 0x81, 0x01];
     for (const byte of [0, 0, 0, 0, fields.length, 0, 0, 0, ...fields]) {
@@ -307,7 +307,7 @@ test("the directory is looked for each time, by the rules of the contract", asyn
     record(dwell, 1);
     await until(() => dwell._link.backoffMs > 20, "it was looked for twice");
     process.env.DWELL_DIR = listener.directory;
-    assert.equal(await dwell.flush({ timeout: 10000 }), "ok");
+    assert.equal(await dwell.flush(), "ok");
 });
 
 test("options that make no sense are as if not given", async (t) => {

@@ -12,6 +12,8 @@ const path = require("node:path");
 
 // For anything that should take milliseconds, on a machine that does something else.
 const DEADLINE_MS = 20000;
+// For a client that waits as long as that, too.
+const PATIENT = { closeTimeoutMs: DEADLINE_MS };
 const ROOT = path.resolve(__dirname, "../../..");
 
 // Nothing of what the tests run in may lead a client elsewhere.
@@ -453,6 +455,7 @@ module.exports = {
     DEADLINE_MS,
     DWELLD,
     MESSAGES,
+    PATIENT,
     ROOT,
     WITHOUT_DAEMON,
     Listener,
