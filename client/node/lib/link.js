@@ -4,7 +4,7 @@
 //  1. The first record that waits opens the connection: "DWL1" and a batch with the hello.
 //  2. 50 ms later, or when 64 kB are full, pump() writes the oldest batch. The kernel mostly takes it at
 //     once, also when the event loop is kept from turning; else the rest follows when there is room.
-//  3. flush() and close() wait until what was recorded before them is sent, then a Flush is (with a Goodbye
+//  3. flush() and close() wait until what was recorded before them is sent, then a Flush is (and a Goodbye
 //     for close), and the daemon's Reply settles them.
 //
 // What can fail, and where it ends
@@ -295,8 +295,12 @@ class Link {
         }
         this.hasFlying = true;
         this.flushMark = this.connSent;
-        this.saidGoodbye ||= this.closing && records === 0;
-        this._write(this.outbox.ending({ flush: true, goodbye: this.saidGoodbye }), null);
+        const frames = [this.outbox.flush()];
+        if (this.closing && records === 0 && !this.saidGoodbye) {
+            this.saidGoodbye = true;
+            frames.push(this.outbox.goodbye());
+        }
+        this._write(Buffer.concat(frames), null);
         return true;
     }
 
@@ -392,7 +396,7 @@ class Link {
         this.pump();
         if (this.connected && this.writing === null && !this.saidGoodbye && this.outbox.records === 0) {
             this.saidGoodbye = true;
-            this._write(this.outbox.ending({ flush: false, goodbye: true }), null);
+            this._write(this.outbox.goodbye(), null);
         }
     }
 }

@@ -168,21 +168,23 @@ class Outbox {
         });
     }
 
-    // Asks for an answer, and says how many numbers there were, for which everything must have been sent.
-    ending({ flush, goodbye }) {
-        return this._control(16, (bytes, at) => {
-            if (flush) {
-                bytes[at++] = BATCH_FLUSH;
-                bytes[at++] = 0;
-            }
-            if (goodbye) {
-                const begin = at + 2;
-                bytes[at] = BATCH_GOODBYE;
-                bytes[begin] = 0x08;
-                at = putVarint(bytes, begin + 1, this.taken + this.drops);
-                bytes[begin - 1] = at - begin;
-            }
+    flush() {
+        return this._control(2, (bytes, at) => {
+            bytes[at++] = BATCH_FLUSH;
+            bytes[at++] = 0;
             return at;
+        });
+    }
+
+    // Says how many numbers there were; everything that waited must have been sent.
+    goodbye() {
+        return this._control(12, (bytes, at) => {
+            const begin = at + 2;
+            bytes[at] = BATCH_GOODBYE;
+            bytes[begin] = 0x08;
+            const end = putVarint(bytes, begin + 1, this.taken + this.drops);
+            bytes[at + 1] = end - begin;
+            return end;
         });
     }
 }

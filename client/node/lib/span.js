@@ -223,7 +223,7 @@ function putLinks(out, links, dropped) {
         left += putPart(out, SPAN.links, () => {
             out.hex(LINK.traceId, context.traceId);
             out.hex(LINK.spanId, context.spanId);
-            if (context.traceState) {
+            if (context.traceState !== undefined) {
                 out.text(LINK.traceState, context.traceState);
             }
             attributes.put(out, LINK.attributes, LINK.dropped);
@@ -243,16 +243,16 @@ function encode(span) {
     out.rewind();
     out.hex(SPAN.traceId, span.traceId);
     out.hex(SPAN.spanId, span.spanId);
-    if (span.traceState) {
+    if (span.traceState !== undefined) {
         out.text(SPAN.traceState, span.traceState);
     }
-    if (span.parentSpanId) {
+    if (span.parentSpanId !== undefined) {
         out.hex(SPAN.parentSpanId, span.parentSpanId);
     }
     if (span.name !== undefined) {
         out.text(SPAN.name, span.name);
     }
-    if (span.kind !== undefined) {
+    if (span.kind > 0) {
         out.varint(SPAN.kind, span.kind);
     }
     if (span.start !== undefined) {
@@ -268,12 +268,14 @@ function encode(span) {
     putEvents(out, span.events, span.droppedEvents);
     putLinks(out, span.links, span.droppedLinks);
     out.limit = limits.RECORD_BYTES;
-    if (span.statusCode > 0 || span.statusMessage) {
+    if (span.statusCode > 0 || span.statusMessage !== undefined) {
         const begin = out.open(SPAN.status);
-        if (span.statusMessage) {
+        if (span.statusMessage !== undefined) {
             out.text(STATUS.message, span.statusMessage);
         }
-        out.varint(STATUS.code, span.statusCode);
+        if (span.statusCode !== undefined) {
+            out.varint(STATUS.code, span.statusCode);
+        }
         out.close(begin);
     }
     if (span.sampled !== undefined) {
@@ -282,7 +284,7 @@ function encode(span) {
     if (span.part > 0) {
         out.varint(SPAN.part, span.part);
     }
-    if (span.serviceName) {
+    if (span.serviceName !== undefined) {
         out.text(SPAN.serviceName, span.serviceName);
     }
     return out;
@@ -340,7 +342,7 @@ function encodeGiven(span, countsMax) {
         droppedEvents: Math.max(0, events.length - countsMax.events),
         links: links.slice(0, countsMax.links),
         droppedLinks: Math.max(0, links.length - countsMax.links),
-        statusCode: indexOf(CODES, span.status?.code) ?? 0,
+        statusCode: indexOf(CODES, span.status?.code),
         statusMessage: optional(text, span.status?.message),
         sampled: isGiven(span.sampled) ? Boolean(span.sampled) : undefined,
         part: isGiven(span.part) ? (PARTS[span.part] ?? 0) : 0,
@@ -403,8 +405,8 @@ class Span {
         return {
             traceId: context.traceId,
             spanId: context.spanId,
-            traceState: isEnd ? "" : context.traceState,
-            parentSpanId: isEnd ? "" : this._parentId,
+            traceState: isEnd ? undefined : context.traceState || undefined,
+            parentSpanId: isEnd ? undefined : this._parentId || undefined,
             name: this._name,
             kind: isEnd ? undefined : this._kind,
             start: isEnd ? undefined : this._start,
@@ -415,10 +417,10 @@ class Span {
             links: this._links,
             droppedLinks: this._droppedLinks,
             statusCode: this._code,
-            statusMessage: this._message,
+            statusMessage: this._message || undefined,
             sampled: context.isDecided && !isEnd ? context.sampled : undefined,
             part,
-            serviceName: isEnd ? "" : this._serviceName,
+            serviceName: isEnd ? undefined : this._serviceName || undefined,
         };
     }
 
@@ -465,7 +467,7 @@ class Span {
             const isWhole = ids.traceId.length === 32 && ids.spanId.length === 16;
             if (isWhole && this._links.length < this._client._countsMax.links) {
                 this._links.push({
-                    context: makeContext({ ...context, ...ids }),
+                    context: { ...context, ...ids, traceState: context.traceState || undefined },
                     attributes: new Attributes(limits.SPAN_PARTS_MAX).setAll(attributes),
                 });
                 return this;
