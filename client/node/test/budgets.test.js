@@ -3,13 +3,13 @@
 
 const assert = require("node:assert/strict");
 const diagnostics = require("node:diagnostics_channel");
-const { test } = require("node:test");
+const { after, test } = require("node:test");
 
 const { Dwell, LayerTimeoutError, CONSTITUTIONAL_HASH } = require("../index.js");
 const { PATIENT, listen, until } = require("./support.js");
 
 const offline = new Dwell({ directory: "/nonexistent/dwell" });
-test.after(() => offline.close());
+after(() => offline.close());
 
 function spin(ms) {
     for (const end = performance.now() + ms; performance.now() < end;);
@@ -157,12 +157,13 @@ test("a sync operation is judged afterwards: strict layers throw, others pass th
     diagnostics.subscribe("dwell.budget", listener);
     const budget = offline.budget({
         layers: [
+            { name: "roomy", budgetMs: 10000 },
             { name: "a", budgetMs: 1 },
             { name: "lax", budgetMs: 1, strict: false },
         ],
     });
     assert.equal(
-        budget.run("a", () => 5),
+        budget.run("roomy", () => 5),
         5,
     );
     assert.equal(
@@ -268,10 +269,10 @@ test("the total ends a layer whose own time is not over", async () => {
 });
 
 test("a signal from outside is handed on, and let go of", async () => {
-    const budget = offline.budget();
+    const budget = offline.budget({ layers: [{ name: "a", budgetMs: 60000 }] });
     const outer = new AbortController();
     const run = budget.run(
-        "layer2_deliberation",
+        "a",
         (signal) =>
             new Promise((resolve) => {
                 signal.addEventListener("abort", () => resolve(signal.reason));
@@ -281,7 +282,7 @@ test("a signal from outside is handed on, and let go of", async () => {
     outer.abort("enough");
     assert.equal(await run, "enough");
     assert.equal(
-        budget.run("layer1_validation", (signal) => signal.reason, { signal: outer.signal }),
+        budget.run("a", (signal) => signal.reason, { signal: outer.signal }),
         "enough",
     );
 });
@@ -289,7 +290,8 @@ test("a signal from outside is handed on, and let go of", async () => {
 test("each run is a record, with what the layer took before", async (t) => {
     const listener = await listen(t);
     const dwell = new Dwell({ directory: listener.directory, ...PATIENT });
-    const budget = dwell.budget({ requestId: "r-17" });
+    const layers = [{ name: "layer2_deliberation", budgetMs: 60000 }];
+    const budget = dwell.budget({ requestId: "r-17", totalMs: 60000, layers });
     budget.start("total");
     budget.run("layer2_deliberation", () => spin(1), { name: "evaluate" });
     let spanId;

@@ -34,7 +34,8 @@ test("records of every kind are in the next answer after a flush", options, asyn
     dwell.histogram("http.time", { unit: "ms" }).record(12.5);
     dwell.info("build", { commit: "3f2a91c" });
     const budget = dwell.budget();
-    budget.run("layer1_validation", () => {});
+    budget.start("layer1_validation");
+    budget.stop("layer1_validation");
     dwell.span("GET /v1", (span) => {
         span.setAttribute("batch", 8)
             .addEvent("loaded", { bytes: 4096 })
