@@ -225,8 +225,8 @@ export interface EndedSpan {
     startTime?: Time;
     endTime?: Time;
     attributes?: Attributes;
-    events?: Iterable<{ time: Time; name: string; attributes?: Attributes }>;
-    links?: Iterable<{
+    events?: ReadonlyArray<{ time: Time; name: string; attributes?: Attributes }>;
+    links?: ReadonlyArray<{
         traceId: Id;
         spanId: Id;
         traceState?: string;

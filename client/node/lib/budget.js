@@ -307,7 +307,8 @@ class Budget {
     // TimeoutError. Sync: judged afterwards; only strict ones throw. What the operation throws itself
     // passes unchanged. `name` is told with the record; `signal` of the options aborts the operation's own
     // as well.
-    run(layer, operation, { name, signal } = {}) {
+    run(layer, operation, options) {
+        const { name, signal } = readRun(options);
         const found = this._layers?.get(layer);
         const controller = new AbortController();
         if (found === undefined) {
@@ -427,7 +428,7 @@ class Budget {
             encode({
                 layer: layer.name,
                 elapsedMs: layer.takenMs - before,
-                operation: isGiven(operation) ? String(operation) : undefined,
+                operation: typeof operation === "string" ? operation : undefined,
                 requestId: this._requestId,
                 traceId: context?.traceId,
                 spanId: context?.spanId,
@@ -452,9 +453,27 @@ function publish(layer, time, verdict, operation) {
     }
 }
 
+// What is said of a run, whatever it is.
+function readRun(options) {
+    try {
+        const { name, signal } = { ...options };
+        return { name: typeof name === "string" ? name : undefined, signal };
+    } catch {
+        return {};
+    }
+}
+
+function isSignal(value) {
+    try {
+        return value instanceof AbortSignal;
+    } catch {
+        return false; // a proxy that throws
+    }
+}
+
 // Aborts as another signal does; returns what ends that.
 function followSignal(signal, controller) {
-    if (!(signal instanceof AbortSignal)) {
+    if (!isSignal(signal)) {
         return () => {};
     }
     const abort = () => controller.abort(signal.reason);

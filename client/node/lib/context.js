@@ -12,6 +12,8 @@ const FORMATS = ["tracecontext", "b3", "b3multi", "none"];
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/s;
 const B3 = /^([0-9a-f]{16}|[0-9a-f]{32})-([0-9a-f]{16})(?:-([01d])(?:-[0-9a-f]{16})?)?$/i;
+const WHOLE_TRACE_ID = /^[0-9a-f]{32}$/;
+const WHOLE_SPAN_ID = /^[0-9a-f]{16}$/;
 const TRACE_ID = /^(?:[0-9a-f]{16}|[0-9a-f]{32})$/i;
 const SPAN_ID = /^[0-9a-f]{16}$/i;
 
@@ -27,6 +29,21 @@ function makeContext(fields) {
         isRemote: true,
         traceState: "",
         ...fields,
+    };
+}
+
+// A context that an application hands in, whatever it is. Ids that are none make it one without a span.
+function readContext(said) {
+    const { traceId, spanId, traceState } = said;
+    const hasSpan = WHOLE_TRACE_ID.test(traceId) && WHOLE_SPAN_ID.test(spanId) && traceId !== NO_TRACE;
+    return {
+        traceId: hasSpan ? traceId : "",
+        spanId: hasSpan ? spanId : "",
+        sampled: Boolean(said.sampled),
+        isDecided: Boolean(said.isDecided),
+        isDebug: Boolean(said.isDebug),
+        isRemote: said.isRemote ?? true,
+        traceState: hasSpan && typeof traceState === "string" ? trimState(traceState) : "",
     };
 }
 
@@ -192,9 +209,15 @@ function inject(context, formats, verdict, headers) {
 
 // Of a list, or of a text such as "tracecontext,b3"; words that are not known say nothing.
 function knownFormats(said) {
-    const words = Array.isArray(said) ? said : String(said ?? "").split(/[, \t]+/);
-    const known = words.filter((word) => FORMATS.includes(word));
+    let known = [];
+    try {
+        const words =
+            typeof said === "string" ? said.split(/[, \t]+/) : Array.isArray(said) ? said : [];
+        known = words.filter((word) => FORMATS.includes(word));
+    } catch {
+        // No list: as if nothing were said.
+    }
     return known.length > 0 ? known : ["b3"];
 }
 
-module.exports = { makeContext, extract, inject, knownFormats };
+module.exports = { makeContext, readContext, extract, inject, knownFormats };

@@ -14,7 +14,7 @@ const { randomBytes } = require("node:crypto");
 
 const limits = require("./limits.js");
 const { Budget, encodeBudget } = require("./budget.js");
-const { makeContext, extract, inject, knownFormats } = require("./context.js");
+const { makeContext, readContext, extract, inject, knownFormats } = require("./context.js");
 const { socketPaths } = require("./directory.js");
 const { Evidence } = require("./evidence.js");
 const { atExit, atExitNoMore } = require("./exit.js");
@@ -25,7 +25,7 @@ const { Counter, Gauge, Histogram, recordInfo } = require("./metric.js");
 const { Model } = require("./model.js");
 const { Outbox } = require("./outbox.js");
 const { encodeSample } = require("./sample.js");
-const { Span, NoSpan, encodeGiven } = require("./span.js");
+const { AnySpan, Span, NoSpan, encodeGiven } = require("./span.js");
 const { isGiven, nanos, hex, number, text } = require("./values.js");
 const { wallOffset, toNanos, now } = require("./clock.js");
 const { Writer, putVarint } = require("./writer.js");
@@ -251,8 +251,14 @@ class Dwell {
         if (parent === null) {
             return null;
         }
-        const context = isGiven(parent) ? (parent.context ?? parent) : this.currentContext();
-        return isGiven(context) && typeof context.traceId === "string" ? makeContext(context) : null;
+        if (!isGiven(parent)) {
+            return this.currentContext() ?? null;
+        }
+        try {
+            return readContext(parent.context ?? parent);
+        } catch {
+            return null; // a getter threw
+        }
     }
 
     // Of a new span below `parent`: who has decided on its trace, or what becomes of it.
@@ -260,7 +266,7 @@ class Dwell {
         const hasSpan = Boolean(parent?.traceId);
         const traceId = hasSpan ? parent.traceId : randomHex(16);
         const isOpen = !parent?.isDecided && (!hasSpan || parent.isRemote);
-        return makeContext({
+        return {
             traceId,
             spanId: randomHex(8),
             sampled: isOpen ? this._isSampled(traceId) : parent.sampled,
@@ -268,7 +274,7 @@ class Dwell {
             isDebug: parent?.isDebug ?? false,
             isRemote: false,
             traceState: hasSpan ? parent.traceState : "",
-        });
+        };
     }
 
     // The rule of OpenTelemetry's TraceIdRatioBased, which the daemon follows as well.
@@ -278,7 +284,7 @@ class Dwell {
 
     // Runs a function with a span as the current one, of everything that it calls and awaits.
     withSpan(span, run) {
-        return this._spans.run(span, run);
+        return AnySpan.is(span) ? this._spans.run(span, run) : run();
     }
 
     // Runs `run(span)`, which may be async, within a span; what it throws goes into the span, and on.
@@ -339,7 +345,7 @@ class Dwell {
     // Headers that tell others of the current span, or of a context.
     inject(headers = {}, context = this.currentContext(), formats = this._formats) {
         try {
-            const said = isGiven(context) ? makeContext(context) : makeContext({ isRemote: false });
+            const said = isGiven(context) ? readContext(context) : makeContext({ isRemote: false });
             const verdict = said.traceId === "" || this._isSampled(said.traceId);
             return inject(said, knownFormats(formats), verdict, headers);
         } catch {
@@ -423,18 +429,25 @@ class Dwell {
     // ---- Waiting ----
 
     // Sends what was recorded before the call, and waits until the daemon has applied it.
-    async flush({ timeout = this._closeTimeoutMs } = {}) {
-        return this.enabled ? this._link.flush(waitMs(timeout), true) : "ok";
+    async flush(options) {
+        return this.enabled ? this._link.flush(this._waitMs(options), true) : "ok";
     }
 
     // As flush(), and the end of the client. Without a daemon it does not wait.
-    close({ timeout = this._closeTimeoutMs } = {}) {
+    close(options) {
         if (this._closed === null) {
             const wasEnabled = this.enabled;
             this.enabled = false;
-            this._closed = wasEnabled ? this._close(waitMs(timeout)) : Promise.resolve("ok");
+            this._closed = wasEnabled ? this._close(this._waitMs(options)) : Promise.resolve("ok");
         }
         return this._closed;
+    }
+
+    _waitMs(options) {
+        const timeout = readOptions(options).timeout ?? this._closeTimeoutMs;
+        return typeof timeout === "number" && timeout > 0
+            ? Math.min(timeout, limits.TIMEOUT_MAX_MS)
+            : 0;
     }
 
     async _close(timeoutMs) {
@@ -468,10 +481,6 @@ class Dwell {
             connected: link.connected,
         };
     }
-}
-
-function waitMs(timeout) {
-    return typeof timeout === "number" && timeout > 0 ? Math.min(timeout, limits.TIMEOUT_MAX_MS) : 0;
 }
 
 function encodeHello(said) {

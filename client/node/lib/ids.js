@@ -3,6 +3,8 @@
 
 const { randomFillSync } = require("node:crypto");
 
+const NO_TRACE = "0".repeat(32);
+const NO_SPAN = "0".repeat(16);
 const POOL_BYTES = 4096;
 const pool = Buffer.alloc(POOL_BYTES);
 let at = POOL_BYTES;
@@ -15,7 +17,7 @@ function randomHex(size) {
     }
     const id = pool.toString("hex", at, at + size);
     at += size;
-    return /^0+$/.test(id) ? id.slice(0, -1) + "1" : id;
+    return id === NO_TRACE || id === NO_SPAN ? `${id.slice(0, -1)}1` : id;
 }
 
 module.exports = { randomHex };

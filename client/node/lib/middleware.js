@@ -78,8 +78,8 @@ function saidEndpoint(endpoint, request) {
 }
 
 // (request, response, next): `next` runs what handles the request. What it throws passes.
-function makeMiddleware(client, { service = "", endpoint } = {}) {
-    const metrics = new RequestMetrics(client, String(service));
+function makeMiddleware(client, { service, endpoint }) {
+    const metrics = new RequestMetrics(client, typeof service === "string" ? service : "");
     return function dwellMiddleware(request, response, next) {
         if (!client.enabled) {
             return next();

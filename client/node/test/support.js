@@ -453,6 +453,7 @@ async function startDaemon(t) {
 
 module.exports = {
     DEADLINE_MS,
+    Daemon,
     DWELLD,
     MESSAGES,
     PATIENT,
