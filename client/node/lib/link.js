@@ -101,6 +101,12 @@ class Link {
         }
     }
 
+    // The timer should have fired at dueAt. What it does is done, and again after as long if need be.
+    overdue(time) {
+        this.dueAt = time + limits.FLUSH_MS;
+        this.pump();
+    }
+
     _unschedule() {
         clearTimeout(this.timer);
         this.timer = null;

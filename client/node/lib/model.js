@@ -136,7 +136,7 @@ class Model {
             );
         }
         if (time > client._link.dueAt) {
-            client._link.pump(); // the event loop has not turned for long
+            client._link.overdue(time); // the event loop has not turned for long
         }
     }
 

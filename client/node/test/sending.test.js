@@ -65,6 +65,24 @@ test("a burst in one turn of the event loop goes as far as the kernel takes it",
     listener.mustBalance({ calls: count });
 });
 
+test("a loop that keeps the event loop from turning sends every 50 ms, and no more often", async (t) => {
+    const listener = await listen(t);
+    const dwell = open(t, { directory: listener.directory });
+    assert.equal(await dwell.flush(), "ok");
+    const begin = performance.now();
+    let calls = 0;
+    for (; performance.now() < begin + 250; calls++) {
+        dwell.model("m").track(() => {
+            for (const end = performance.now() + 1; performance.now() < end;);
+        });
+    }
+    const { batches, sent } = dwell.stats();
+    const turns = (performance.now() - begin) / 50;
+    assert.ok(sent > 0 && batches >= 1 && batches <= turns, `${batches} batches in ${turns} turns`);
+    assert.equal(await dwell.close(), "ok");
+    listener.mustBalance({ calls });
+});
+
 test("a burst past everything is dropped and counted", async (t) => {
     const listener = await listen(t);
     const dwell = open(t, { directory: listener.directory, bufferBytes: 131072 });
