@@ -36,8 +36,7 @@ class TestClientNode(DaemonCase):
         self.assertIn("daemon.test.js", files)
         for name in files:
             with self.subTest(name):
-                said = self.must_run(self.node, "--test", "--test-reporter=tap", f"test/{name}",
-                                     cwd=PACKAGE)
+                said = self.must_run(self.node, "--test", f"test/{name}", cwd=PACKAGE)
                 self.assertNotIn("DWELL_BUILD names no directory", said)  # none may do without the daemon
 
     def test_the_package_is_whole(self):
