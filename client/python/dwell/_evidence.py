@@ -239,13 +239,13 @@ class Meter:
     def _calibrate(self) -> None:
         costs = []
         for _ in range(CALIBRATIONS):
-            begun_ns = time.perf_counter_ns()
+            begun_ns = time.thread_time_ns()
             self.end(self._begin(None), 1)
-            costs.append(time.perf_counter_ns() - begun_ns)
+            costs.append(time.thread_time_ns() - begun_ns)
         self.learn(min(costs))  # what is more was somebody else's
 
     def learn(self, cost_ns: int) -> None:
-        """What a reading was just seen to cost, at both of its ends."""
+        """What a reading was just seen to cost, at both of its ends, of CPU time."""
         if self.cost_ns == 0:
             self.cost_ns = max(cost_ns, 1)
         else:

@@ -49,6 +49,7 @@ MODELS_MAX = 1024  # kept encoded, as the C client does; the daemon has its own 
 FLUSH_S = 1.0      # that a query waits for what is still to be sent
 
 _now_ns = time.perf_counter_ns
+_cpu_ns = time.thread_time_ns if hasattr(time, "thread_time_ns") else time.perf_counter_ns
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -242,22 +243,26 @@ class _Tracking:
 
 
 class _Measured(_Tracking):
-    """An inference of which more is told: evidence if it is due, and what the caller knows."""
-    __slots__ = ("more", "begun_ns", "before")
+    """An inference of which more is told: evidence if it is due, and what the caller knows.
+
+    A reading costs CPU time. The time that passes is no measure of it: the kernel looks whether a thread has had
+    its turn when somebody reads its clock, so that beside busy neighbours many readings end with a wait."""
+    __slots__ = ("more", "cost_ns", "before")
     more: Dict[str, Any]
-    begun_ns: int
+    cost_ns: int  # of the first reading
     before: Optional[Reading]
 
     def __enter__(self) -> "_Tracking":
         model = self.model
         self.before = None
-        self.begun_ns = _now_ns()
         if model.since_ns >= model.due_ns:
             model.since_ns = 0
+            begun_ns = _cpu_ns()
             try:
                 self.before = model.meter.begin()
             except Exception:
                 pass  # such as a loop that is closed: no evidence
+            self.cost_ns = _cpu_ns() - begun_ns
         self.start_ns = _now_ns()
         return self
 
@@ -267,13 +272,14 @@ class _Measured(_Tracking):
         try:
             wall_ns = end_ns - self.start_ns
             fields = self.more
+            ended_ns = _cpu_ns() if self.before is not None else 0
             if self.before is not None and wall_ns > 0:
                 fields = {**(model.meter.end(self.before, wall_ns) or {}), **fields}
             if kind is not None and _is_error(kind):
                 fields = {**fields, "error": True}
             model.client.put(_wire.sample(model.name, wall_ns / 1e6, **fields))
             if self.before is not None:
-                model.meter.learn(self.start_ns - self.begun_ns + _now_ns() - end_ns)
+                model.meter.learn(self.cost_ns + _cpu_ns() - ended_ns)
                 model.due_ns = model.meter.due_ns
             model.since_ns += wall_ns
         except Exception:

@@ -240,16 +240,21 @@ class Budget(EvidenceCase):
     def test_a_reading_is_paid_for_before_it_is_taken(self):
         """On a clock of its own: inferences of 1 ms, readings of 10 µs, of which 1 % pays for one in 1.25
         ms."""
-        clock = [0]
+        clock, cpu_clock = [0], [0]
 
         def now():
             clock[0] += 5_000
             return clock[0]
+
+        def cpu_now():
+            cpu_clock[0] += 5_000
+            clock[0] += 3_000_000  # and time passes, since others have their turn
+            return cpu_clock[0]
         for percent, taken in ((1, 51), (0.5, 34), (100, 101)):
             profiler = self.profiler(evidence="cpu", evidence_percent=percent)
             meter = profiler._models._meter
             meter.cost_ns = 10_000
-            with put_in_place(module, "_now_ns", now):
+            with put_in_place(module, "_now_ns", now), put_in_place(module, "_cpu_ns", cpu_now):
                 for _ in range(101):
                     with profiler.track(f"m{percent}"):
                         clock[0] += 990_000
