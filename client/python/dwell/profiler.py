@@ -193,11 +193,12 @@ _Account: Any = object if _speed is None else _speed.Account
 _Profiler: Any = object if _speed is None else _speed.Profiler
 
 
+_MODEL_SLOTS = ("name", "client", "meter", "pending", "append", "room", "plain", "head", "pack", "long")
+
+
 class _Model(_Account):  # type: ignore[misc]
     """What all inferences of one model share."""
-    __slots__ = ("name", "client", "meter", "pending", "append", "room", "plain", "head", "pack", "long")
-    if _speed is None:
-        __slots__ += ("since_ns", "due_ns")
+    __slots__ = (*_MODEL_SLOTS, *(("since_ns", "due_ns") if _speed is None else ()))
 
     def __init__(self, name: object, client: Client, meter: Meter) -> None:
         self.name = _wire.text(name).decode()
@@ -576,7 +577,7 @@ def _record_of(metrics: InferenceMetrics) -> bytes:
         batch_size=metrics.batch_size, labels=metrics.labels,
         trace_id=None if metrics.trace_id is None else bytes.fromhex(metrics.trace_id),
         span_id=None if metrics.span_id is None else bytes.fromhex(metrics.span_id),
-        **(metrics.evidence or {})))
+        **cast(Dict[str, Any], metrics.evidence or {})))
 
 
 # ---- the one of this process ----
