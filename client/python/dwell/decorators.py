@@ -69,7 +69,10 @@ class _Traced(_Measure):
         self._record_args = record_args
 
     def begin(self, client: _client.Client, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        span = Span(self._kind, spans.current.get() or spans.mother(), client)
+        mother = spans.current.get()
+        if mother is None and spans.foreign is not None:
+            mother = spans.foreign()
+        span = Span(self._kind, mother, client)
         if self._record_args:
             span.set_attribute("args.count", len(args))
             for key, value in list(kwargs.items())[:ARGUMENTS_MAX]:
@@ -92,11 +95,9 @@ class _Traced(_Measure):
             span.fail(error)
             span.end()
 
-    def resume(self, span: Span) -> Any:
-        return spans.current.set(span)
-
-    def suspend(self, token: Any) -> None:
-        spans.leave(token)
+    # No calls of ours in between.
+    resume = staticmethod(spans.current.set)  # type: ignore[assignment]
+    suspend = staticmethod(spans.leave)  # type: ignore[assignment]
 
 
 class _Metered(_Measure):
