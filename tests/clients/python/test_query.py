@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+import tracemalloc
 import unittest
 import unittest.mock
 
@@ -63,6 +64,14 @@ class Query(ClientCase):
             with self.subTest(most=most), unittest.mock.patch.object(_query, "ANSWER_MAX", most):
                 answer = _query.ask("/x", directory=self.serve([HEAD, b"[1,2]"]))
                 self.assertEqual(answer and answer[2], got)
+
+    def test_an_answer_takes_memory_for_what_is_in_it(self):
+        place = str(self.daemon.directory)
+        self.assertEqual(_query.ask("/api/v1/status", directory=place)[0], 200)  # what is imported is not counted
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertEqual(_query.ask("/api/v1/status", directory=place)[0], 200)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 1 << 20)
 
     def test_answers_that_do_not_end_or_come(self):
         with unittest.mock.patch.object(_query, "TIMEOUT_S", 0.2):
