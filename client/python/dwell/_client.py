@@ -14,8 +14,9 @@ Happy path:
 Two designs were weighed. A lock around a list and a counter is what most libraries have: it costs a call of the lock
 on each record, stands still with its holder, and deadlocks in a signal handler. Appends to a deque are atomic in
 CPython, and its length tells both what the lock was for: 0 says that the thread sleeps, and a full one has as many
-records as places. So one test, `len(pending) & 2047`, leaves the usual record without either. Its price: two threads
-that both see one place left take it both, and the next test is 2048 places further.
+records as places. So one test, `len(pending) & 2047`, leaves the usual record without either. Its price: a thread that
+was interrupted between its look and its append steps over the test, and the next one is 2048 places further: with
+threads that record without a pause the ceiling is that much higher for each of them, until the thread has looked.
 
 What can fail: no daemon (all is kept KEEP_S, then recording only counts), one that hangs (the same), one that refuses
 us (records wait until it answers), a fork (the child begins anew with nothing of the parent's), no thread (records go
@@ -456,20 +457,25 @@ class Client:
 
     def _take(self) -> list[bytes]:
         """The next records, some TURN_BYTES of them."""
-        pending, take, size = self.pending, self.pending.popleft, 0
         taken: list[bytes] = []
-        while pending and size < TURN_BYTES:
-            count = min(len(pending), TURN_PLACES)
-            if speed is not None:
-                records, more = speed.take(take, count)
-            else:
-                places = [take() for _ in range(count)]
-                records, more = filter(None, places), sum(map(len, places))
-            for ticket in self._due:
-                ticket.places -= count
+        size = 0
+        while self.pending and size < TURN_BYTES:
+            records, more = self._take_places(min(len(self.pending), TURN_PLACES))
             taken += records
             size += more
         return taken
+
+    def _take_places(self, count: int) -> tuple[list[bytes], int]:
+        """The records of so many places that are taken, and their bytes."""
+        take = self.pending.popleft
+        for ticket in self._due:
+            ticket.places -= count
+        if speed is not None:
+            records: list[bytes]
+            records, size = speed.take(take, count)
+            return records, size
+        places = [take() for _ in range(count)]
+        return list(filter(None, places)), sum(map(len, places))
 
     @staticmethod
     def _cut(records: list[bytes]) -> Iterator[list[bytes]]:
@@ -523,6 +529,9 @@ class Client:
         elif now - self._out_since > self._keep_s:
             self.away = True
             self._give_up()
+        over = len(self.pending) - PLACES
+        if over > 0:
+            self._given_up += len(self._take_places(over)[0])
         return False
 
     def _give_up(self) -> None:

@@ -243,6 +243,12 @@ print(all(put), c.flush(20), c.stats()["dropped"], c.close())
         self.must_arrive(client)
         self.must_balance(client, sent=1, accepted=1)
 
+    def test_more_than_there_are_places_is_given_up_while_a_daemon_hangs(self):
+        client = self.client()
+        client.pending.extend([b"x"] * (_client.PLACES + 3))  # as threads do that step over the test of the ceiling
+        self.assertFalse(client.flush())
+        self.assertEqual(client.stats(), {**client.stats(), "sent": _client.PLACES + 3, "waiting": _client.PLACES})
+
     def test_memory_is_bounded_while_a_daemon_hangs(self):
         """Measured in a process of its own, which records without end."""
         self.run_daemon()
