@@ -49,6 +49,11 @@ class BenchTable(unittest.TestCase):
                         "python": "3.11.2"},
                        ("python", "cpu p50", "5.5 us", "40", "5 us", OVER), ("python", "cpu p99", "9 us", "", "", ""))
 
+    def test_whose_a_bench_is(self):
+        for bench, client in (("python_track", "python"), ("client_go", "go"), ("node_client", "node"),
+                              ("client", "c")):
+            self.assertEqual(compare.whose(bench), client)
+
     def test_units(self):
         for ns, text in ((0.5, "0.5 ns"), (999, "999 ns"), (999.5, "1 us"), (1234, "1.23 us"), (999499, "999 us"),
                          (1e6, "1 ms"), (1.5e9, "1.5e+03 ms")):

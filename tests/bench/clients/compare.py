@@ -70,6 +70,11 @@ def rows(line, client):
     return found or [(client, " ".join((line["bench"], what)).strip(), "", "", "", "")]
 
 
+def whose(bench):
+    """The client of a bench, by its name: python_track, client_go; that of libdwell is `client` alone."""
+    return "c" if bench == "client" else bench.removeprefix("client_").partition("_")[0]
+
+
 def table(cells):
     cells = [HEADS, *cells]
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEADS))]
@@ -113,7 +118,7 @@ def run(client, command, directory, program):
 def main(files):
     if files:
         lines = [json.loads(line) for name in files for line in pathlib.Path(name).read_text().splitlines() if line]
-        sys.stdout.write(table([row for line in lines for row in rows(line, line["bench"].partition("_")[0])]))
+        sys.stdout.write(table([row for line in lines for row in rows(line, whose(line["bench"]))]))
         return 0
     cells, well = [], True
     for bench in benches():
