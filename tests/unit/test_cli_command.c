@@ -153,7 +153,7 @@ static void test_cli_command_says_what_is_wrong(void **state)
     must_refuse("status x", "status: expects no argument, got 1 argument");
     must_refuse("reset a b", "reset: expects [MODEL], got 2 arguments");
     must_refuse("status --dir d --url u", "--dir and --url name two daemons; give one of them");
-    must_refuse("--json check-config", "there is no option --json");
+    assert_true(must_parse("--json check-config").json);
     must_refuse("check-config --dir x", "there is no option --dir");
     must_refuse("--dir x check-config", "there is no option --dir");
     must_refuse("a\x1b[2J", "there is no command a\\x1b[2J");
