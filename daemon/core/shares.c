@@ -37,8 +37,13 @@
 #define WORKERS_CPU 0.1 /* of it something was done, and not only asked for */
 #define TOUCH_NONE                                                                                 \
     0.25 /* of the reference: computing touches up to 0.26, half of each 0.63 to 0.74, */
-#define TOUCH_ALL    0.85 /* waiting for memory 0.81 and more */
-#define TOUCH_NOISE  0.03 /* deviation of a probe at least */
+#define TOUCH_ALL   0.85 /* waiting for memory 0.81 and more */
+#define TOUCH_NOISE 0.03 /* deviation of a probe at least */
+#define STREAM_LOW  0.6 /* of the bandwidth: who goes through huge pages in turn does so at 0.7 to */
+#define STREAM_HIGH 1.25 /* 1.1, who jumps about in them seems to at 1.7 to 2.6 */
+#define STREAM_PART                                                                                \
+    0.6 /* of its memory at most, in a probe: touching soon ends where all is touched */
+#define PROBE_S      5e-3 /* of CPU time, about */
 #define THROTTLED    0.15 /* of the wall time that nobody has seen waiting */
 #define LOOKS_MIN    10   /* below, they say nothing of how long it waited */
 #define PROBES_MIN   4    /* fewer are wrong in one of ten cases */
@@ -285,7 +290,20 @@ static double hinted_part(const struct evidence *evidence, const struct machine 
     return memory_part(evidence->bytes_moved / (machine->bandwidth_bytes * user * 1e-3));
 }
 
-static void find_touch(const struct evidence *evidence, struct shares *shares)
+/* A huge page counts as a whole when one byte of it was touched, so that what is touched says how much can
+ * have been read and not how much was. But who touches as many bytes as memory can give, all the time,
+ * goes through them one by one: jumps would touch more, or all there is. */
+static bool streams(const struct evidence *evidence, const struct machine *machine,
+                    const struct shares *shares)
+{
+    double deviation = PROBE_SIGMAS * ratio(shares->touch_deviation, shares->touch);
+    return shares->streamed * (1 - deviation) >= STREAM_LOW &&
+           shares->streamed * (1 + deviation) <= STREAM_HIGH &&
+           shares->touch * machine->touch_bytes * PROBE_S <= STREAM_PART * evidence->resident_bytes;
+}
+
+static void find_touch(const struct evidence *evidence, const struct machine *machine,
+                       struct shares *shares)
 {
     double probes = evidence->touch_probes;
     double mean = evidence->touch_sum / probes;
@@ -295,9 +313,11 @@ static void find_touch(const struct evidence *evidence, struct shares *shares)
     shares->touch_deviation = deviation;
     shares->memory = (struct range){memory_part(mean - PROBE_SIGMAS * deviation),
                                     memory_part(mean + PROBE_SIGMAS * deviation)};
-    /* A huge page counts as a whole when one byte of it was touched. */
     if (evidence->huge_bytes > evidence->resident_bytes / 2) {
-        shares->memory.low = 0;
+        shares->streamed = ratio(mean * machine->touch_bytes, machine->bandwidth_bytes);
+        if (!streams(evidence, machine, shares)) {
+            shares->memory.low = 0;
+        }
     }
 }
 
@@ -310,7 +330,7 @@ static void find_memory(const struct evidence *evidence, const struct machine *m
     if (is_small) {
         shares->memory.high = 0;
     } else if (evidence->touch_probes >= PROBES_MIN) {
-        find_touch(evidence, shares);
+        find_touch(evidence, machine, shares);
     }
     double hinted = hinted_part(evidence, machine, shares);
     shares->memory.low = fmax(shares->memory.low, hinted);
@@ -389,7 +409,7 @@ static void find_deviations(const struct evidence *evidence, struct shares *shar
 
 static void forget_all(struct shares *shares)
 {
-    *shares = (struct shares){.touch = NAN, .touch_deviation = NAN};
+    *shares = (struct shares){.touch = NAN, .touch_deviation = NAN, .streamed = NAN};
     for (unsigned i = 0; i < SHARE_COUNT; i++) {
         shares->share[i] = NAN;
         shares->bounds[i] = (struct range){NAN, NAN};

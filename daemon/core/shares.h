@@ -15,6 +15,7 @@ struct machine {
     double cache_bytes;     /* of the last level */
     double page_fault_us;   /* that one costs */
     double bandwidth_bytes; /* a second, of memory, as one CPU reads it */
+    double touch_bytes;     /* a second: the touch rate that counts as 1 */
     uint32_t cpus;
 };
 
@@ -40,6 +41,7 @@ struct shares {
     struct range memory;       /* part of user time that is waiting for memory, 0 to 1 */
     double touch;              /* rate, as a multiple of the reference's */
     double touch_deviation;    /* of its mean */
+    double streamed;      /* bytes of huge pages that are touched, as a multiple of the bandwidth */
     struct range starved; /* runqueue / (CPU + runqueue), 0 to 1; with workers theirs if more */
     double total;         /* user + system + blocked at the middle of the ranges */
     double share[SHARE_COUNT]; /* at the middle of the ranges; of sum 1. NaN: it hardly ran */

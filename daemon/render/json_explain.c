@@ -109,6 +109,7 @@ static void put_machine(struct json_writer *writer, const struct machine *machin
     json_put_double(writer, "cache_bytes", or_nan(machine->cache_bytes));
     json_put_double(writer, "page_fault_us", or_nan(machine->page_fault_us));
     json_put_double(writer, "bandwidth_bytes", or_nan(machine->bandwidth_bytes));
+    json_put_double(writer, "touch_bytes", or_nan(machine->touch_bytes));
     json_put_double(writer, "cpus", or_nan(machine->cpus));
     json_close(writer, '}');
 }
@@ -331,7 +332,8 @@ static void put_system(struct json_writer *writer, const struct evidence *eviden
 
 enum { PROBES_MIN = 4, CACHE_PART = 4 }; /* as core/shares has them */
 
-static const char *how_of_memory(const struct evidence *evidence, const struct machine *machine)
+static const char *how_of_memory(const struct evidence *evidence, const struct machine *machine,
+                                 const struct shares *shares)
 {
     if (evidence->resident_bytes > 0 &&
         evidence->resident_bytes * CACHE_PART < machine->cache_bytes) {
@@ -340,10 +342,12 @@ static const char *how_of_memory(const struct evidence *evidence, const struct m
     if (evidence->touch_probes < PROBES_MIN) {
         return "0 to 1, as there are fewer than 4 probes of memory";
     }
-    return evidence->huge_bytes > evidence->resident_bytes / 2
-               ? "0 to (touch + 1.5 * touch_deviation - 0.25) / 0.6, cut to 0 to 1, as most of its "
-                 "memory is in huge pages"
-               : "(touch -+ 1.5 * touch_deviation - 0.25) / 0.6, cut to 0 to 1";
+    return isnan(shares->streamed) ? "(touch -+ 1.5 * touch_deviation - 0.25) / 0.6, cut to 0 to 1"
+                                   : "(touch -+ 1.5 * touch_deviation - 0.25) / 0.6, cut to 0 to "
+                                     "1; as most of its memory is in huge "
+                                     "pages, from 0 unless streamed * (1 -+ 1.5 * touch_deviation "
+                                     "/ touch) is from 0.6 to 1.25 and "
+                                     "touch * touch_bytes * 0.005 at most 0.6 * resident_bytes";
 }
 
 /* Bytes that hints say were moved, as a multiple of what one CPU could read in the user time. */
@@ -360,13 +364,17 @@ static void put_memory(struct json_writer *writer, const struct evidence *eviden
     put_value(writer, "touch", shares->touch, "ratio", "touch_sum / touch_probes");
     put_value(writer, "touch_deviation", shares->touch_deviation, "ratio",
               "max(0.03, sqrt(touch_squares / touch_probes - touch^2)) / sqrt(touch_probes)");
+    if (!isnan(shares->streamed)) {
+        put_value(writer, "streamed", shares->streamed, "ratio",
+                  "touch * touch_bytes / bandwidth_bytes, of huge pages as a whole");
+    }
     if (evidence->bytes_said > 0 && machine->bandwidth_bytes > 0 && shares->user > 0) {
         put_value(
             writer, "moved", moved_by_hints(evidence, machine, shares), "ratio",
             "bytes_moved / (bandwidth_bytes * user / 1000 * bytes_wall_ms / wall): by it memory "
             "is at least (moved - 0.25) / 0.6, cut to 0 to 1");
     }
-    put_range(writer, "memory", shares->memory, "ratio", how_of_memory(evidence, machine));
+    put_range(writer, "memory", shares->memory, "ratio", how_of_memory(evidence, machine, shares));
 }
 
 /* --- shares ------------------------------------------------------------------------------------ */

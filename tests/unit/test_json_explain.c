@@ -204,7 +204,7 @@ static void test_json_explain_has_all_parts_in_order(void **state)
                    KEYS("inferences", "runqueue", "process_cpu", "bytes_hints", "flops_hints",
                         "looks", "touch_probes", "process_ms", "throttled_ms"));
     must_have_keys(json_object_get(explanation, "machine"),
-                   KEYS("cache_bytes", "page_fault_us", "bandwidth_bytes", "cpus"));
+                   KEYS("cache_bytes", "page_fault_us", "bandwidth_bytes", "touch_bytes", "cpus"));
     size_t i;
     json_t *at;
     json_t *steps = json_object_get(explanation, "steps");
@@ -387,7 +387,17 @@ static void redo_memory(const json_t *x)
         must_equal("touch", step(x, "touch"), touch);
         must_equal("touch_deviation", step(x, "touch_deviation"), deviation);
         bool huge = figure(x, "huge_bytes") > resident / 2;
-        from = huge ? 0 : clip((touch - 1.5 * deviation - 0.25) / 0.6);
+        double of_touch = json_number_value(json_object_get(known, "touch_bytes"));
+        double of_memory = json_number_value(json_object_get(known, "bandwidth_bytes"));
+        if (huge) {
+            must_equal("streamed", step(x, "streamed"),
+                       of_memory > 0 ? touch * of_touch / of_memory : 0);
+        }
+        double noise = touch > 0 ? 1.5 * deviation / touch : 0;
+        bool streams = huge && step(x, "streamed") * (1 - noise) >= 0.6 &&
+                       step(x, "streamed") * (1 + noise) <= 1.25 &&
+                       touch * of_touch * 5e-3 <= 0.6 * resident;
+        from = huge && !streams ? 0 : clip((touch - 1.5 * deviation - 0.25) / 0.6);
         to = clip((touch + 1.5 * deviation - 0.25) / 0.6);
     }
     if (step_of(x, "moved") != NULL) {
@@ -525,6 +535,7 @@ static void test_json_explain_can_be_redone(void **state)
         machine = (struct machine){.cache_bytes = i % 2 == 0 ? 32 << 20 : 0,
                                    .page_fault_us = 1 + random_unit(&random),
                                    .bandwidth_bytes = i % 3 == 0 ? 0 : 1e10,
+                                   .touch_bytes = i % 5 == 0 ? 0 : 4e9,
                                    .cpus = 2};
         open_judged(&evidence);
         json_t *explanation = must_explain();

@@ -131,6 +131,37 @@ static void test_shares_take_huge_pages_for_an_upper_bound(void **state)
     assert_true(shares_of(busy).memory.high == 0);
 }
 
+/* Of huge pages: as fast as memory can be read, and not yet through with them. */
+static void test_shares_know_who_streams_through_huge_pages(void **state)
+{
+    (void)state;
+    struct machine fast = machine;
+    fast.touch_bytes = 2.5e9; /* of 10e9 that can be read */
+    static const struct {
+        double touch, resident_mb;
+        bool known;
+    } facts[] = {
+        {4, 400, true},                        /* 50 MB in a probe */
+        {4, 80, true},     {4, 79, false},     /* more than 0.6 of all there is */
+        {2.42, 400, true}, {2.41, 400, false}, /* 0.6 with the probes' error, and below */
+        {4.98, 400, true}, {4.99, 400, false}, /* 1.25: it jumps about */
+        {8, 400, false},
+    };
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        struct evidence busy = with_probes(evidence_of(1000, 0), 8, facts[i].touch);
+        busy.resident_bytes = facts[i].resident_mb * MB;
+        busy.huge_bytes = busy.resident_bytes;
+        struct shares shares;
+        shares_compute(&busy, &fast, &shares);
+        assert_true(shares.streamed == facts[i].touch / 4);
+        if ((shares.memory.low == 1) != facts[i].known) {
+            fail_msg("row %zu", i);
+        }
+        shares_compute(&busy, &machine, &shares); /* nobody knows how fast that is */
+        assert_true(shares.memory.low == 0);
+    }
+}
+
 static void test_shares_of_hints_prove_memory_and_never_deny_it(void **state)
 {
     (void)state;
@@ -520,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_shares_know_that_a_small_process_stays_in_the_cache),
         cmocka_unit_test(test_shares_leave_memory_open_without_enough_probes),
         cmocka_unit_test(test_shares_take_huge_pages_for_an_upper_bound),
+        cmocka_unit_test(test_shares_know_who_streams_through_huge_pages),
         cmocka_unit_test(test_shares_of_hints_prove_memory_and_never_deny_it),
         cmocka_unit_test(test_shares_of_blocked_time_go_by_the_looks),
         cmocka_unit_test(test_shares_leave_a_wait_open_without_looks),

@@ -410,6 +410,7 @@ static void measure_reference(struct probe_worker *worker, uint64_t at_ns, int64
         worker->reference = fresh;
         worker->has_reference = true;
         worker->view.machine.bandwidth_bytes = fresh.bandwidth_bytes;
+        worker->view.machine.touch_bytes = fresh.rate * 1e3;
     } else if (reason != ECANCELED && !worker->has_reference) {
         say_missing(worker, SEEN_TOUCH, pid, reason);
     }
