@@ -17,8 +17,10 @@
 
 enum {
     MAX_FRAME_BYTES = 65536,
-    FLIPS_MAX = 6000, /* bits of a case that are flipped alone; longer ones are sampled */
-    TWO_FLIPS = 500,  /* pairs of flipped bits for each case */
+    FLIPS_MAX = WIRE_SANITIZED
+                    ? 6000 / WIRE_SANITIZED_PART
+                    : 6000, /* bits of a case that are flipped alone; longer ones are sampled */
+    TWO_FLIPS = 500,        /* pairs of flipped bits for each case */
 };
 
 static struct batch_decoder decoder;
@@ -99,7 +101,7 @@ static void check_every_split(const struct wire_case *wire_case)
     must_say(&recorder, wire_case);
     run_by(feed_behind_kept, &recorder, input, 1, 1);
     must_say(&recorder, wire_case);
-    for (size_t split = 1; split < input.len; split++) {
+    for (size_t split = 1; split < input.len; split += wire_split_step(input.len)) {
         run(&recorder, input, split, input.len);
         must_say(&recorder, wire_case);
         run_by(feed_behind_kept, &recorder, input, split, input.len);

@@ -7,6 +7,30 @@
 
 #include "base/str.h"
 
+/* Under a sanitizer everything takes five times as long, and finds what it does by the kind of input: there
+ * large cases are sampled, while the plain build has all splits of all. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WIRE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WIRE_SANITIZED 1
+#endif
+#endif
+#ifndef WIRE_SANITIZED
+#define WIRE_SANITIZED 0
+#endif
+
+enum {
+    WIRE_SANITIZED_SPLITS = 1000, /* of one case, about */
+    WIRE_SANITIZED_PART = 10      /* of the bits that are flipped, one in so many */
+};
+
+/* From one split to the next. */
+static inline size_t wire_split_step(size_t len)
+{
+    return WIRE_SANITIZED ? 1 + len / WIRE_SANITIZED_SPLITS : 1;
+}
+
 struct wire_case {
     const char *name;   /* of the file, to be told when the case fails */
     struct str input;   /* bytes; those of a .hex file are translated */
