@@ -39,8 +39,9 @@
     0.25 /* of the reference: computing touches up to 0.26, half of each 0.63 to 0.74, */
 #define TOUCH_ALL   0.85 /* waiting for memory 0.81 and more */
 #define TOUCH_NOISE 0.03 /* deviation of a probe at least */
-#define STREAM_LOW  0.6 /* of the bandwidth: who goes through huge pages in turn does so at 0.7 to */
-#define STREAM_HIGH 1.25 /* 1.1, who jumps about in them seems to at 1.7 to 2.6 */
+#define STREAM_LOW                                                                                 \
+    0.6 /* of the bandwidth: who goes through huge pages in turn does so at 0.7 to 1.4 */
+#define STREAM_HIGH 1.6 /* with what it writes; who jumps about in them seems to at 1.7 to 2.8 */
 #define STREAM_PART                                                                                \
     0.6 /* of its memory at most, in a probe: touching soon ends where all is touched */
 #define PROBE_S      5e-3 /* of CPU time, about */

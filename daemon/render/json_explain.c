@@ -346,7 +346,7 @@ static const char *how_of_memory(const struct evidence *evidence, const struct m
                                    : "(touch -+ 1.5 * touch_deviation - 0.25) / 0.6, cut to 0 to "
                                      "1; as most of its memory is in huge "
                                      "pages, from 0 unless streamed * (1 -+ 1.5 * touch_deviation "
-                                     "/ touch) is from 0.6 to 1.25 and "
+                                     "/ touch) is from 0.6 to 1.6 and "
                                      "touch * touch_bytes * 0.005 at most 0.6 * resident_bytes";
 }
 

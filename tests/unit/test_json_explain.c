@@ -395,7 +395,7 @@ static void redo_memory(const json_t *x)
         }
         double noise = touch > 0 ? 1.5 * deviation / touch : 0;
         bool streams = huge && step(x, "streamed") * (1 - noise) >= 0.6 &&
-                       step(x, "streamed") * (1 + noise) <= 1.25 &&
+                       step(x, "streamed") * (1 + noise) <= 1.6 &&
                        touch * of_touch * 5e-3 <= 0.6 * resident;
         from = huge && !streams ? 0 : clip((touch - 1.5 * deviation - 0.25) / 0.6);
         to = clip((touch + 1.5 * deviation - 0.25) / 0.6);
