@@ -5,6 +5,8 @@ import pathlib
 import re
 import struct
 
+from protobuf import read_varint  # of tests/integration, which those who import this have on their path
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAGIC = b"DWL1"
 WIRE_TYPES = {"double": 1, "fixed64": 1, "fixed32": 5, "string": 2, "bytes": 2, "bool": 0, "int64": 0, "uint64": 0,
@@ -23,16 +25,6 @@ def read_messages(text):
 
 
 MESSAGES = read_messages((ROOT / "proto/dwell.proto").read_text())
-
-
-def read_varint(data, at):
-    number = shift = 0
-    while True:
-        number |= (data[at] & 127) << shift
-        shift += 7
-        at += 1
-        if data[at - 1] < 128:
-            return number, at
 
 
 def read_field(data, at, message):
