@@ -37,6 +37,7 @@
 #define SURE_MORE    0.03    /* looks and probes add, */
 #define RULE_ERROR   0.15    /* of a share, by constants that are medians of other machines */
 #define SURE_MAX     0.96    /* and no evidence goes above */
+#define SURE_TOUCH   0.80 /* half of jumps in memory touches as much as all of going through it */
 
 enum { ROUNDS_TO_CHANGE = 3 };
 
@@ -208,13 +209,21 @@ static double normal_below(double x)
     return 0.5 * erfc(-x / sqrt(2));
 }
 
+/* Without what is concluded from touches: page faults, and what hints of bytes prove. */
+static bool is_memory_proved(const struct shares *shares)
+{
+    return shares->hinted * shares->user + shares->fault >= LABEL_SHARE * shares->total;
+}
+
 static double confidence_in(const struct judgement *now, const struct evidence *evidence,
                             const struct shares *shares)
 {
     bool waits_known = evidence->runqueue_said > 0 && count_looks(evidence) > 0;
     bool memory_known = shares->memory.high - shares->memory.low <= MEMORY_OPEN;
     double most = SURE_BASE + (waits_known ? SURE_MORE : 0) + (memory_known ? SURE_MORE : 0);
-    double sure = fmin(SURE_MAX, most) * normal_below(now->lead / now->deviation);
+    bool by_touch = now->bottleneck == BOTTLENECK_MEMORY && !is_memory_proved(shares);
+    most = fmin(most, by_touch ? SURE_TOUCH : SURE_MAX);
+    double sure = most * normal_below(now->lead / now->deviation);
     return round(sure * 100) / 100;
 }
 

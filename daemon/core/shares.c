@@ -333,9 +333,9 @@ static void find_memory(const struct evidence *evidence, const struct machine *m
     } else if (evidence->touch_probes >= PROBES_MIN) {
         find_touch(evidence, machine, shares);
     }
-    double hinted = hinted_part(evidence, machine, shares);
-    shares->memory.low = fmax(shares->memory.low, hinted);
-    shares->memory.high = fmax(shares->memory.high, hinted);
+    shares->hinted = hinted_part(evidence, machine, shares);
+    shares->memory.low = fmax(shares->memory.low, shares->hinted);
+    shares->memory.high = fmax(shares->memory.high, shares->hinted);
 }
 
 /* 6. One way to fill the ranges. False, with nothing written, when there was no time to run. */

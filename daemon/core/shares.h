@@ -39,6 +39,7 @@ struct shares {
     double fault;              /* part of system time that is page faults */
     double system_io;          /* and that is input and output */
     struct range memory;       /* part of user time that is waiting for memory, 0 to 1 */
+    double hinted;             /* its part that hints of bytes prove */
     double touch;              /* rate, as a multiple of the reference's */
     double touch_deviation;    /* of its mean */
     double streamed;      /* bytes of huge pages that are touched, as a multiple of the bandwidth */

@@ -178,6 +178,7 @@ static void test_json_explain_has_all_parts_in_order(void **state)
                                         "system_io",
                                         "touch",
                                         "touch_deviation",
+                                        "hinted",
                                         "memory",
                                         "starved",
                                         "total",
@@ -400,14 +401,17 @@ static void redo_memory(const json_t *x)
         from = huge && !streams ? 0 : clip((touch - 1.5 * deviation - 0.25) / 0.6);
         to = clip((touch + 1.5 * deviation - 0.25) / 0.6);
     }
+    double hinted = 0;
     if (step_of(x, "moved") != NULL) {
         double bandwidth = json_number_value(json_object_get(known, "bandwidth_bytes"));
         double moved = figure(x, "bytes_moved") / (bandwidth * step(x, "user") / 1000 *
                                                    figure(x, "bytes_wall_ms") / step(x, "wall"));
         must_equal("moved", step(x, "moved"), moved);
-        from = fmax(from, clip((moved - 0.25) / 0.6));
-        to = fmax(to, from);
+        hinted = clip((moved - 0.25) / 0.6);
     }
+    must_equal("hinted", step(x, "hinted"), hinted);
+    from = fmax(from, hinted);
+    to = fmax(to, hinted);
     must_equal("memory", low(x, "memory"), from);
     must_equal("memory", high(x, "memory"), to);
 }

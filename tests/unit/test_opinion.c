@@ -221,6 +221,15 @@ static void test_opinion_reasons_have_the_figures_that_decided(void **state)
         "it waits for");
 }
 
+static void must_be_sure_of_memory(const struct evidence *evidence, double confidence)
+{
+    struct opinion_memory memory = {0};
+    struct opinion opinion;
+    opinion_take(&memory, evidence, &machine, &opinion);
+    assert_int_equal(opinion.bottleneck, BOTTLENECK_MEMORY);
+    assert_true(opinion.confidence == confidence);
+}
+
 static void test_opinion_is_surer_with_more_evidence(void **state)
 {
     (void)state;
@@ -240,6 +249,18 @@ static void test_opinion_is_surer_with_more_evidence(void **state)
     evidence.disk_bytes = 1;
     opinion_take(&memory, &evidence, &machine, &opinion);
     assert_true(opinion.confidence == 0.90);
+    /* Half of jumps touches as much as all of going through; page faults and hints leave no doubt. */
+    evidence = evidence_of(remembers);
+    must_be_sure_of_memory(&evidence, 0.80);
+    evidence.bytes_said = evidence.inferences;
+    evidence.bytes_wall_ms = evidence.wall_ms;
+    evidence.bytes_moved = machine.bandwidth_bytes * evidence.user_ms * 1e-3;
+    must_be_sure_of_memory(&evidence, 0.96);
+    evidence = evidence_of(remembers);
+    evidence.user_ms = 200;
+    evidence.system_ms = 800;
+    evidence.minor_faults = 1e6;
+    must_be_sure_of_memory(&evidence, 0.96);
     /* A narrow lead of few inferences is worth less. */
     memory = (struct opinion_memory){0};
     evidence = evidence_of((struct round){0.64, 0, 0, 0.1});
