@@ -24,8 +24,10 @@
 #include <math.h>
 #include <stddef.h>
 
-#define PAGE_FAULT_US 2.6  /* with its part of munmap */
-#define DISK_NS_BYTE  0.6  /* system time */
+#define PAGE_FAULT_US 2.6 /* with its part of munmap */
+#define DISK_NS_BYTE  0.6 /* system time */
+#define DISK_WORK_NS_BYTE                                                                          \
+    2.4 /* of system time for each byte, at most, where all of it is for the disk: virtual ones cost more */
 #define CALL_NS_BYTE  0.12 /* of read and write, by copying */
 #define PAGE_WORK_US  25 /* of system time for each fault, at most, where all of it is for pages */
 #define SLEEP_US      30 /* of system time to fall asleep and wake up */
@@ -267,10 +269,14 @@ static void find_system(const struct evidence *evidence, const struct machine *m
                    sleeps * SLEEP_US * 1e-3;
     shares->system_io = fmin(shares->system - shares->fault, calls);
     /* Who faults that much clears, maps and unmaps pages in the rest of its system time, too; of huge pages
-     * one fault clears 2 MB. */
-    double rest = shares->system - shares->system_io;
-    if (rest < faults * PAGE_WORK_US * 1e-3 && shares->system_io < shares->fault) {
-        shares->fault = rest;
+     * one fault clears 2 MB. Likewise for who reads and writes at the disk that much. */
+    double not_io = shares->system - shares->system_io;
+    double not_fault = shares->system - shares->fault;
+    if (not_io < faults * PAGE_WORK_US * 1e-3 && shares->system_io < shares->fault) {
+        shares->fault = not_io;
+    } else if (not_fault < evidence->disk_bytes * DISK_WORK_NS_BYTE * 1e-6 &&
+               shares->fault < shares->system_io) {
+        shares->system_io = not_fault;
     }
 }
 

@@ -293,6 +293,9 @@ static void put_waits(struct json_writer *writer, const struct evidence *evidenc
 
 /* --- system time ------------------------------------------------------------------------------- */
 
+#define ALL_DISK                                                                                   \
+    "; system - fault where that is less than disk_bytes * 2.4 / 1e6 and fault less than it"
+
 static const char *how_of_system_io(bool seen, bool workers)
 {
     if (workers) {
@@ -300,14 +303,14 @@ static const char *how_of_system_io(bool seen, bool workers)
                "system) / "
                "(seen_user_ms + seen_system_ms))) / 1e6 + voluntary_switches * 0.03 * blocked / "
                "(wall - "
-               "user_ms - system_ms - runqueue)), blocked and runqueue at their middle";
+               "user_ms - system_ms - runqueue)), blocked and runqueue at their middle" ALL_DISK;
     }
     return seen ? "min(system - fault, (disk_bytes * 0.6 + seen_io_bytes * 0.12 * min(1, (user + "
                   "system) "
                   "/ (seen_user_ms + seen_system_ms))) / 1e6 + voluntary_switches * 0.03 * (1 - "
-                  "futex)), futex at its middle"
+                  "futex)), futex at its middle" ALL_DISK
                 : "min(system - fault, disk_bytes * 0.6 / 1e6 + voluntary_switches * 0.03 * (1 - "
-                  "futex)), futex at its middle";
+                  "futex)), futex at its middle" ALL_DISK;
 }
 
 static void put_system(struct json_writer *writer, const struct evidence *evidence,

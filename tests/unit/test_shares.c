@@ -419,13 +419,15 @@ static void test_shares_take_system_time_apart(void **state)
     storm.minor_faults = 36001;
     must_share(storm, 0.1, 0.9, 0, 0);
     storm.disk_bytes = 1e9; /* but where more of it is for something else */
-    must_share(storm, 0.3064, 0.0936, 0.6, 0);
+    must_share(storm, 0.1, 0.0936, 0.8064, 0);
     storm.disk_bytes = 0;
     storm.minor_faults = 1e9; /* no more than there is */
     must_share(storm, 0.1, 0.9, 0, 0);
     struct evidence disk = with_probes(evidence_of(100, 900), 8, 0.1);
-    disk.disk_bytes = 1e9; /* 600 ms */
-    must_share(disk, 0.4, 0, 0.6, 0);
+    disk.disk_bytes = 374e6; /* 224.4 ms; and at most 2.4 ns a byte, 897.6 ms, are all of it */
+    must_share(disk, 0.7756, 0, 0.2244, 0);
+    disk.disk_bytes = 376e6;
+    must_share(disk, 0.1, 0, 0.9, 0);
     struct evidence sleepy = with_looks(with_probes(evidence_of(0, 100), 8, 0.1), 0, 0, 100);
     sleepy.voluntary_switches = 1e6;
     must_share(sleepy, 0, 0, 1, 0);
