@@ -181,7 +181,7 @@ const struct conf_option conf_options[] = {
     {"profiling.touch_probe", CONF_CHOICE, .initial = "\"auto\"", AT(profiling.touch_probe),
      .words = auto_words,
      .sentence = "Whether the memory of a process is probed; auto: where a verdict needs it."},
-    {"profiling.touch_probe_max_mb", CONF_WHOLE, RANGE(1, 1048576), "1024", "MiB",
+    {"profiling.touch_probe_max_mb", CONF_WHOLE, RANGE(1, 1048576), "2048", "MiB",
      AT(profiling.touch_probe_max_mb),
      .sentence = "Largest process in memory that is probed: a probe may keep its page faults waiting for "
                  "40 ms a GiB."},
