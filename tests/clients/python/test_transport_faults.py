@@ -249,6 +249,22 @@ print(all(put), c.flush(20), c.stats()["dropped"], c.close())
         self.assertFalse(client.flush())
         self.assertEqual(client.stats(), {**client.stats(), "sent": _client.PLACES + 3, "waiting": _client.PLACES})
 
+    def test_who_records_much_faster_than_it_is_sent_rests(self):
+        client = self.client()
+        rests = []
+        client._rest = lambda: rests.append(len(client.pending))
+        half = _client.REST_PLACES
+        self.assertTrue(client.room(half))
+        self.assertEqual(rests, [])  # there is no daemon that anything could be sent to
+        self.run_daemon()
+        self.must_put(client, 1)
+        self.must_arrive(client)
+        for places, rested in ((half - 1, 0), (half, 1), (_client.PLACES - 1, 2)):
+            self.assertTrue(client.room(places))
+            self.assertEqual(len(rests), rested, places)
+        self.assertFalse(client.room(_client.PLACES))
+        self.assertEqual(len(rests), 2)
+
     def test_memory_is_bounded_while_a_daemon_hangs(self):
         """Measured in a process of its own, which records without end."""
         self.run_daemon()
