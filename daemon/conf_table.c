@@ -4,7 +4,7 @@
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 _Static_assert(sizeof level_words / sizeof level_words[0] == LOG_LEVEL_COUNT + 1, "a word a level");
 
-static const char *const format_words[] = {"text", "json", NULL};
+static const char *const format_words[] = {"text", "json", "logfmt", "journald", "auto", NULL};
 _Static_assert(sizeof format_words / sizeof format_words[0] == LOG_FORMAT_COUNT + 1,
                "a word a format");
 
@@ -356,7 +356,9 @@ const struct conf_option conf_options[] = {
     {"log.level", CONF_CHOICE, .initial = "\"info\"", .reloadable = true, AT(log.level),
      .words = level_words, .sentence = "Least important lines that are written."},
     {"log.format", CONF_CHOICE, .initial = "\"text\"", .reloadable = true, AT(log.format),
-     .words = format_words, .sentence = "Lines for people, or one JSON object a line."},
+     .words = format_words,
+     .sentence = "Lines for people, one JSON object or logfmt a line, or fields for the journal; auto: "
+                 "journald where standard error leads there, else text."},
 
     {"shutdown.timeout_ms", CONF_WHOLE, RANGE(100, 600000), "10000", "ms",
      AT(shutdown.timeout_ms), .sentence = "Time for draining and the last export at the end."},

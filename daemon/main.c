@@ -17,6 +17,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
@@ -33,6 +34,7 @@
 #include "io/directory.h"
 #include "io/handover.h"
 #include "io/http.h"
+#include "io/journal.h"
 #include "io/lag.h"
 #include "io/listener.h"
 #include "io/probe/probe.h"
@@ -236,6 +238,10 @@ static int read_conf(struct dwelld *dwelld, int argc, char **argv)
     print(stderr, &errors);
     if (status == 0 && needs_conf(dwelld->command.action)) {
         log_init(&(struct log_options){.fd = STDERR_FILENO,
+                                       .has_journal = true,
+                                       .journal_fd = journal_open(JOURNAL_SOCKET),
+                                       .is_journal =
+                                           journal_has(getenv("JOURNAL_STREAM"), STDERR_FILENO),
                                        .level = (enum log_level)dwelld->conf.log.level,
                                        .format = (enum log_format)dwelld->conf.log.format,
                                        .hash = dwelld->conf.service.constitutional_hash,

@@ -16,18 +16,26 @@ enum {
 static const char *const level_words[] = {"error", "warning", "info", "debug"};
 _Static_assert(sizeof level_words / sizeof level_words[0] == LOG_LEVEL_COUNT, "a word a level");
 
+/* As syslog and the journal count. */
+static const int priorities[] = {3, 4, 6, 7};
+_Static_assert(sizeof priorities / sizeof priorities[0] == LOG_LEVEL_COUNT, "a number a level");
+
 /* All but the atomics are written by log_init only, while there is one thread. */
 static struct {
     int fd;
+    int journal_fd;
+    bool is_journal;
     char hash[LOG_HASH_MAX + 1];
     struct clock clock;
     atomic_int level; /* -1 until log_init: nothing is written */
     atomic_int format;
-} state = {.level = -1};
+} state = {.level = -1, .journal_fd = -1};
 
 void log_init(const struct log_options *options)
 {
     state.fd = options->fd;
+    state.journal_fd = options->has_journal ? options->journal_fd : -1;
+    state.is_journal = options->has_journal && options->is_journal;
     state.clock = options->clock;
     size_t len = strnlen(options->hash, LOG_HASH_MAX);
     for (size_t i = 0; i < len; i++) {
@@ -42,7 +50,8 @@ void log_init(const struct log_options *options)
 
 void log_set(enum log_level level, enum log_format format)
 {
-    atomic_store(&state.format, (int)format);
+    enum log_format by_itself = state.is_journal ? LOG_FORMAT_JOURNALD : LOG_FORMAT_TEXT;
+    atomic_store(&state.format, (int)(format == LOG_FORMAT_AUTO ? by_itself : format));
     atomic_store(&state.level, (int)level);
 }
 
@@ -145,6 +154,14 @@ struct line {
     size_t len;
 };
 
+/* What becomes of one call. */
+struct entry {
+    enum log_level level;
+    const struct log_place *place;
+    const struct log_about *about; /* NULL: nothing */
+    struct str message;
+};
+
 static bool line_add(struct line *line, const char *bytes, size_t len)
 {
     if (len > sizeof line->bytes - TAIL_MAX - line->len) {
@@ -162,7 +179,7 @@ static void line_end(struct line *line, const char *tail)
     line->len += len;
 }
 
-/* In JSON the escapes of escape_first are text like any other, so backslashes double. */
+/* Between quotes the escapes of escape_first are text like any other, so backslashes double. */
 static size_t quote_piece(const char *piece, size_t len, char quoted[2 * PIECE_MAX])
 {
     size_t out = 0;
@@ -175,15 +192,15 @@ static size_t quote_piece(const char *piece, size_t len, char quoted[2 * PIECE_M
     return out;
 }
 
-static void line_add_message(struct line *line, struct str message, bool json)
+static void line_add_message(struct line *line, struct str message, bool quoted)
 {
     while (message.len > 0) {
         char piece[PIECE_MAX];
-        char quoted[2 * PIECE_MAX];
+        char both[2 * PIECE_MAX];
         size_t len;
         size_t used = escape_first(message, piece, &len);
-        size_t quoted_len = json ? quote_piece(piece, len, quoted) : 0;
-        if (!line_add(line, json ? quoted : piece, json ? quoted_len : len)) {
+        size_t both_len = quoted ? quote_piece(piece, len, both) : 0;
+        if (!line_add(line, quoted ? both : piece, quoted ? both_len : len)) {
             line_end(line, "…");
             return;
         }
@@ -197,7 +214,14 @@ static void line_puts(struct line *line, const char *text)
     (void)line_add(line, text, strlen(text)); /* the head of a line always fits */
 }
 
-static void line_add_head(struct line *line, enum log_level level, bool json)
+static void line_i64(struct line *line, int64_t number)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)number);
+    line_puts(line, text);
+}
+
+static void line_time(struct line *line)
 {
     uint64_t wall_ns = state.clock.wall_ns(state.clock.ctx);
     struct date date = date_of(wall_ns);
@@ -205,51 +229,174 @@ static void line_add_head(struct line *line, enum log_level level, bool json)
     (void)snprintf(time, sizeof time, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", date.year, date.month,
                    date.day, date.hour, date.minute, date.second,
                    (unsigned)(wall_ns / NS_PER_MS % 1000));
-
-    line->len = 0;
-    line_puts(line, json ? "{\"constitutional_hash\":\"" : "[");
-    line_puts(line, state.hash);
-    line_puts(line, json ? "\",\"time\":\"" : "] ");
     line_puts(line, time);
-    line_puts(line, json ? "\",\"level\":\"" : " ");
-    line_puts(line, level_words[level]);
-    line_puts(line, json ? "\",\"message\":\"" : " ");
 }
 
-static void write_line(enum log_level level, const char *format, va_list args)
+/* --- formats: each puts one entry into an empty line --- */
+
+static void put_text(struct line *line, const struct entry *entry)
+{
+    line_puts(line, "[");
+    line_puts(line, state.hash);
+    line_puts(line, "] ");
+    line_time(line);
+    line_puts(line, " ");
+    line_puts(line, level_words[entry->level]);
+    line_puts(line, " ");
+    line_add_message(line, entry->message, false);
+    line_end(line, "\n");
+}
+
+static void put_json(struct line *line, const struct entry *entry)
+{
+    line_puts(line, "{\"constitutional_hash\":\"");
+    line_puts(line, state.hash);
+    line_puts(line, "\",\"time\":\"");
+    line_time(line);
+    line_puts(line, "\",\"level\":\"");
+    line_puts(line, level_words[entry->level]);
+    if (entry->about != NULL) {
+        line_puts(line, "\",\"reason\":\"");
+        line_puts(line, entry->about->reason);
+        line_puts(line, "\",\"peer_pid\":");
+        line_i64(line, entry->about->pid);
+        line_puts(line, ",\"peer_uid\":");
+        line_i64(line, entry->about->uid);
+        line_puts(line, ",\"message\":\"");
+    } else {
+        line_puts(line, "\",\"message\":\"");
+    }
+    line_add_message(line, entry->message, true);
+    line_end(line, "\"}\n");
+}
+
+static void put_logfmt(struct line *line, const struct entry *entry)
+{
+    line_puts(line, "time=");
+    line_time(line);
+    line_puts(line, " level=");
+    line_puts(line, level_words[entry->level]);
+    line_puts(line, " constitutional_hash=");
+    line_puts(line, state.hash);
+    if (entry->about != NULL) {
+        line_puts(line, " reason=");
+        line_puts(line, entry->about->reason);
+        line_puts(line, " peer_pid=");
+        line_i64(line, entry->about->pid);
+        line_puts(line, " peer_uid=");
+        line_i64(line, entry->about->uid);
+    }
+    line_puts(line, " msg=\"");
+    line_add_message(line, entry->message, true);
+    line_end(line, "\"\n");
+}
+
+static void put_field(struct line *line, const char *name, const char *value)
+{
+    line_puts(line, name);
+    line_puts(line, value);
+    line_puts(line, "\n");
+}
+
+static void put_number_field(struct line *line, const char *name, int64_t number)
+{
+    line_puts(line, name);
+    line_i64(line, number);
+    line_puts(line, "\n");
+}
+
+/* The native protocol of the journal: as no value can hold a newline, its plain form will always do. */
+static void put_fields(struct line *line, const struct entry *entry)
+{
+    put_number_field(line, "PRIORITY=", priorities[entry->level]);
+    put_field(line, "SYSLOG_IDENTIFIER=", "dwelld");
+    put_field(line, "CODE_FILE=", entry->place->file);
+    put_number_field(line, "CODE_LINE=", entry->place->line);
+    put_field(line, "CODE_FUNC=", entry->place->function);
+    put_field(line, "DWELL_CONSTITUTIONAL_HASH=", state.hash);
+    if (entry->about != NULL) {
+        put_field(line, "DWELL_REASON=", entry->about->reason);
+        put_number_field(line, "DWELL_PEER_PID=", entry->about->pid);
+        put_number_field(line, "DWELL_PEER_UID=", entry->about->uid);
+    }
+    line_puts(line, "MESSAGE=[");
+    line_puts(line, state.hash);
+    line_puts(line, "] ");
+    line_add_message(line, entry->message, false);
+    line_end(line, "\n");
+}
+
+/* What systemd makes a record of by itself; it has the time. */
+static void put_prefixed(struct line *line, const struct entry *entry)
+{
+    line_puts(line, "<");
+    line_i64(line, priorities[entry->level]);
+    line_puts(line, ">[");
+    line_puts(line, state.hash);
+    line_puts(line, "] ");
+    line_add_message(line, entry->message, false);
+    line_end(line, "\n");
+}
+
+/* --- writing --- */
+
+static bool write_to(int fd, const struct line *line)
+{
+    ssize_t written;
+    do {
+        written = write(fd, line->bytes, line->len);
+    } while (written < 0 && errno == EINTR);
+    return written >= 0;
+}
+
+typedef void (*put_fn)(struct line *line, const struct entry *entry);
+
+static void write_entry(const struct entry *entry)
+{
+    static const put_fn formats[] = {[LOG_FORMAT_TEXT] = put_text,
+                                     [LOG_FORMAT_JSON] = put_json,
+                                     [LOG_FORMAT_LOGFMT] = put_logfmt,
+                                     [LOG_FORMAT_JOURNALD] = put_prefixed};
+    _Static_assert(sizeof formats / sizeof formats[0] == LOG_FORMAT_AUTO, "auto is one of them");
+    int format = atomic_load_explicit(&state.format, memory_order_relaxed);
+    struct line line;
+    if (format == LOG_FORMAT_JOURNALD && state.journal_fd >= 0) {
+        line.len = 0;
+        put_fields(&line, entry);
+        if (write_to(state.journal_fd, &line)) {
+            return;
+        }
+        /* The journal is full or gone, and is not waited for: the other way is left. */
+    }
+    line.len = 0;
+    formats[format](&line, entry);
+    (void)write_to(state.fd, &line); /* a log that cannot be written has nobody to tell */
+}
+
+static void write_line(struct entry *entry, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
-static void write_line(enum log_level level, const char *format, va_list args)
+static void write_line(struct entry *entry, const char *format, va_list args)
 {
     int saved = errno;
     /* As long as a line: what is cut here would not have fitted either. */
     char message[LOG_LINE_MAX];
     int len = vsnprintf(message, sizeof message, format, args);
     size_t shown = len < 0 ? 0 : (size_t)len;
-    shown = shown < sizeof message ? shown : sizeof message - 1;
-
-    bool json = atomic_load_explicit(&state.format, memory_order_relaxed) == LOG_FORMAT_JSON;
-    struct line line;
-    line_add_head(&line, level, json);
-    line_add_message(&line, (struct str){message, shown}, json);
-    line_end(&line, json ? "\"}\n" : "\n");
-    ssize_t written;
-    do {
-        written = write(state.fd, line.bytes, line.len);
-    } while (written < 0 && errno == EINTR);
-    /* A log that cannot be written has nobody to tell. */
-    (void)written;
+    entry->message = (struct str){message, shown < sizeof message ? shown : sizeof message - 1};
+    write_entry(entry);
     errno = saved;
 }
 
-void log_write(enum log_level level, const char *format, ...)
+void log_write_at(const struct log_place *place, enum log_level level, const char *format, ...)
 {
+    struct entry entry = {.level = level, .place = place};
     if (!log_enabled(level)) {
         return;
     }
     va_list args;
     va_start(args, format);
-    write_line(level, format, args);
+    write_line(&entry, format, args);
     va_end(args);
 }
 
@@ -285,8 +432,10 @@ void log_limit_tick(struct log_limit *limit)
     }
 }
 
-void log_limited(struct log_limit *limit, const char *format, ...)
+void log_limited_at(const struct log_place *place, struct log_limit *limit,
+                    const struct log_about *about, const char *format, ...)
 {
+    struct entry entry = {.level = limit->level, .place = place, .about = about};
     if (!log_enabled(limit->level)) {
         return;
     }
@@ -301,6 +450,6 @@ void log_limited(struct log_limit *limit, const char *format, ...)
     limit->written++;
     va_list args;
     va_start(args, format);
-    write_line(limit->level, format, args);
+    write_line(&entry, format, args);
     va_end(args);
 }

@@ -118,13 +118,14 @@ static void on_rejected(void *ctx, const struct rejection *rejection)
 {
     struct connection *connection = ctx;
     const struct format *format = &formats[connection->format];
+    struct log_about about = {err_label(rejection->err), connection->pid, connection->uid};
     /* A line number of 0 is none, and "%.0llu" prints nothing of it. */
-    log_limited(&connection->ingest->rejections,
-                "rejected a record of process %ld, user %u: %s%s%.*s%s%.0llu",
-                (long)connection->pid, (unsigned)connection->uid, err_sentence(rejection->err),
-                rejection->key.len > 0 ? ": " : "", (int)rejection->key.len,
-                rejection->key.len > 0 ? rejection->key.ptr : "",
-                rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line);
+    log_limited_about(&connection->ingest->rejections, &about,
+                      "rejected a record of process %ld, user %u: %s%s%.*s%s%.0llu",
+                      (long)connection->pid, (unsigned)connection->uid,
+                      err_sentence(rejection->err), rejection->key.len > 0 ? ": " : "",
+                      (int)rejection->key.len, rejection->key.len > 0 ? rejection->key.ptr : "",
+                      rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line);
     if (format->render_rejection != NULL) {
         size_t before = begin_reply(connection);
         format->render_rejection(&connection->replies, rejection);

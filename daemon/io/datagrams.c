@@ -29,12 +29,13 @@ enum {
 static void complain(struct datagrams *datagrams, const struct ucred *who, const char *what,
                      const struct rejection *rejection)
 {
-    log_limited(&datagrams->ingest->rejections,
-                "rejected a datagram's %s of process %ld, user %u: %s%s%.*s%s%.0llu", what,
-                (long)who->pid, (unsigned)who->uid, err_sentence(rejection->err),
-                rejection->key.len > 0 ? ": " : "", (int)rejection->key.len,
-                rejection->key.len > 0 ? rejection->key.ptr : "",
-                rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line);
+    struct log_about about = {err_label(rejection->err), who->pid, who->uid};
+    log_limited_about(&datagrams->ingest->rejections, &about,
+                      "rejected a datagram's %s of process %ld, user %u: %s%s%.*s%s%.0llu", what,
+                      (long)who->pid, (unsigned)who->uid, err_sentence(rejection->err),
+                      rejection->key.len > 0 ? ": " : "", (int)rejection->key.len,
+                      rejection->key.len > 0 ? rejection->key.ptr : "",
+                      rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line);
 }
 
 /* What events of one datagram need. */

@@ -50,8 +50,9 @@ static void refuse(struct ingest *ingest, int fd, int err, const struct ucred *w
     buf_fini(&line);
     (void)close(fd);
     ingest->intake->counters->value[COUNTER_CONNECTIONS_REFUSED]++;
-    log_limited(&ingest->refusals, "refused a connection of process %ld, user %u: %s",
-                (long)who->pid, (unsigned)who->uid, err_sentence(err));
+    struct log_about about = {err_label(err), who->pid, who->uid};
+    log_limited_about(&ingest->refusals, &about, "refused a connection of process %ld, user %u: %s",
+                      (long)who->pid, (unsigned)who->uid, err_sentence(err));
 }
 
 static int admit(struct listener *listener, int fd)

@@ -463,6 +463,12 @@ static void test_conf_takes_values_at_their_limits(void **state)
     assert_int_equal(conf.log.level, LOG_LEVEL_DEBUG);
     must_take("log.format=json");
     assert_int_equal(conf.log.format, LOG_FORMAT_JSON);
+    must_take("log.format=logfmt");
+    assert_int_equal(conf.log.format, LOG_FORMAT_LOGFMT);
+    must_take("log.format=journald");
+    assert_int_equal(conf.log.format, LOG_FORMAT_JOURNALD);
+    must_take("log.format=auto");
+    assert_int_equal(conf.log.format, LOG_FORMAT_AUTO);
     must_take("otlp.endpoint=unix:///run/x");
     must_take("otlp.endpoint=https://x");
     must_take("otlp.endpoint=h:4317");
@@ -893,7 +899,8 @@ static void test_conf_tells_everything_at_once(void **state)
                   "log.level: expects \"error\", \"warning\", \"info\" or \"debug\", got \"loud\" "
                   "(f.json)\n"
                   "log.levle: is not an option; the nearest is log.level (f.json)\n"
-                  "log.format: expects \"text\" or \"json\", got \"xml\" (DWELL_LOG_FORMAT)\n"
+                  "log.format: expects \"text\", \"json\", \"logfmt\", \"journald\" or \"auto\", "
+                  "got \"xml\" (DWELL_LOG_FORMAT)\n"
                   "http.timeout_ms: expects a whole number from 1000 to 600000, got 1 (--set)\n"
                   "--set: expects path=value, got \"nothing\"\n"
                   "log: is a group of options and not one of them (--set)\n"

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,19 +37,22 @@ static uint64_t read_wall(void *ctx)
 
 static int file = -1;
 
-static void start(enum log_level level, enum log_format format)
+static void start_with(const struct log_options *more)
 {
     assert_int_equal(ftruncate(file, 0), 0);
     assert_int_equal(lseek(file, 0, SEEK_SET), 0);
     mono = 0;
     wall = 1769860800123456789; /* 2026-01-31T12:00:00.123Z */
-    log_init(&(struct log_options){
-        .fd = file,
-        .level = level,
-        .format = format,
-        .hash = "cdd01ef066bc6cf2",
-        .clock = {.mono_ns = read_mono, .wall_ns = read_wall},
-    });
+    struct log_options options = *more;
+    options.fd = file;
+    options.hash = "cdd01ef066bc6cf2";
+    options.clock = (struct clock){.mono_ns = read_mono, .wall_ns = read_wall};
+    log_init(&options);
+}
+
+static void start(enum log_level level, enum log_format format)
+{
+    start_with(&(struct log_options){.level = level, .format = format});
 }
 
 /* Everything written since the last call. */
@@ -133,6 +137,169 @@ static void test_log_leaves_out_levels_below_the_chosen_one(void **state)
     must_have_written("");
 }
 
+static const struct log_about about = {"bad_syntax", 4711, 1000};
+
+static void complain_of(const struct log_about *what, const char *message)
+{
+    struct log_limit limit;
+    log_limit_init(&limit, LOG_LEVEL_WARNING, "things", 1, NS_PER_SECOND);
+    log_limited_about(&limit, what, "%s", message);
+}
+
+static void test_log_says_what_a_record_is_about_where_there_are_fields(void **state)
+{
+    (void)state;
+    start(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    complain_of(&about, "no JSON");
+    must_have_written(HEAD "warning no JSON\n");
+    start(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+    complain_of(&about, "no JSON");
+    complain_of(NULL, "a=\"b\" \\ c\nmsg=\"d\"");
+    must_have_written("time=2026-01-31T12:00:00.123Z level=warning "
+                      "constitutional_hash=cdd01ef066bc6cf2 reason=bad_syntax peer_pid=4711 "
+                      "peer_uid=1000 msg=\"no JSON\"\n"
+                      "time=2026-01-31T12:00:00.123Z level=warning "
+                      "constitutional_hash=cdd01ef066bc6cf2 "
+                      "msg=\"a=\\\"b\\\" \\\\\\\\ c\\\\nmsg=\\\"d\\\"\"\n");
+    start(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+    complain_of(&about, "no JSON");
+    must_have_written("{\"constitutional_hash\":\"cdd01ef066bc6cf2\","
+                      "\"time\":\"2026-01-31T12:00:00.123Z\",\"level\":\"warning\","
+                      "\"reason\":\"bad_syntax\",\"peer_pid\":4711,\"peer_uid\":1000,"
+                      "\"message\":\"no JSON\"}\n");
+}
+
+/* --- the journal --- */
+
+static int journal[2]; /* what the log writes to, and where it comes out */
+
+static void open_journal(void)
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, journal), 0);
+}
+
+static void close_journal(void)
+{
+    assert_int_equal(close(journal[0]), 0);
+    assert_int_equal(close(journal[1]), 0);
+}
+
+static void start_journal(enum log_format format)
+{
+    start_with(&(struct log_options){.level = LOG_LEVEL_DEBUG,
+                                     .format = format,
+                                     .has_journal = true,
+                                     .journal_fd = journal[0],
+                                     .is_journal = true});
+}
+
+/* The next record, with a line for each field, CODE_LINE's number left out. */
+static void must_have_sent(const char *expected)
+{
+    char text[LOG_LINE_MAX + 1];
+    ssize_t len = recv(journal[1], text, sizeof text - 1, 0);
+    assert_true(len > 0);
+    text[len] = '\0';
+    char *number = strstr(text, "CODE_LINE=");
+    assert_non_null(number);
+    number += strlen("CODE_LINE=");
+    size_t digits = strspn(number, "0123456789");
+    assert_true(digits > 0 && number[digits] == '\n');
+    memmove(number, number + digits, strlen(number + digits) + 1);
+    assert_string_equal(text, expected);
+}
+
+#define CODE(function)                                                                             \
+    "SYSLOG_IDENTIFIER=dwelld\nCODE_FILE=" __FILE__ "\nCODE_LINE=\nCODE_FUNC=" function            \
+    "\nDWELL_CONSTITUTIONAL_HASH=cdd01ef066bc6cf2\n"
+
+static void test_log_tells_the_journal_fields(void **state)
+{
+    (void)state;
+    open_journal();
+    start_journal(LOG_FORMAT_JOURNALD);
+    log_error("a");
+    must_have_sent(
+        "PRIORITY=3\n" CODE("test_log_tells_the_journal_fields") "MESSAGE=[cdd01ef066bc6cf2] a\n");
+    complain_of(&about, "b\nPRIORITY=0\n\x1b é");
+    must_have_sent("PRIORITY=4\n" CODE(
+        "complain_of") "DWELL_REASON=bad_syntax\nDWELL_PEER_PID=4711\nDWELL_PEER_UID=1000\n"
+                       "MESSAGE=[cdd01ef066bc6cf2] b\\nPRIORITY=0\\n\\x1b é\n");
+    log_info("c");
+    must_have_sent(
+        "PRIORITY=6\n" CODE("test_log_tells_the_journal_fields") "MESSAGE=[cdd01ef066bc6cf2] c\n");
+    log_debug("%s", "");
+    must_have_sent(
+        "PRIORITY=7\n" CODE("test_log_tells_the_journal_fields") "MESSAGE=[cdd01ef066bc6cf2] \n");
+    must_have_written("");
+    close_journal();
+}
+
+static void test_log_does_not_wait_for_the_journal(void **state)
+{
+    (void)state;
+    open_journal();
+    start_journal(LOG_FORMAT_JOURNALD);
+    char *said;
+    do {
+        log_info("fills it");
+        said = written();
+    } while (said[0] == '\0');
+    assert_string_equal(said, "<6>[cdd01ef066bc6cf2] fills it\n");
+    static char record[LOG_LINE_MAX];
+    while (recv(journal[1], record, sizeof record, 0) > 0) {
+    }
+    log_info("there is room again");
+    must_have_written("");
+    assert_int_equal(close(journal[1]), 0);
+    errno = EDOM;
+    log_warning("nobody reads it");
+    assert_int_equal(errno, EDOM);
+    must_have_written("<4>[cdd01ef066bc6cf2] nobody reads it\n");
+    assert_int_equal(close(journal[0]), 0);
+}
+
+static void test_log_chooses_by_where_it_goes(void **state)
+{
+    (void)state;
+    open_journal();
+    start_journal(LOG_FORMAT_AUTO);
+    log_info("a");
+    must_have_written("");
+    log_set(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    log_info("b");
+    must_have_written(HEAD "info b\n");
+    log_set(LOG_LEVEL_INFO, LOG_FORMAT_AUTO);
+    log_info("c");
+    must_have_written("");
+    close_journal();
+    start_with(&(struct log_options){.level = LOG_LEVEL_INFO,
+                                     .format = LOG_FORMAT_AUTO,
+                                     .has_journal = true,
+                                     .journal_fd = -1,
+                                     .is_journal = true});
+    log_info("no socket leads there");
+    must_have_written("<6>[cdd01ef066bc6cf2] no socket leads there\n");
+    start(LOG_LEVEL_INFO, LOG_FORMAT_AUTO);
+    log_info("a terminal or a file");
+    must_have_written(HEAD "info a terminal or a file\n");
+}
+
+/* In no format is there more than one line to a record, whatever it says. */
+static void test_log_records_cannot_be_forged_in_any_format(void **state)
+{
+    (void)state;
+    for (int format = 0; format < LOG_FORMAT_COUNT; format++) {
+        for (int byte = 1; byte < 256; byte++) {
+            char message[] = {'a', (char)byte, '"', '}', '\n', '<', '0', '>', '\0'};
+            start(LOG_LEVEL_INFO, (enum log_format)format);
+            log_info("%s", message);
+            const char *line = written();
+            assert_ptr_equal(strpbrk(line, "\n\r"), line + strlen(line) - 1);
+        }
+    }
+}
+
 static void test_log_lines_cannot_be_forged(void **state)
 {
     (void)state;
@@ -187,9 +354,14 @@ static void test_log_cuts_what_does_not_fit(void **state)
 {
     (void)state;
     static char message[2 * LOG_LINE_MAX];
-    for (int json = 0; json <= 1; json++) {
+    static const char *const tails[] = {[LOG_FORMAT_TEXT] = "…\n",
+                                        [LOG_FORMAT_JSON] = "…\"}\n",
+                                        [LOG_FORMAT_LOGFMT] = "…\"\n",
+                                        [LOG_FORMAT_JOURNALD] = "…\n"};
+    for (int format = 0; format < LOG_FORMAT_AUTO; format++) {
+        bool quotes = format == LOG_FORMAT_JSON || format == LOG_FORMAT_LOGFMT;
         for (size_t len = LOG_LINE_MAX - 250; len < LOG_LINE_MAX + 20; len++) {
-            start(LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+            start(LOG_LEVEL_INFO, (enum log_format)format);
             memset(message, len % 3 == 0 ? '"' : 'x', len);
             message[len] = '\0';
             log_info("%s", message);
@@ -197,12 +369,12 @@ static void test_log_cuts_what_does_not_fit(void **state)
             size_t line_len = strlen(line);
             assert_in_range(line_len, 1, LOG_LINE_MAX);
             assert_int_equal(line[line_len - 1], '\n');
-            const char *tail = json ? "…\"}\n" : "…\n";
+            const char *tail = tails[format];
             bool cut = strstr(line, "…") != NULL;
             if (cut) {
                 assert_string_equal(line + line_len - strlen(tail), tail);
             } else {
-                assert_non_null(strstr(line, message[0] == '"' && json ? "\\\"" : message));
+                assert_non_null(strstr(line, message[0] == '"' && quotes ? "\\\"" : message));
             }
             if (len >= LOG_LINE_MAX) {
                 assert_true(cut);
@@ -387,6 +559,11 @@ int main(void)
         cmocka_unit_test(test_log_lines_have_hash_time_level_and_message),
         cmocka_unit_test(test_log_writes_json_that_a_library_reads),
         cmocka_unit_test(test_log_leaves_out_levels_below_the_chosen_one),
+        cmocka_unit_test(test_log_says_what_a_record_is_about_where_there_are_fields),
+        cmocka_unit_test(test_log_tells_the_journal_fields),
+        cmocka_unit_test(test_log_does_not_wait_for_the_journal),
+        cmocka_unit_test(test_log_chooses_by_where_it_goes),
+        cmocka_unit_test(test_log_records_cannot_be_forged_in_any_format),
         cmocka_unit_test(test_log_lines_cannot_be_forged),
         cmocka_unit_test(test_log_escapes_for_others),
         cmocka_unit_test(test_log_hash_cannot_leave_its_brackets),
