@@ -6,9 +6,9 @@
  *   2. directory and its sockets, the HTTP address: whatever cannot be had ends the start
  *   3. registry, ledger, intake, and the loop with its sockets; the HTTP thread
  *   4. one line says where everything is; the loop runs
- *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, HTTP ends,
- *      connections end, then what waits for export goes out, all within shutdown.timeout_ms, or at
- *      once on a second signal; exit 0
+ *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, connections end,
+ *      then what waits for export goes out, all within shutdown.timeout_ms, or at once on a second
+ *      signal; until then /readyz says that the daemon ends; HTTP ends; exit 0
  *
  * Exit status (sysexits.h): 0, 64 usage, 69 something needed is in use, 73 a socket cannot be made,
  * 78 configuration.
@@ -673,6 +673,7 @@ static int start_http(struct dwelld *dwelld)
     context->display_name = str_of(conf->service.display_name);
     context->constitutional_hash = str_of(conf->service.constitutional_hash);
     context->self = &dwelld->self;
+    context->directory = &dwelld->directory;
     context->clock = dwelld->clock;
     context->started_ns = dwelld->clock.mono_ns(NULL);
     fill_status(dwelld);
@@ -708,6 +709,7 @@ static void close_handles(struct dwelld *dwelld)
         uv_close((uv_handle_t *)&dwelld->signals[i], NULL);
     }
     uv_close((uv_handle_t *)&dwelld->drain_timer, NULL);
+    http_close(dwelld->http);
     metric_exporter_close(dwelld->metric_exporter);
     handover_close(&dwelld->handover);
     probe_close(&dwelld->probe);
@@ -766,7 +768,7 @@ static void stop(struct dwelld *dwelld, const char *signal_name)
     datagrams_drain(&dwelld->datagrams);
     datagrams_close(&dwelld->datagrams);
     connection_drain_all(&dwelld->ingest);
-    http_close(dwelld->http);
+    dwelld->handover.is_stopping = true;
     (void)uv_timer_start(&dwelld->drain_timer, on_drain_check, 0, DRAIN_CHECK_MS);
 }
 

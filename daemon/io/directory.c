@@ -307,11 +307,21 @@ int directory_open(struct directory *directory, const struct directory_options *
     return failure;
 }
 
-static void remove_socket(struct directory_socket *held)
+static bool is_held(const struct directory_socket *held)
 {
     struct stat st;
-    if (held->path != NULL && held->inode != 0 && lstat(held->path, &st) == 0 &&
-        st.st_dev == held->device && st.st_ino == held->inode) {
+    return held->path != NULL && held->inode != 0 && lstat(held->path, &st) == 0 &&
+           st.st_dev == held->device && st.st_ino == held->inode;
+}
+
+bool directory_holds(const struct directory *directory, enum directory_place place)
+{
+    return is_held(&directory->sockets[place]);
+}
+
+static void remove_socket(struct directory_socket *held)
+{
+    if (is_held(held)) {
         (void)unlink(held->path); /* best effort: the next start replaces it */
     }
     if (held->fd >= 0) {

@@ -48,6 +48,10 @@ char *directory_find(const char *configured, char *const *environment);
 int directory_open(struct directory *directory, const struct directory_options *options,
                    struct buf *problem);
 
+/* Whether what lies at a socket's path is still what was bound there. Any thread that begins after the
+ * opening and ends before the closing. */
+bool directory_holds(const struct directory *directory, enum directory_place place);
+
 /* Removes the sockets that are still ours, and lets go of the lock. Descriptors that were taken are
  * not closed. */
 void directory_close(struct directory *directory);

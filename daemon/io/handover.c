@@ -86,10 +86,16 @@ static void do_jobs(struct handover *handover, struct job *jobs)
 {
     unsigned readers = 0;
     for (struct job *job = jobs; job != NULL; job = job->next) {
-        if (job->kind == JOB_RESET) {
+        switch (job->kind) {
+        case JOB_RESET:
             reset(handover, job);
-        } else {
+            break;
+        case JOB_PING:
+            job->is_stopping = handover->is_stopping;
+            break;
+        case JOB_SNAPSHOT:
             readers++;
+            break;
         }
     }
     int err = 0;

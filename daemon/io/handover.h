@@ -26,6 +26,7 @@
 enum job_kind {
     JOB_SNAPSHOT,
     JOB_RESET, /* of `name`, or of all */
+    JOB_PING,  /* nothing: that it comes back tells that the loop turns */
 };
 
 /* A snapshot and how many jobs still read it; under the mutex. */
@@ -52,6 +53,7 @@ struct job {
     struct str name; /* borrowed from the owner of the job until the job is done */
     int err;         /* outcome: 0 or ERR_… */
     int reset_count;
+    bool is_stopping;    /* JOB_PING: the daemon ends */
     struct share *share; /* JOB_SNAPSHOT without err: hand back with handover_return */
 };
 
@@ -63,6 +65,7 @@ struct handover {
     struct handover_reader *readers; /* from here on: loop thread only */
     struct intake *intake;
     struct thresholds thresholds;
+    bool is_stopping; /* told to those who ping */
     struct clock clock;
     uv_async_t async;
     uv_idle_t sweeper; /* active while limbo holds more than one portion to free */

@@ -164,6 +164,15 @@ static enum MHD_Result fail(struct request *request, unsigned status, const char
     return send_response(request, &response);
 }
 
+/* The loop did not answer in time. */
+static enum MHD_Result give_up(struct request *request)
+{
+    struct route_response response = {0};
+    buf_init(&response.body, ROUTES_BODY_MAX);
+    route_give_up(request->route, request->door->http->context, &response);
+    return send_response(request, &response);
+}
+
 static enum MHD_Result answer(struct request *request)
 {
     struct http *http = request->door->http;
@@ -173,6 +182,7 @@ static enum MHD_Result answer(struct request *request)
     }
     request->parts.snapshot = request->job.share == NULL ? NULL : request->job.share->snapshot;
     request->parts.reset_count = request->job.reset_count;
+    request->parts.is_stopping = request->job.is_stopping;
     buf_init(&response.body, ROUTES_BODY_MAX);
     route_answer(request->route, http->context, &request->parts, &response);
     if (request->job.share != NULL) {
@@ -210,7 +220,9 @@ static enum MHD_Result ask_loop(struct request *request)
         return answer(request);
     }
     const struct str *name = url_parameter(&request->parts.url, "name");
-    request->job.kind = need == ROUTE_NEEDS_RESET ? JOB_RESET : JOB_SNAPSHOT;
+    request->job.kind = need == ROUTE_NEEDS_RESET  ? JOB_RESET
+                        : need == ROUTE_NEEDS_LOOP ? JOB_PING
+                                                   : JOB_SNAPSHOT;
     request->job.has_name = name != NULL;
     request->job.name = name == NULL ? (struct str){0} : *name;
     request->phase = PHASE_WAITING;
@@ -277,8 +289,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     case PHASE_READY:
         return answer(request);
     case PHASE_LATE:
-        return fail(request, MHD_HTTP_SERVICE_UNAVAILABLE,
-                    "the daemon is too busy to take a snapshot; try again");
+        return give_up(request);
     default:
         return MHD_NO;
     }

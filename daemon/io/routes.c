@@ -1,5 +1,6 @@
 #include "io/routes.h"
 
+#include "io/readiness.h"
 #include "render/json_budgets.h"
 #include "render/json_decision.h"
 #include "render/negotiate.h"
@@ -48,6 +49,28 @@ static void answer_health(struct route_context *context, const struct route_requ
     (void)context;
     (void)request;
     json_render_ok(&response->body);
+}
+
+static void put_readiness(struct route_context *context, enum readiness readiness,
+                          struct route_response *response)
+{
+    if (readiness == READINESS_READY) {
+        json_render_ok(&response->body);
+        return;
+    }
+    response->status = 503;
+    response->content_type = json_type;
+    json_render_unready(readiness_words[readiness], readiness_sentences[readiness],
+                        &response->body);
+    (void)atomic_fetch_add_explicit(&context->self->http_errors, 1, memory_order_relaxed);
+}
+
+static void answer_ready(struct route_context *context, const struct route_request *request,
+                         struct route_response *response)
+{
+    enum readiness found =
+        request->is_stopping ? READINESS_STOPPING : readiness_look(context->directory);
+    put_readiness(context, found, response);
 }
 
 static void answer_report(struct route_context *context, const struct route_request *request,
@@ -130,7 +153,7 @@ static void answer_reset(struct route_context *context, const struct route_reque
 static const struct route routes[] = {
     {"GET", "/metrics", false, ROUTE_NEEDS_SNAPSHOT, answer_metrics},
     {"GET", "/healthz", false, ROUTE_NEEDS_NOTHING, answer_health},
-    {"GET", "/readyz", false, ROUTE_NEEDS_SNAPSHOT, answer_health},
+    {"GET", "/readyz", false, ROUTE_NEEDS_LOOP, answer_ready},
     {"GET", "/report", false, ROUTE_NEEDS_SNAPSHOT, answer_report},
     {"GET", "/api/v1/models", false, ROUTE_NEEDS_SNAPSHOT, answer_models},
     {"GET", "/api/v1/models/", false, ROUTE_NEEDS_SNAPSHOT, answer_model},
@@ -208,5 +231,15 @@ void route_answer(const struct route *route, struct route_context *context,
     route->answer(context, request, response);
     if (response->body.err != 0) {
         route_fail(context, 503, "no memory for the answer", response);
+    }
+}
+
+void route_give_up(const struct route *route, struct route_context *context,
+                   struct route_response *response)
+{
+    if (route->answer == answer_ready) {
+        put_readiness(context, READINESS_LATE, response);
+    } else {
+        route_fail(context, 503, "the daemon is too busy to take a snapshot; try again", response);
     }
 }

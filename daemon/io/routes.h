@@ -7,6 +7,7 @@
 #define DWELL_IO_ROUTES_H
 
 #include "core/profile.h"
+#include "io/directory.h"
 #include "io/self.h"
 #include "io/url.h"
 #include "render/exposition.h"
@@ -14,7 +15,7 @@
 #include "render/json.h"
 
 /* What a route must have from the loop before it can answer. */
-enum route_need { ROUTE_NEEDS_NOTHING, ROUTE_NEEDS_SNAPSHOT, ROUTE_NEEDS_RESET };
+enum route_need { ROUTE_NEEDS_NOTHING, ROUTE_NEEDS_SNAPSHOT, ROUTE_NEEDS_RESET, ROUTE_NEEDS_LOOP };
 
 enum { ROUTES_BODY_MAX = 256 << 20 }; /* bytes of an answer before packing */
 
@@ -25,6 +26,7 @@ struct route_request {
     const char *accept_encoding;
     const struct snapshot *snapshot; /* ROUTE_NEEDS_SNAPSHOT */
     int reset_count;                 /* ROUTE_NEEDS_RESET */
+    bool is_stopping;                /* ROUTE_NEEDS_LOOP: the daemon ends */
 };
 
 struct route_response {
@@ -42,6 +44,7 @@ struct route_context {
     struct str constitutional_hash;
     struct json_status status; /* constant parts */
     struct self *self;         /* shared with whoever else shows it */
+    const struct directory *directory;
     struct clock clock;
     uint64_t started_ns; /* monotonic */
 };
@@ -63,6 +66,10 @@ enum route_need route_need(const struct route *route);
 /* Answers. The response's body must be initialised; on a failure it holds an error in JSON. */
 void route_answer(const struct route *route, struct route_context *context,
                   const struct route_request *request, struct route_response *response);
+
+/* The same where the loop did not answer in time. */
+void route_give_up(const struct route *route, struct route_context *context,
+                   struct route_response *response);
 
 /* An error answer: {"error": …}. */
 void route_fail(struct route_context *context, unsigned status, const char *message,

@@ -325,6 +325,16 @@ void json_render_ok(struct buf *out)
     finish(&writer);
 }
 
+void json_render_unready(const char *reason, const char *sentence, struct buf *out)
+{
+    struct json_writer writer = {.out = out};
+    json_open(&writer, '{');
+    json_put_text(&writer, "status", STR_LITERAL("unready"));
+    json_put_text(&writer, "reason", str_of(reason));
+    json_put_text(&writer, "error", str_of(sentence));
+    finish(&writer);
+}
+
 void json_render_reset(uint64_t models, struct buf *out)
 {
     struct json_writer writer = {.out = out};

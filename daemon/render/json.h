@@ -57,6 +57,9 @@ void json_render_error(struct str message, struct buf *out);
 /* {"status":"ok"} */
 void json_render_ok(struct buf *out);
 
+/* {"status":"unready","reason": …,"error": …} */
+void json_render_unready(const char *reason, const char *sentence, struct buf *out);
+
 /* {"reset": n} */
 void json_render_reset(uint64_t models, struct buf *out);
 

@@ -187,6 +187,25 @@ static void test_handover_gives_each_reader_its_own(void **state)
     (void)uv_run(&world.loop, UV_RUN_DEFAULT);
 }
 
+/* A ping freezes nothing, and tells whether the daemon ends. */
+static void test_handover_pings(void **state)
+{
+    (void)state;
+    for (int stopping = 0; stopping <= 1; stopping++) {
+        struct job ping = {.kind = JOB_PING};
+        world.handover.is_stopping = stopping == 1;
+        handover_submit(&world.readers[0], &ping);
+        (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+        assert_ptr_equal(must_collect(&world.readers[0], 1), &ping);
+        assert_int_equal(ping.err, 0);
+        assert_int_equal(ping.is_stopping, stopping);
+        assert_null(ping.share);
+        assert_int_equal(world.core.counters.snapshot.count, 0);
+    }
+    (void)uv_async_send(&world.stop);
+    (void)uv_run(&world.loop, UV_RUN_DEFAULT);
+}
+
 /* One that ends takes back its own jobs only. */
 static void test_handover_takes_back_of_one_reader(void **state)
 {
@@ -301,6 +320,7 @@ int main(void)
                                         close_world),
         cmocka_unit_test_setup_teardown(test_handover_gives_each_reader_its_own, open_world,
                                         close_world),
+        cmocka_unit_test_setup_teardown(test_handover_pings, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_handover_takes_back_of_one_reader, open_world,
                                         close_world),
         cmocka_unit_test_setup_teardown(test_handover_freezes_once_for_all_who_wait, open_world,

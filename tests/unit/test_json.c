@@ -579,7 +579,9 @@ static void test_json_small_answers(void **state)
     buf_init(&out, TEXT_BYTES_MAX);
     json_render_ok(&out);
     json_render_reset(3, &out);
-    static const char wanted[] = "{\"status\":\"ok\"}\n{\"reset\":3}\n";
+    json_render_unready("loop_late", "the \"loop\"", &out);
+    static const char wanted[] = "{\"status\":\"ok\"}\n{\"reset\":3}\n{\"status\":\"unready\","
+                                 "\"reason\":\"loop_late\",\"error\":\"the \\\"loop\\\"\"}\n";
     assert_int_equal(out.len, sizeof wanted - 1);
     assert_memory_equal(out.data, wanted, out.len);
     buf_fini(&out);

@@ -43,7 +43,7 @@ static void test_routes_there_are(void **state)
     must_find("GET", "/metrics", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("HEAD", "/metrics", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/healthz", false, ROUTE_NEEDS_NOTHING, ""); /* never waits for the loop */
-    must_find("GET", "/readyz", false, ROUTE_NEEDS_SNAPSHOT, "");
+    must_find("GET", "/readyz", false, ROUTE_NEEDS_LOOP, "");
     must_find("GET", "/report", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/status", false, ROUTE_NEEDS_SNAPSHOT, "");
     must_find("GET", "/api/v1/decision", false, ROUTE_NEEDS_SNAPSHOT, "");
