@@ -97,6 +97,7 @@ struct dwelld {
     struct label attributes[CONF_PAIRS_MAX]; /* service.attributes, as the exporter has them */
     struct self self;
     struct route_context context;
+    struct json_process process; /* as others see it */
     /* Ceilings; that of HTTP is for each door. */
     unsigned ingest_connections, http_connections, watched_processes;
     bool has_room_to_probe;
@@ -375,7 +376,7 @@ static int init_budgets(struct dwelld *dwelld)
 static int make_state(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
-    if (system_random(&dwelld->hash_seed) != 0) {
+    if (system_random(&dwelld->hash_seed) != 0 || system_random(&dwelld->process.instance) != 0) {
         return ERR_SYSTEM;
     }
     uint64_t seed = dwelld->hash_seed;
@@ -498,6 +499,8 @@ static void fit_connections(struct dwelld *dwelld)
                     (unsigned long long)granted, (unsigned long long)ingest,
                     (unsigned long long)http, (unsigned long long)needed);
     }
+    dwelld->process.descriptors_limit = granted;
+    dwelld->process.descriptors_wanted = needed;
     dwelld->ingest_connections = (unsigned)ingest;
     dwelld->http_connections = (unsigned)http;
     dwelld->has_room_to_probe = granted >= needed; /* connections come first */
@@ -595,12 +598,15 @@ static void fill_status(struct dwelld *dwelld)
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
     };
     memcpy(dwelld->limits, limits, sizeof limits);
+    dwelld->process.pid = (uint64_t)getpid();
+    dwelld->process.uid = geteuid();
     dwelld->context.status = (struct json_status){.version = DWELL_VERSION,
                                                   .http_address = dwelld->http_address,
                                                   .sockets = dwelld->sockets,
                                                   .socket_count = PLACE_COUNT,
                                                   .limits = dwelld->limits,
-                                                  .limit_count = LIMITS};
+                                                  .limit_count = LIMITS,
+                                                  .process = dwelld->process};
 }
 
 /* What target_info says of the service. */

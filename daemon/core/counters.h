@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "core/clock_watch.h"
+
 /* code, metric name without the prefix dwelld_, kind, help */
 #define COUNTER_TABLE(X)                                                                           \
     X(RECEIVED_BYTES, "received_bytes_total", COUNTER, "Bytes read from the ingest sockets.")      \
@@ -60,6 +62,8 @@
       "Samples with evidence whose thread or process found no place among those watched.")         \
     X(PROBE_LOST, "probe_lost_total", COUNTER,                                                     \
       "Looks and readings of processes lost for want of room or memory.")                          \
+    X(CLOCK_STEPS, "clock_steps_total", COUNTER,                                                   \
+      "Times that the wall clock was set, or the machine slept, as seen at snapshots.")            \
     X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
       "Snapshots not taken because too many were alive, or for want of memory.")                   \
     X(SCRAPES, "scrapes_total", COUNTER, "Answers to /metrics.")                                   \
@@ -91,6 +95,8 @@ struct counters {
     uint64_t value[COUNTER_COUNT];
     struct timing loop_lag; /* how long one turn of the loop kept everything else waiting */
     struct timing snapshot; /* freezing, on the loop */
+    struct clock_watch clock;
+    unsigned missing_sources; /* set of 1 << SEEN_…: of some process they cannot be had */
 };
 
 #endif

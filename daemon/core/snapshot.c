@@ -6,6 +6,7 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
 {
     const struct registry *registry = intake->registry;
     snapshot->counters = *intake->counters;
+    snapshot->counters.value[COUNTER_CLOCK_STEPS] = intake->counters->clock.steps;
     snapshot->counters.value[COUNTER_MODELS] = registry->count;
     snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES] = registry->overflowed;
     snapshot->counters.value[COUNTER_LOST_EXEMPLARS] =

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum { SWEEP_PORTION = 2048 }; /* blocks; some 60 µs */
@@ -63,8 +64,14 @@ static struct share *freeze(struct handover *handover, unsigned readers, int *re
         return NULL;
     }
     uint64_t began = clock->mono_ns(clock->ctx);
-    *ret_err = snapshot_take(handover->intake, &handover->thresholds, began,
-                             clock->wall_ns(clock->ctx), &share->snapshot);
+    uint64_t wall_ns = clock->wall_ns(clock->ctx);
+    if (clock_watch_look(&counters->clock, began, wall_ns)) {
+        log_warning("the wall clock was set by %+.1f s, or the machine slept: windows go on by "
+                    "another clock, timestamps do not",
+                    counters->clock.step_seconds);
+    }
+    *ret_err =
+        snapshot_take(handover->intake, &handover->thresholds, began, wall_ns, &share->snapshot);
     if (*ret_err != 0) {
         counters->value[COUNTER_SNAPSHOTS_REFUSED]++;
         mem_free(share);

@@ -140,6 +140,7 @@ static void answer_status(struct route_context *context, const struct route_requ
     status.rss_bytes = view.process.resident_bytes;
     status.scrapes = view.process.scrapes;
     status.http_errors = view.process.http_errors;
+    status.process.descriptors_open = self_descriptors();
     json_render_status(request->snapshot, &status, &response->body);
 }
 

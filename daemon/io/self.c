@@ -1,6 +1,7 @@
 #include "io/self.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,6 +25,20 @@ static uint64_t resident_bytes(void)
     size = strtoull(text, &end, 10);
     resident = strtoull(end, NULL, 10);
     return size == 0 ? 0 : resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t self_descriptors(void)
+{
+    uint64_t count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory == NULL) {
+        return 0;
+    }
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        count += entry->d_name[0] != '.' ? 1 : 0;
+    }
+    (void)closedir(directory);        /* was only read */
+    return count > 0 ? count - 1 : 0; /* without its own */
 }
 
 void self_add_export(struct self *self, struct export_queue *queue)

@@ -31,4 +31,7 @@ struct self_view {
 
 void self_view(struct self *self, struct self_view *ret_view);
 
+/* Descriptors that are open, counted; 0 when that cannot be known. */
+uint64_t self_descriptors(void);
+
 #endif

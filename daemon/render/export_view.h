@@ -76,11 +76,14 @@ enum export_drop {
     X(retries, "retries", "retries_total", COUNTER, "Calls that repeat one that failed.")          \
     X(splits, "splits", "splits_total", COUNTER,                                                   \
       "Requests cut in two because the receiver found them too large.")                            \
+    X(failing_seconds, "failing_seconds", "failing_seconds", GAUGE,                                \
+      "How long every call has failed, at least 1; 0: the last one did not.")                      \
     X(garbled, "garbled_responses", "garbled_responses_total", COUNTER,                            \
       "Responses with status OK that could not be read.")
 
 struct export_view {
-    const char *signal; /* "traces"; constant */
+    const char *signal;   /* "traces"; constant */
+    const char *endpoint; /* where it goes; NULL: not told; lives as long as the daemon */
     /* Spans or data points, waiting and in flight within `capacity`, calls. */
 #define X(member, name, metric, kind, help) uint64_t member;
     EXPORT_FIGURE_TABLE(X)

@@ -268,6 +268,11 @@ static void put_export(struct json_writer *writer, const struct export_view *vie
 #undef X
     };
     json_put_open(writer, view->signal, '{');
+    if (view->endpoint != NULL) {
+        json_put_text(writer, "endpoint", str_of(view->endpoint));
+    } else {
+        json_put_null(writer, "endpoint");
+    }
 #define X(member, name, metric, kind, help) json_put_u64(writer, name, view->member);
     EXPORT_FIGURE_TABLE(X)
 #undef X
@@ -292,6 +297,7 @@ void json_render_status(const struct snapshot *snapshot, const struct json_statu
         json_put_text(&writer, "http_address", str_of(status->http_address));
     }
     put_paths(&writer, status);
+    json_put_self(&writer, snapshot, &status->process);
     put_records(&writer, snapshot);
     put_ledger(&writer, &snapshot->ledger);
     put_counters(&writer, snapshot, status);

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "core/profile.h"
 #include "render/export_view.h"
+#include "render/json_self.h"
 
 /* {"models":[MODEL, …]}, by name, then labels. `name`: only models of exactly this name; NULL: all.
  * Models without a sample since their reset are left out. */
@@ -46,6 +47,7 @@ struct json_status {
     uint64_t http_errors;              /* likewise */
     const struct export_view *exports; /* one a signal */
     unsigned export_count;
+    struct json_process process;
 };
 
 void json_render_status(const struct snapshot *snapshot, const struct json_status *status,

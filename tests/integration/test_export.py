@@ -12,7 +12,7 @@ from harness import BUILD, DWELLD, ROOT, Daemon, environment, run
 
 MODULES = ["dwell_otlp.so", "dwell_otlp_insecure.so"]
 NOBODY = "http://127.0.0.1:1"
-FIGURES = {"loaded", "accepted", "exported", "held", "waiting", "in_flight", "capacity", "bytes", "capacity_bytes", "failures",
+FIGURES = {"endpoint", "failing_seconds", "loaded", "accepted", "exported", "held", "waiting", "in_flight", "capacity", "bytes", "capacity_bytes", "failures",
            "retries", "splits", "garbled_responses", "dropped", "spooled", "recovered", "spool_works", "spool_files",
            "spool_bytes", "spool_limit_bytes", "spool_damaged_files", "spool_failures"}
 

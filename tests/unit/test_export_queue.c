@@ -335,6 +335,29 @@ static void test_export_queue_counts_calls(void **state)
     close_queue();
 }
 
+/* Since when every call fails: the clock stands at 1000 ns when the first one does. */
+static void test_export_queue_tells_how_long_calls_fail(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t at_s;
+        bool is_failure, is_split;
+        uint64_t wanted; /* a tenth of a second later */
+    } rows[] = {
+        {0, false, false, 0}, {1, true, false, 1},  {2, true, false, 2},   {61, true, false, 61},
+        {62, true, true, 0},  {63, true, false, 1}, {64, false, false, 0},
+    };
+    open_queue(2, 1 << 20);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        now_ns = 1000 + rows[i].at_s * NS_PER_SECOND;
+        export_queue_count_call(&queue, &(struct export_call){.is_failure = rows[i].is_failure,
+                                                              .is_split = rows[i].is_split});
+        now_ns += NS_PER_SECOND / 10;
+        assert_int_equal(view().failing_seconds, rows[i].wanted);
+    }
+    close_queue();
+}
+
 /* --- threads ----------------------------------------------------------------------------------- */
 
 enum { ITEMS = 20000 };
@@ -420,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_export_queue_counts_what_it_never_had),
         cmocka_unit_test(test_export_queue_counts_what_others_hold),
         cmocka_unit_test(test_export_queue_counts_calls),
+        cmocka_unit_test(test_export_queue_tells_how_long_calls_fail),
         cmocka_unit_test(test_export_queue_adds_up_at_every_moment),
         cmocka_unit_test(test_export_queue_frees_what_waits),
     };

@@ -206,6 +206,30 @@ static void test_handover_pings(void **state)
     (void)uv_run(&world.loop, UV_RUN_DEFAULT);
 }
 
+static uint64_t an_hour_later(void *ctx)
+{
+    return system_clock().wall_ns(ctx) + 3600 * NS_PER_SECOND;
+}
+
+static void test_handover_notices_that_the_clock_was_set(void **state)
+{
+    (void)state;
+    for (unsigned steps = 0; steps <= 1; steps++) {
+        struct job job = {.kind = JOB_SNAPSHOT};
+        handover_submit(&world.readers[0], &job);
+        (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+        (void)must_collect(&world.readers[0], 1);
+        const struct counters *counters = &job.share->snapshot->counters;
+        assert_int_equal(counters->value[COUNTER_CLOCK_STEPS], steps);
+        assert_int_equal(counters->clock.steps, steps);
+        assert_int_equal((int)counters->clock.step_seconds, steps == 0 ? 0 : 3600);
+        handover_return(&world.handover, job.share);
+        world.handover.clock.wall_ns = an_hour_later;
+    }
+    (void)uv_async_send(&world.stop);
+    (void)uv_run(&world.loop, UV_RUN_DEFAULT);
+}
+
 /* One that ends takes back its own jobs only. */
 static void test_handover_takes_back_of_one_reader(void **state)
 {
@@ -321,6 +345,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_handover_gives_each_reader_its_own, open_world,
                                         close_world),
         cmocka_unit_test_setup_teardown(test_handover_pings, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_handover_notices_that_the_clock_was_set, open_world,
+                                        close_world),
         cmocka_unit_test_setup_teardown(test_handover_takes_back_of_one_reader, open_world,
                                         close_world),
         cmocka_unit_test_setup_teardown(test_handover_freezes_once_for_all_who_wait, open_world,

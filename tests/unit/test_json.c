@@ -473,9 +473,18 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     snapshot->ledger.all = (struct ledger_terms){.sent = 10, .accepted = 6, .dropped = 1};
     snapshot->ledger.all.rejected[ERR_ROW_RANGE] = 3;
     snapshot->ledger.unledgered = 4;
+    snapshot->ledger.library_count = 1;
+    snapshot->ledger.libraries[0] = (struct ledger_library){.name = "libdwell/\"1\""};
+    snapshot->ledger.libraries[0].terms = snapshot->ledger.all;
+    snapshot->wall_ns = 1500000000;
+    snapshot->counters.clock = (struct clock_watch){.steps = 2, .step_seconds = -3600.5};
+    snapshot->counters.missing_sources = 1u << SEEN_IO | 1u << SEEN_TOUCH;
+    snapshot->counters.loop_lag =
+        (struct timing){.count = 9, .bucket = {[TIMING_BOUNDS] = 2}, .max_ns = 250000000};
     snapshot->accepted = 9;
     snapshot->rejected[ERR_ROW_RANGE] = 5;
-    struct export_view traces = {.signal = "traces", .accepted = 9, .in_flight = 2};
+    struct export_view traces = {
+        .signal = "traces", .endpoint = "h:4317", .accepted = 9, .in_flight = 2};
     traces.dropped[EXPORT_DROP_QUEUE_FULL] = 7;
     buf_init(&out, TEXT_BYTES_MAX);
     json_render_status(snapshot,
@@ -487,6 +496,12 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
                                              .limits = limits,
                                              .limit_count = 1,
                                              .rss_bytes = 4096,
+                                             .process = {.pid = 4711,
+                                                         .uid = 1000,
+                                                         .instance = 0xAB,
+                                                         .descriptors_open = 20,
+                                                         .descriptors_limit = 1024,
+                                                         .descriptors_wanted = 1300},
                                              .scrapes = 17,
                                              .exports = &traces,
                                              .export_count = 1},
@@ -495,8 +510,32 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     json_t *root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
     assert_non_null(root);
     must_have_keys(root, NULL,
-                   KEYS("version", "uptime_seconds", "http_address", "sockets", "records", "ledger",
-                        "counters", "limits", "export", "rss_bytes"));
+                   KEYS("version", "uptime_seconds", "http_address", "sockets", "process", "loop",
+                        "clock", "evidence", "clients", "records", "ledger", "counters", "limits",
+                        "export", "rss_bytes"));
+    must_have_keys(root, "process", KEYS("pid", "uid", "instance", "descriptors"));
+    must_be_number(root, "process.pid", 4711);
+    must_be_number(root, "process.uid", 1000);
+    must_be_text(root, "process.instance", "00000000000000ab");
+    must_be_number(root, "process.descriptors.open", 20);
+    must_be_number(root, "process.descriptors.limit", 1024);
+    must_be_number(root, "process.descriptors.wanted", 1300);
+    must_be_number(root, "loop.turns", 9);
+    must_be_number(root, "loop.late_turns", 2);
+    must_be_number(root, "loop.max_seconds", 0.25);
+    must_be_number(root, "clock.wall_seconds", 1.5);
+    must_be_number(root, "clock.steps", 2);
+    must_be_number(root, "clock.step_seconds", -3600.5);
+    must_be_number(root, "counters.clock_steps_total", 0); /* copied when it is taken */
+    const json_t *missing = must_have(root, "evidence.missing");
+    assert_int_equal(json_array_size(missing), 2);
+    assert_string_equal(json_string_value(json_array_get(missing, 0)), "io");
+    assert_string_equal(json_string_value(json_array_get(missing, 1)), "touch");
+    const json_t *client = json_array_get(must_have(root, "clients"), 0);
+    must_have_keys(client, NULL, KEYS("client", "sent", "accepted", "rejected", "dropped", "lost"));
+    must_be_text(client, "client", "libdwell/\"1\"");
+    must_be_number(client, "sent", 10);
+    must_be_number(client, "rejected", 3);
     must_have_keys(root, "records", KEYS("accepted", "rejected"));
     must_be_number(root, "records.accepted", 9);
     must_be_number(root, "records.rejected.out_of_range", 5);
@@ -513,12 +552,13 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_be_number(root, "ledger.unledgered", 4);
     must_be_number(root, "counters.scrapes_total", 17);
     must_have_keys(root, "export.traces",
-                   KEYS("loaded", "accepted", "exported", "held", "waiting", "in_flight", "spooled",
-                        "recovered", "capacity", "bytes", "capacity_bytes", "spool_works",
-                        "spool_files", "spool_bytes", "spool_limit_bytes", "spool_damaged_files",
-                        "spool_failures", "failures", "retries", "splits", "garbled_responses",
-                        "dropped"));
+                   KEYS("endpoint", "loaded", "accepted", "exported", "held", "waiting",
+                        "in_flight", "spooled", "recovered", "capacity", "bytes", "capacity_bytes",
+                        "spool_works", "spool_files", "spool_bytes", "spool_limit_bytes",
+                        "spool_damaged_files", "spool_failures", "failures", "retries", "splits",
+                        "failing_seconds", "garbled_responses", "dropped"));
     must_be_number(root, "export.traces.accepted", 9);
+    must_be_text(root, "export.traces.endpoint", "h:4317");
     must_be_number(root, "export.traces.in_flight", 2);
     must_be_number(root, "export.traces.dropped.queue_full", 7);
     must_be_number(root, "export.traces.dropped.shutdown", 0);
@@ -542,6 +582,9 @@ static void test_json_status_says_null_for_what_is_not_known(void **state)
     json_t *root = must_parse(&out);
     must_be_null(root, "http_address");
     must_be_null(root, "rss_bytes");
+    must_be_null(root, "process.pid");
+    must_be_null(root, "process.instance");
+    must_be_null(root, "process.descriptors.open");
     must_have_keys(root, "sockets", (const char *const[]){NULL});
     must_have_keys(root, "export", (const char *const[]){NULL});
     json_decref(root);

@@ -9,6 +9,7 @@ int export_queue_init(struct export_queue *queue, const struct export_queue_opti
     pthread_condattr_t attributes;
     *queue = (struct export_queue){.options = *options,
                                    .view = {.signal = options->signal->name,
+                                            .endpoint = options->address,
                                             .capacity = options->max_weight,
                                             .capacity_bytes = options->max_bytes}};
     if (pthread_condattr_init(&attributes) != 0) {
@@ -147,6 +148,9 @@ void export_queue_view(struct export_queue *queue, struct export_view *ret_view)
 {
     lock(queue);
     *ret_view = queue->view;
+    if (queue->failing_ns > 0) {
+        ret_view->failing_seconds = 1 + (now_ns(queue) - queue->failing_ns) / NS_PER_SECOND;
+    }
     unlock(queue);
 }
 
@@ -257,6 +261,9 @@ void export_queue_count_call(struct export_queue *queue, const struct export_cal
     queue->view.failures += call->is_failure;
     queue->view.garbled += call->is_garbled;
     queue->view.splits += call->is_split;
+    /* A request that was too large was answered, too. */
+    bool failed = call->is_failure && !call->is_split;
+    queue->failing_ns = !failed ? 0 : queue->failing_ns > 0 ? queue->failing_ns : now_ns(queue);
     unlock(queue);
 }
 

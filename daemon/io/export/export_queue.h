@@ -28,6 +28,7 @@
 struct export_queue_options {
     const struct export_signal *signal; /* constant */
     void *signal_ctx;                   /* borrowed; for the signal's functions */
+    const char *address; /* of the receiver, for the account; borrowed, may be NULL */
     uint64_t max_items;
     uint64_t max_weight;
     uint64_t max_bytes;
@@ -44,6 +45,7 @@ struct export_queue {
     uint64_t held;  /* items that wait or are in flight */
     struct export_view view;
     struct spool_account spool; /* as last told */
+    uint64_t failing_ns; /* when the first of the calls failed that all have since; 0: none did */
     uint64_t since_ns; /* when the oldest of what waits came, or when others were taken before it */
     uint64_t stop_ns;  /* end of the shutdown; 0: now */
     bool is_stopping;

@@ -266,6 +266,7 @@ int exporter_start(const struct exporter_options *options, struct exporter **ret
     struct export_queue_options queue = {
         .signal = &export_spans_signal,
         .signal_ctx = &exporter->spans,
+        .address = options->address,
         .max_items = options->max_queue_spans,
         .max_weight = options->max_queue_spans,
         .max_bytes = options->max_queue_bytes,

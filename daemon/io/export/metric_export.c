@@ -148,6 +148,7 @@ int metric_export_init(struct metric_export *export, const struct metric_export_
     export->options.render = NULL;
     struct export_queue_options queue = {.signal = &metrics_signal,
                                          .signal_ctx = export,
+                                         .address = options->address,
                                          .max_items = METRIC_EXPORT_PIECES_MAX,
                                          .max_weight = options->max_bytes / METRIC_EXPORT_POINT_MIN,
                                          .max_bytes = options->max_bytes,

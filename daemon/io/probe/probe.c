@@ -160,6 +160,7 @@ static void on_async(uv_async_t *async)
     probe->counters->value[COUNTER_PROBE_LOOKS] = view.looks;
     probe->counters->value[COUNTER_PROBE_TOUCHES] = view.touches;
     probe->counters->value[COUNTER_PROBE_HERTZ] = view.looks_hertz;
+    probe->counters->missing_sources = view.missing;
     probe->counters->value[COUNTER_PROBE_LOST] = view.dropped + probe->witness->lost;
     probe->counters->value[COUNTER_PROBE_REFUSED] = probe->witness->refused;
 }

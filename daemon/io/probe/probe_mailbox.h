@@ -42,6 +42,7 @@ struct probe_view {
     uint64_t touches;
     uint64_t dropped; /* for want of room in the mailbox */
     unsigned looks_hertz;
+    unsigned missing; /* set of 1 << SEEN_…: of some process they could not be had */
 };
 
 struct probe_orders {

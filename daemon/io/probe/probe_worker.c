@@ -485,6 +485,7 @@ static void turn(struct probe_worker *worker)
     read_all(worker, at_ns);
     touch_one(worker, at_ns);
     worker->view.looks_hertz = worker->allowance.looks_hertz;
+    worker->view.missing = worker->told;
     probe_mailbox_say(worker->mailbox, &worker->view);
 }
 
