@@ -71,6 +71,12 @@ static const struct option send_options[] = {
      "The constitutional hash to name. Otherwise $CONSTITUTIONAL_HASH, or the daemon's default."},
 };
 
+static const struct option doctor_options[] = {
+    {"send", 0, OPTION_FLAG, NULL, NULL, 0, 0, AT(send),
+     "Send a sample, too, of a model dwell-doctor, which stays until the daemon ends."},
+    {"json", 'j', OPTION_FLAG, NULL, NULL, 0, 0, AT(json), "Print the checks as JSON."},
+};
+
 static const struct option bench_options[] = {
     {"samples", 0, OPTION_WHOLE, "N", NULL, 1, DWELL_BENCH_SAMPLES_MAX, AT(bench.samples),
      "Requests that are measured one after the other, and again by all workers; 200 unless given."},
@@ -170,6 +176,11 @@ const struct command commands[] = {
      "EVALUATE_GPU; 69: the command cannot be run, died, or did not answer in time; 76: it "
      "answered with more than one line, or without end; 130: Ctrl-C.",
      ROWS(bench_options), bench_run},
+    {"doctor", "", 0, 0, OPERAND_OTHER, true, false, "what is wrong, and what to do about it",
+     "Looks for the daemon as its clients do, and checks the directory, the sockets, whether what "
+     "is sent comes through, versions, limits, clock and loss: a row each, with what to do about "
+     "what is not well. Exit status 1: there is something to mend.",
+     ROWS(doctor_options), doctor_run},
     {"check-config", "[FILE]", 0, 1, OPERAND_FILE, false, true, "check the daemon's configuration",
      "Runs dwelld --check-config, the dwelld beside this program or else the one in PATH, and has "
      "its exit "

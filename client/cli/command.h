@@ -64,6 +64,7 @@ struct arguments {
     double interval;
     const char *filter;
     const char *hash; /* send */
+    bool send;        /* doctor */
     struct bench_arguments bench;
     const struct command *command; /* NULL: none was named */
     char **operands;               /* argv, in order */

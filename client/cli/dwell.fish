@@ -114,6 +114,15 @@ complete -c dwell -n '__fish_seen_subcommand_from bench' -s j -l json -d 'Print 
 complete -c dwell -n '__fish_seen_subcommand_from bench' -s h -l help -d 'Print how to use it, and exit'
 complete -c dwell -n '__fish_seen_subcommand_from bench' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'
 
+complete -c dwell -n __fish_use_subcommand -a doctor -d 'what is wrong, and what to do about it'
+complete -c dwell -n '__fish_seen_subcommand_from doctor' -l send -d 'Send a sample, too, of a model dwell-doctor, which stays until the daemon ends'
+complete -c dwell -n '__fish_seen_subcommand_from doctor' -s j -l json -d 'Print the checks as JSON'
+complete -c dwell -n '__fish_seen_subcommand_from doctor' -s d -l dir -x -a '(__fish_complete_directories)' -d 'Directory of the daemon\'s sockets'
+complete -c dwell -n '__fish_seen_subcommand_from doctor' -s u -l url -x -d 'Ask a daemon by its http.listen, as in http://host:9847, and not by a socket'
+complete -c dwell -n '__fish_seen_subcommand_from doctor' -l timeout -x -d 'How long to wait for an answer'
+complete -c dwell -n '__fish_seen_subcommand_from doctor' -s h -l help -d 'Print how to use it, and exit'
+complete -c dwell -n '__fish_seen_subcommand_from doctor' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'
+
 complete -c dwell -n __fish_use_subcommand -a check-config -d 'check the daemon\'s configuration'
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -F
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -s j -l json -d 'Print the daemon\'s answer as it is'

@@ -7,7 +7,10 @@
 
 #include "base/buf.h"
 
-enum { PLACE_BYTES = 108 }; /* of a socket's path, with its end (sun_path) */
+enum {
+    PLACE_BYTES = 108,    /* of a socket's path, with its end (sun_path) */
+    PLACE_CANDIDATES = 3, /* directories that are looked into when nobody says which */
+};
 
 /* What is asked of the system, so that tests need not make directories in /run. */
 struct place_world {
@@ -24,5 +27,12 @@ void place_system(struct place_world *ret_world);
  * with what was tried in `problem`. */
 int place_find(const struct place_world *world, const char *dir, const char *socket,
                char ret_path[PLACE_BYTES], struct buf *problem);
+
+/* One of these directories, the first that is looked into first. False when there is none of this number,
+ * or no socket can lie in it. */
+bool place_candidate(const struct place_world *world, unsigned number, char ret_dir[PLACE_BYTES]);
+
+/* All of them, for people. */
+void place_list(const struct place_world *world, struct buf *out);
 
 #endif

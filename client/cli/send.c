@@ -39,8 +39,6 @@ enum {
     GROUP_LINES = 64,
 };
 
-static const char default_hash[] = "cdd01ef066bc6cf2"; /* of service.constitutional_hash */
-
 struct sending {
     const struct tool *tool;
     int socket;
@@ -304,14 +302,6 @@ static int exchange(struct sending *sending)
 
 /* --- the command ------------------------------------------------------------------------------- */
 
-static const char *hash_of(const struct tool *tool)
-{
-    const char *hash = getenv("CONSTITUTIONAL_HASH");
-    return tool->arguments.hash != NULL      ? tool->arguments.hash
-           : hash != NULL && hash[0] != '\0' ? hash
-                                             : default_hash;
-}
-
 static int finish(struct sending *sending)
 {
     if (!sending->confirmed) {
@@ -375,7 +365,7 @@ int send_run(struct tool *tool)
     buf_init(&sending.out, TOOL_TEXT_MAX);
     buf_init(&sending.input_text, TOOL_TEXT_MAX);
     buf_init(&sending.reply, REPLY_BYTES_MAX);
-    record_hello(hash_of(tool), &sending.out);
+    record_hello(tool_hash(tool), &sending.out);
     int status = sending.out.err == 0 ? 0 : EX_USAGE;
     if (status != 0) {
         buf_puts(&problem, "the hash is no text");

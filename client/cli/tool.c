@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sysexits.h>
 
 #include "cli/answer.h"
@@ -27,6 +28,15 @@ void tool_complain(const char *format, ...)
     (void)vfprintf(stderr, format, arguments);
     va_end(arguments);
     (void)fputc('\n', stderr);
+}
+
+const char *tool_hash(const struct tool *tool)
+{
+    static const char default_hash[] = "cdd01ef066bc6cf2"; /* of service.constitutional_hash */
+    const char *hash = getenv("CONSTITUTIONAL_HASH");
+    return tool->arguments.hash != NULL      ? tool->arguments.hash
+           : hash != NULL && hash[0] != '\0' ? hash
+                                             : default_hash;
 }
 
 int tool_target(const struct tool *tool, const char *socket, struct fetch_target *ret_target)
@@ -69,6 +79,20 @@ static int ask(struct fetch *fetch, const char *method, const char *path, long *
     return status;
 }
 
+int tool_fetch(const struct fetch_target *target, const char *method, const char *path,
+               long *ret_status, struct buf *ret_body, struct buf *problem)
+{
+    struct fetch *fetch = fetch_open(target);
+    int status = EX_OSERR;
+    if (fetch == NULL) {
+        buf_puts(problem, "no memory for a request");
+    } else {
+        status = ask(fetch, method, path, ret_status, ret_body, problem);
+    }
+    fetch_close(fetch);
+    return status;
+}
+
 int tool_ask(const struct tool *tool, const char *method, const char *path, struct buf *ret_body)
 {
     struct fetch_target target;
@@ -80,14 +104,8 @@ int tool_ask(const struct tool *tool, const char *method, const char *path, stru
         return status;
     }
     buf_init(&problem, TOOL_PROBLEM_MAX);
-    struct fetch *fetch = fetch_open(&target);
     long http_status = 0;
-    status = EX_OSERR;
-    if (fetch == NULL) {
-        buf_puts(&problem, "no memory for a request");
-    } else {
-        status = ask(fetch, method, path, &http_status, ret_body, &problem);
-    }
+    status = tool_fetch(&target, method, path, &http_status, ret_body, &problem);
     if (status == 0 && http_status != 200) {
         status = answer_refused(path, http_status, (struct str){ret_body->data, ret_body->len},
                                 &problem);
@@ -95,7 +113,6 @@ int tool_ask(const struct tool *tool, const char *method, const char *path, stru
     if (status != 0) {
         tool_say(&problem);
     }
-    fetch_close(fetch);
     buf_fini(&problem);
     return status;
 }

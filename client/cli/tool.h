@@ -30,6 +30,14 @@ void tool_complain(const char *format, ...) __attribute__((format(printf, 1, 2))
 /* Where the daemon is, for queries or for `admin.sock`. 0, or an exit status after having said why. */
 int tool_target(const struct tool *tool, const char *socket, struct fetch_target *ret_target);
 
+/* The hash that a hello names: --hash, else $CONSTITUTIONAL_HASH, else the daemon's default. */
+const char *tool_hash(const struct tool *tool);
+
+/* One request, waited for: 0 with its answer, whatever its status, appended to `ret_body`; or an exit
+ * status with the reason in `problem`. */
+int tool_fetch(const struct fetch_target *target, const char *method, const char *path,
+               long *ret_status, struct buf *ret_body, struct buf *problem);
+
 /* The answer to a request, whatever its status; likewise. `ret_body` is the caller's to buf_fini. */
 int tool_ask(const struct tool *tool, const char *method, const char *path, struct buf *ret_body);
 
@@ -50,6 +58,7 @@ int decision_run(struct tool *tool);
 int send_run(struct tool *tool);
 int reset_run(struct tool *tool);
 int bench_run(struct tool *tool);
+int doctor_run(struct tool *tool);
 int check_config_run(struct tool *tool);
 
 #endif
