@@ -34,7 +34,7 @@
 #include "io/directory.h"
 #include "io/handover.h"
 #include "io/http.h"
-#include "io/journal.h"
+#include "io/journald.h"
 #include "io/lag.h"
 #include "io/listener.h"
 #include "io/probe/probe.h"
@@ -240,9 +240,9 @@ static int read_conf(struct dwelld *dwelld, int argc, char **argv)
     if (status == 0 && needs_conf(dwelld->command.action)) {
         log_init(&(struct log_options){.fd = STDERR_FILENO,
                                        .has_journal = true,
-                                       .journal_fd = journal_open(JOURNAL_SOCKET),
+                                       .journal_fd = journald_open(JOURNAL_SOCKET),
                                        .is_journal =
-                                           journal_has(getenv("JOURNAL_STREAM"), STDERR_FILENO),
+                                           journald_has(getenv("JOURNAL_STREAM"), STDERR_FILENO),
                                        .level = (enum log_level)dwelld->conf.log.level,
                                        .format = (enum log_format)dwelld->conf.log.format,
                                        .hash = dwelld->conf.service.constitutional_hash,

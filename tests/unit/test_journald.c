@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "io/journal.h"
+#include "io/journald.h"
 
 static char place[] = "/tmp/dwell-journal-XXXXXX";
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -36,13 +36,13 @@ static int remove_place(void **state)
     return rmdir(place);
 }
 
-static void test_journal_is_a_socket_that_does_not_block(void **state)
+static void test_journald_is_a_socket_that_does_not_block(void **state)
 {
     (void)state;
-    assert_int_equal(journal_open(address.sun_path), -1); /* there is none */
+    assert_int_equal(journald_open(address.sun_path), -1); /* there is none */
     int reader = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(reader, (const struct sockaddr *)&address, sizeof address), 0);
-    int fd = journal_open(address.sun_path);
+    int fd = journald_open(address.sun_path);
     assert_true(fd >= 0);
     char got[8];
     assert_int_equal(write(fd, "A=b\n", 4), 4);
@@ -55,21 +55,21 @@ static void test_journal_is_a_socket_that_does_not_block(void **state)
     assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     assert_int_equal(close(fd), 0);
     assert_int_equal(close(reader), 0);
-    assert_int_equal(journal_open(address.sun_path), -1); /* nobody reads */
+    assert_int_equal(journald_open(address.sun_path), -1); /* nobody reads */
 }
 
-static void test_journal_paths_have_a_length(void **state)
+static void test_journald_paths_have_a_length(void **state)
 {
     (void)state;
     char path[sizeof address.sun_path + 1];
     memset(path, 'p', sizeof path);
     path[sizeof path - 1] = '\0';
-    assert_int_equal(journal_open(path), -1);
+    assert_int_equal(journald_open(path), -1);
     path[sizeof path - 2] = '\0';
-    assert_int_equal(journal_open(path), -1); /* it fits, and is not there */
+    assert_int_equal(journald_open(path), -1); /* it fits, and is not there */
 }
 
-static void test_journal_is_known_by_its_stream(void **state)
+static void test_journald_is_known_by_its_stream(void **state)
 {
     (void)state;
     struct stat st;
@@ -88,14 +88,14 @@ static void test_journal_is_known_by_its_stream(void **state)
         (void)snprintf(stream, sizeof stream, "%s%llu%s%llu%s", rows[i].before,
                        (unsigned long long)st.st_dev, rows[i].between,
                        (unsigned long long)st.st_ino, rows[i].after);
-        assert_int_equal(journal_has(stream, fds[1]), rows[i].is_it);
-        assert_false(journal_has(stream, -1));
+        assert_int_equal(journald_has(stream, fds[1]), rows[i].is_it);
+        assert_false(journald_has(stream, -1));
     }
     static const char *const nonsense[] = {"", ":", "8", "8:", ":8"};
     for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
-        assert_false(journal_has(nonsense[i], fds[1]));
+        assert_false(journald_has(nonsense[i], fds[1]));
     }
-    assert_false(journal_has(NULL, fds[1]));
+    assert_false(journald_has(NULL, fds[1]));
     assert_int_equal(close(fds[0]), 0);
     assert_int_equal(close(fds[1]), 0);
 }
@@ -103,9 +103,9 @@ static void test_journal_is_known_by_its_stream(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_journal_is_a_socket_that_does_not_block),
-        cmocka_unit_test(test_journal_paths_have_a_length),
-        cmocka_unit_test(test_journal_is_known_by_its_stream),
+        cmocka_unit_test(test_journald_is_a_socket_that_does_not_block),
+        cmocka_unit_test(test_journald_paths_have_a_length),
+        cmocka_unit_test(test_journald_is_known_by_its_stream),
     };
     return cmocka_run_group_tests_name("journal", tests, make_place, remove_place);
 }

@@ -1,4 +1,4 @@
-#include "io/journal.h"
+#include "io/journald.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -7,7 +7,7 @@
 
 #include "base/num.h"
 
-int journal_open(const char *path)
+int journald_open(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
@@ -23,7 +23,7 @@ int journal_open(const char *path)
     return fd;
 }
 
-bool journal_has(const char *stream, int fd)
+bool journald_has(const char *stream, int fd)
 {
     uint64_t device;
     uint64_t inode;

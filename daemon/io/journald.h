@@ -2,8 +2,8 @@
  * The way to the systemd journal: its socket, and whether a descriptor leads there already. It writes
  * nothing: base/log does. At the start, on the main thread.
  */
-#ifndef DWELL_IO_JOURNAL_H
-#define DWELL_IO_JOURNAL_H
+#ifndef DWELL_IO_JOURNALD_H
+#define DWELL_IO_JOURNALD_H
 
 #include <stdbool.h>
 
@@ -11,10 +11,10 @@
 
 /* A socket for datagrams of the journal's native protocol, which does not block; or -1 when there is no
  * journal at the path, or it may not be opened. */
-int journal_open(const char *path);
+int journald_open(const char *path);
 
 /* Whether it is `fd` that $JOURNAL_STREAM ("device:inode") speaks of, as systemd sets it for services
  * whose output goes to the journal. NULL or nonsense: no. */
-bool journal_has(const char *stream, int fd);
+bool journald_has(const char *stream, int fd);
 
 #endif
