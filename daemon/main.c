@@ -37,6 +37,7 @@
 #include "io/journald.h"
 #include "io/lag.h"
 #include "io/listener.h"
+#include "io/log_output.h"
 #include "io/probe/probe.h"
 #include "io/export/span_export.h"
 #include "io/system.h"
@@ -239,6 +240,7 @@ static int read_conf(struct dwelld *dwelld, int argc, char **argv)
     print(stderr, &errors);
     if (status == 0 && needs_conf(dwelld->command.action)) {
         log_init(&(struct log_options){.fd = STDERR_FILENO,
+                                       .output = log_output,
                                        .has_journal = true,
                                        .journal_fd = journald_open(JOURNAL_SOCKET),
                                        .is_journal =

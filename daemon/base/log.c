@@ -23,17 +23,33 @@ _Static_assert(sizeof priorities / sizeof priorities[0] == LOG_LEVEL_COUNT, "a n
 /* All but the atomics are written by log_init only, while there is one thread. */
 static struct {
     int fd;
+    log_output_fn output;
     int journal_fd;
     bool is_journal;
     char hash[LOG_HASH_MAX + 1];
     struct clock clock;
     atomic_int level; /* -1 until log_init: nothing is written */
     atomic_int format;
+    atomic_uint_fast64_t lost;   /* lines that could not be written */
+    atomic_uint_fast64_t untold; /* of these, since one could */
 } state = {.level = -1, .journal_fd = -1};
+
+/* Waits for whoever reads: for tests, and before a daemon has something that must not wait. */
+static bool write_waiting(int fd, const char *line, size_t len)
+{
+    ssize_t written;
+    do {
+        written = write(fd, line, len);
+    } while (written < 0 && errno == EINTR);
+    return written == (ssize_t)len;
+}
 
 void log_init(const struct log_options *options)
 {
     state.fd = options->fd;
+    state.output = options->output == NULL ? write_waiting : options->output;
+    atomic_store(&state.lost, 0);
+    atomic_store(&state.untold, 0);
     state.journal_fd = options->has_journal ? options->journal_fd : -1;
     state.is_journal = options->has_journal && options->is_journal;
     state.clock = options->clock;
@@ -340,18 +356,10 @@ static void put_prefixed(struct line *line, const struct entry *entry)
 
 /* --- writing --- */
 
-static bool write_to(int fd, const struct line *line)
-{
-    ssize_t written;
-    do {
-        written = write(fd, line->bytes, line->len);
-    } while (written < 0 && errno == EINTR);
-    return written >= 0;
-}
-
 typedef void (*put_fn)(struct line *line, const struct entry *entry);
 
-static void write_entry(const struct entry *entry)
+/* False: it could not be written. */
+static bool write_entry(const struct entry *entry)
 {
     static const put_fn formats[] = {[LOG_FORMAT_TEXT] = put_text,
                                      [LOG_FORMAT_JSON] = put_json,
@@ -363,14 +371,33 @@ static void write_entry(const struct entry *entry)
     if (format == LOG_FORMAT_JOURNALD && state.journal_fd >= 0) {
         line.len = 0;
         put_fields(&line, entry);
-        if (write_to(state.journal_fd, &line)) {
-            return;
+        if (state.output(state.journal_fd, line.bytes, line.len)) {
+            return true;
         }
         /* The journal is full or gone, and is not waited for: the other way is left. */
     }
     line.len = 0;
     formats[format](&line, entry);
-    (void)write_to(state.fd, &line); /* a log that cannot be written has nobody to tell */
+    return state.output(state.fd, line.bytes, line.len);
+}
+
+/* Says how many lines are missing here. False: there is no room for that either. */
+static bool tell_lost(void)
+{
+    uint64_t untold = atomic_exchange(&state.untold, 0);
+    if (untold == 0) {
+        return true;
+    }
+    char message[128];
+    int len = snprintf(message, sizeof message, "%llu lines of this log are lost: %s",
+                       (unsigned long long)untold, "nobody read it, or it could not be written");
+    struct entry entry = {
+        .place = LOG_HERE, .level = LOG_LEVEL_WARNING, .message = {message, (size_t)len}};
+    bool told = write_entry(&entry);
+    if (!told) {
+        (void)atomic_fetch_add(&state.untold, untold);
+    }
+    return told;
 }
 
 static void write_line(struct entry *entry, const char *format, va_list args)
@@ -384,8 +411,16 @@ static void write_line(struct entry *entry, const char *format, va_list args)
     int len = vsnprintf(message, sizeof message, format, args);
     size_t shown = len < 0 ? 0 : (size_t)len;
     entry->message = (struct str){message, shown < sizeof message ? shown : sizeof message - 1};
-    write_entry(entry);
+    if (!tell_lost() || !write_entry(entry)) {
+        (void)atomic_fetch_add(&state.lost, 1);
+        (void)atomic_fetch_add(&state.untold, 1);
+    }
     errno = saved;
+}
+
+uint64_t log_lost(void)
+{
+    return atomic_load(&state.lost);
 }
 
 void log_write_at(const struct log_place *place, enum log_level level, const char *format, ...)

@@ -52,8 +52,12 @@ enum {
     LOG_HASH_MAX = 64,   /* bytes of the hash */
 };
 
+/* Writes a line of at most LOG_LINE_MAX bytes, whole or not at all, and never waits. False: it did not. */
+typedef bool (*log_output_fn)(int fd, const char *line, size_t len);
+
 struct log_options {
-    int fd; /* borrowed; standard error in the daemon */
+    int fd;               /* borrowed; standard error in the daemon */
+    log_output_fn output; /* NULL: write, which waits for whoever reads */
     enum log_level level;
     enum log_format format;
     const char *hash;   /* copied; cut after LOG_HASH_MAX bytes */
@@ -68,6 +72,9 @@ void log_init(const struct log_options *options);
 
 /* What a reload may change, from any thread. */
 void log_set(enum log_level level, enum log_format format);
+
+/* Lines that could not be written so far; any thread. The next one that can is told how many. */
+uint64_t log_lost(void);
 
 /* True when lines of this level are written; for messages that cost something to make. */
 bool log_enabled(enum log_level level);

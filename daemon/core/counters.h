@@ -66,6 +66,8 @@
       "Times that the wall clock was set, or the machine slept, as seen at snapshots.")            \
     X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
       "Snapshots not taken because too many were alive, or for want of memory.")                   \
+    X(LOG_LINES_LOST, "log_lines_lost_total", COUNTER,                                             \
+      "Lines of the log that were not written: nobody read it, or there was no room.")             \
     X(SCRAPES, "scrapes_total", COUNTER, "Answers to /metrics.")                                   \
     X(HTTP_ERRORS, "http_errors_total", COUNTER, "HTTP answers with a status of 400 or above.")
 

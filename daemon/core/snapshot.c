@@ -1,5 +1,6 @@
 #include "core/snapshot.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 static void copy_counters(struct snapshot *snapshot, const struct intake *intake)
@@ -28,6 +29,7 @@ static void copy_counters(struct snapshot *snapshot, const struct intake *intake
     snapshot->counters.value[COUNTER_BUDGET_EVENTS_SUPPRESSED] =
         intake->spans->budget_events.suppressed;
     snapshot->counters.value[COUNTER_PROCESSES] = intake->processes->count;
+    snapshot->counters.value[COUNTER_LOG_LINES_LOST] = log_lost();
     snapshot->counters.value[COUNTER_UNLEDGERED_RECORDS] = intake->ledger->view.unledgered;
     snapshot->ledger = intake->ledger->view;
     snapshot->accepted = intake->accepted;

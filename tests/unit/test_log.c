@@ -432,6 +432,42 @@ static void test_log_keeps_errno_and_allocates_nothing(void **state)
     assert_int_equal(mem_count_allocations(), allocations);
 }
 
+static bool has_room = true;
+
+static bool write_where_there_is_room(int fd, const char *line, size_t len)
+{
+    return has_room && write(fd, line, len) == (ssize_t)len;
+}
+
+static void test_log_tells_how_many_lines_are_lost(void **state)
+{
+    (void)state;
+    start(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    log_init(&(struct log_options){
+        .fd = file,
+        .output = write_where_there_is_room,
+        .level = LOG_LEVEL_INFO,
+        .hash = "cdd01ef066bc6cf2",
+        .clock = {.mono_ns = read_mono, .wall_ns = read_wall},
+    });
+    log_info("before");
+    has_room = false;
+    for (int i = 0; i < 3; i++) {
+        log_info("lost");
+    }
+    log_debug("not wanted, and so not lost");
+    assert_int_equal(log_lost(), 3);
+    must_have_written(HEAD "info before\n");
+    has_room = true;
+    log_info("after");
+    must_have_written(HEAD
+                      "warning 3 lines of this log are lost: nobody read it, or it could not be "
+                      "written\n" HEAD "info after\n");
+    log_info("and on");
+    must_have_written(HEAD "info and on\n");
+    assert_int_equal(log_lost(), 3);
+}
+
 static void *write_many(void *ctx)
 {
     for (int i = 0; i < 500; i++) {
@@ -570,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_log_cuts_what_does_not_fit),
         cmocka_unit_test(test_log_dates_agree_with_the_c_library),
         cmocka_unit_test(test_log_keeps_errno_and_allocates_nothing),
+        cmocka_unit_test(test_log_tells_how_many_lines_are_lost),
         cmocka_unit_test(test_log_lines_of_threads_stay_whole),
         cmocka_unit_test(test_log_limit_lets_lines_through_up_to_its_number),
         cmocka_unit_test(test_log_limit_says_how_many_when_the_period_is_over),
