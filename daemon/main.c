@@ -922,6 +922,7 @@ int main(int argc, char **argv)
     /* What a scrape made copies of is needed again at the next: giving it back costs the loop time. */
     (void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file of the spool at its limit is an error as any other */
     int status = read_conf(&dwelld, argc, argv);
     if (status == 0) {
         status = act(&dwelld);
