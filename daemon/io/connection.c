@@ -482,6 +482,9 @@ void connection_drain_all(struct ingest *ingest)
     for (struct connection *connection = ingest->connections; connection != NULL;
          connection = next) {
         next = connection->next;
+        /* Nothing can come behind the last read: who still sends is told that it cannot be. Fails
+         * where the peer has gone. */
+        (void)shutdown(connection->fd, SHUT_RD);
         for (int i = 0; i < DRAIN_READS && connection->state == STATE_READING; i++) {
             if (!read_once(connection)) {
                 break;

@@ -119,14 +119,12 @@ void listener_drain(struct listener *listener)
     accept_some(listener, ACCEPTS_AT_END);
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    struct listener *listener = handle->data;
-    (void)close(listener->fd);
-}
-
+/* The socket goes at once, not when the loop comes around to it: who connected meanwhile would send to
+ * nobody. */
 void listener_close(struct listener *listener)
 {
+    (void)uv_poll_stop(&listener->poll); /* else it would watch a closed descriptor; cannot fail */
+    (void)close(listener->fd);
     uv_close((uv_handle_t *)&listener->pause, NULL);
-    uv_close((uv_handle_t *)&listener->poll, on_closed);
+    uv_close((uv_handle_t *)&listener->poll, NULL);
 }
