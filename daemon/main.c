@@ -38,8 +38,10 @@
 #include "io/lag.h"
 #include "io/listener.h"
 #include "io/log_output.h"
+#include "io/notify.h"
 #include "io/probe/probe.h"
 #include "io/export/span_export.h"
+#include "io/pulse.h"
 #include "io/system.h"
 #include "io/watcher.h"
 #include "main_exporter.h"
@@ -89,6 +91,8 @@ struct dwelld {
     struct witness witness;
     struct probe probe;
     struct lag lag;
+    struct notify notify;
+    struct pulse pulse;
     struct http *http;
     struct exporter *exporter;               /* NULL: no traces are exported */
     struct metric_exporter *metric_exporter; /* NULL: no metrics are exported */
@@ -722,6 +726,7 @@ static void close_handles(struct dwelld *dwelld)
     handover_close(&dwelld->handover);
     probe_close(&dwelld->probe);
     lag_close(&dwelld->lag);
+    pulse_close(&dwelld->pulse);
 }
 
 /* When everything must have gone out: a little before the deadline, as closing takes time too. */
@@ -771,6 +776,7 @@ static void stop(struct dwelld *dwelld, const char *signal_name)
         dwelld->clock.mono_ns(NULL) + dwelld->conf.shutdown.timeout_ms * NS_PER_MS;
     log_info("%s: stopping, within %llu ms", signal_name,
              (unsigned long long)dwelld->conf.shutdown.timeout_ms);
+    notify_stopping(&dwelld->notify, dwelld->conf.shutdown.timeout_ms);
     listener_drain(&dwelld->listener);
     listener_close(&dwelld->listener);
     datagrams_drain(&dwelld->datagrams);
@@ -821,7 +827,9 @@ static void on_signal(uv_signal_t *handle, int number)
     if (number != SIGHUP) {
         stop(dwelld, number == SIGTERM ? "SIGTERM" : "SIGINT");
     } else if (!dwelld->stopping) {
+        notify_reloading(&dwelld->notify, dwelld->clock.mono_ns(NULL));
         reload(dwelld);
+        notify_ready(&dwelld->notify);
     }
 }
 
@@ -873,6 +881,7 @@ static int run(struct dwelld *dwelld)
     hist_init_tables();
     tally_init_tables();
     fit_connections(dwelld);
+    notify_open(&dwelld->notify, environ);
     int status = open_http(dwelld);
     if (status == 0) {
         status = open_directory(dwelld);
@@ -902,11 +911,14 @@ static int run(struct dwelld *dwelld)
         return err == ERR_CONFLICT ? EX_CONFIG : EX_UNAVAILABLE; /* of families only */
     }
     say_where(dwelld);
+    pulse_start(&dwelld->pulse, &dwelld->loop, &dwelld->notify, &dwelld->ingest);
+    notify_ready(&dwelld->notify);
     (void)malloc_trim(0); /* what reading the configuration took; says whether it found any */
     (void)uv_run(&dwelld->loop, UV_RUN_DEFAULT); /* returns when no handle is left */
     (void)uv_loop_close(&dwelld->loop);
     free_state(dwelld);
     directory_close(&dwelld->directory);
+    notify_close(&dwelld->notify);
     log_info("stopped");
     return EX_OK;
 }

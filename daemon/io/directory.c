@@ -26,6 +26,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "io/system.h"
 
 enum {
     BACKLOG =
@@ -46,28 +47,17 @@ static const struct place {
 };
 _Static_assert(sizeof places / sizeof places[0] == PLACE_COUNT, "a row for each socket");
 
-static const char *variable(char *const *environment, const char *name)
-{
-    size_t len = strlen(name);
-    for (; environment != NULL && *environment != NULL; environment++) {
-        if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=' &&
-            (*environment)[len + 1] != '\0') {
-            return *environment + len + 1;
-        }
-    }
-    return NULL;
-}
-
 char *directory_find(const char *configured, char *const *environment)
 {
-    const char *found = configured[0] != '\0' ? configured : variable(environment, "DWELL_DIR");
+    const char *found =
+        configured[0] != '\0' ? configured : system_variable(environment, "DWELL_DIR");
     struct buf path;
     buf_init(&path, PATH_TEXT_MAX);
     if (found != NULL) {
         buf_puts(&path, found);
-    } else if ((found = variable(environment, "RUNTIME_DIRECTORY")) != NULL) {
+    } else if ((found = system_variable(environment, "RUNTIME_DIRECTORY")) != NULL) {
         buf_append(&path, found, strcspn(found, ":")); /* systemd may list several */
-    } else if ((found = variable(environment, "XDG_RUNTIME_DIR")) != NULL) {
+    } else if ((found = system_variable(environment, "XDG_RUNTIME_DIR")) != NULL) {
         buf_printf(&path, "%s/dwell", found);
     } else {
         buf_printf(&path, "/tmp/dwell-%u", (unsigned)geteuid());

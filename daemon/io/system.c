@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -80,4 +81,16 @@ uint64_t system_raise_descriptors(uint64_t wanted)
         }
     }
     return limit.rlim_cur;
+}
+
+const char *system_variable(char *const *environment, const char *name)
+{
+    size_t len = strlen(name);
+    for (; environment != NULL && *environment != NULL; environment++) {
+        if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=' &&
+            (*environment)[len + 1] != '\0') {
+            return *environment + len + 1;
+        }
+    }
+    return NULL;
 }

@@ -1,6 +1,6 @@
 /*
  * What only the operating system can tell or grant: the time, random bits, the content of a file,
- * descriptors.
+ * descriptors, the environment.
  * Blocking; at start and reload, but for the clock. Any thread.
  */
 #ifndef DWELL_IO_SYSTEM_H
@@ -21,5 +21,8 @@ int system_read_file(const char *path, struct buf *out);
 
 /* Asks for so many descriptors in all, where fewer are allowed. Returns how many there may be. */
 uint64_t system_raise_descriptors(uint64_t wanted);
+
+/* The value of a variable that is set and not empty, or NULL. Borrowed. */
+const char *system_variable(char *const *environment, const char *name);
 
 #endif
