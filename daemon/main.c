@@ -3,7 +3,8 @@
  *
  * Happy path
  *   1. command line, configuration and declared families (all problems at once), log
- *   2. directory and its sockets, the HTTP address: whatever cannot be had ends the start
+ *   2. directory and its sockets, the HTTP address, as far as the service manager has not handed them
+ *      over: whatever cannot be had ends the start
  *   3. registry, ledger, intake, and the loop with its sockets; the HTTP thread
  *   4. one line says where everything is; the loop runs
  *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, connections end,
@@ -35,6 +36,8 @@
 #include "io/handover.h"
 #include "io/http.h"
 #include "io/journald.h"
+#include "io/inherited.h"
+#include "io/kept.h"
 #include "io/lag.h"
 #include "io/listener.h"
 #include "io/log_output.h"
@@ -70,6 +73,7 @@ struct dwelld {
     struct conf_families families;
     struct conf_command command;
     struct clock clock;
+    struct inherited inherited;
     struct directory directory;
     int http_fd; /* until the HTTP server takes it */
     char *http_address;
@@ -270,7 +274,8 @@ static int open_directory(struct dwelld *dwelld)
     char *path = directory_find(conf->ingest.directory, environ);
     int status = EX_CANTCREAT;
     if (path != NULL) {
-        struct directory_options options = {path, conf->ingest.mode, conf->ingest.group};
+        struct directory_options options = {path, conf->ingest.mode, conf->ingest.group,
+                                            dwelld->inherited.sockets};
         status = directory_open(&dwelld->directory, &options, &problem);
     }
     if (status != 0) {
@@ -284,7 +289,11 @@ static int open_directory(struct dwelld *dwelld)
 static int open_http(struct dwelld *dwelld)
 {
     const struct conf_address *address = &dwelld->conf.http.listen;
-    dwelld->http_fd = http_listen(address->host, address->port, address->is_ipv6);
+    dwelld->http_fd = inherited_take_http(&dwelld->inherited, address->host, address->port,
+                                          address->is_ipv6, &dwelld->notify);
+    if (dwelld->http_fd < 0) {
+        dwelld->http_fd = http_listen(address->host, address->port, address->is_ipv6);
+    }
     if (dwelld->http_fd < 0) {
         log_error("http.listen: cannot listen on %s port %u: %s%s", address->host,
                   (unsigned)address->port, strerror(errno),
@@ -882,6 +891,10 @@ static int run(struct dwelld *dwelld)
     tally_init_tables();
     fit_connections(dwelld);
     notify_open(&dwelld->notify, environ);
+    if (!inherited_take(&dwelld->inherited, environ, dwelld->conf.ingest.directory,
+                        &dwelld->notify)) {
+        return EX_CONFIG;
+    }
     int status = open_http(dwelld);
     if (status == 0) {
         status = open_directory(dwelld);
@@ -889,6 +902,8 @@ static int run(struct dwelld *dwelld)
     if (status != 0) {
         return status;
     }
+    bool http_is_own = dwelld->inherited.sockets[INHERITED_HTTP].fd < 0;
+    kept_hand_over(&dwelld->notify, &dwelld->directory, http_is_own ? dwelld->http_fd : -1);
     int err = uv_loop_init(&dwelld->loop) == 0 ? make_state(dwelld) : ERR_SYSTEM;
     if (err == 0) {
         err = start_ingest(dwelld);

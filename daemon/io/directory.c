@@ -5,9 +5,12 @@
  *   3. dwelld.lock in it is locked: we are the only daemon here
  *   4. for each socket: nothing lies at its path, or a socket that nobody answers on, which goes
  *   5. bind with no permissions at all, then group, then mode: never open wider than asked for
+ *   6. of sockets that are given, by the service manager, 4 and 5 are done already; what it kept for us
+ *      gets group and mode again, as these may have changed
  *
  * What can fail: somebody else prepared the directory (73), another daemon holds the lock or answers
  * on a socket (69), something that is no socket lies in the way (73, and it stays).
+ * What somebody else opened, or keeps, is not removed at the end.
  * The lock file stays at the end: removing it would let two daemons lock two different files.
  */
 #include "io/directory.h"
@@ -35,17 +38,19 @@ enum {
     PATH_TEXT_MAX = 4096,
 };
 
-static const struct place {
-    const char *name;
-    int type;
-    bool private; /* 0600 whatever the options say */
-} places[] = {
+const struct directory_kind directory_kinds[PLACE_COUNT] = {
     [PLACE_STREAM] = {"ingest.sock", SOCK_STREAM, false},
     [PLACE_DATAGRAM] = {"ingest.dgram", SOCK_DGRAM, false},
     [PLACE_QUERY] = {"query.sock", SOCK_STREAM, false},
     [PLACE_ADMIN] = {"admin.sock", SOCK_STREAM, true},
 };
-_Static_assert(sizeof places / sizeof places[0] == PLACE_COUNT, "a row for each socket");
+
+/* Who may open the sockets. */
+struct access {
+    uint32_t mode;
+    bool has_group;
+    gid_t gid;
+};
 
 char *directory_find(const char *configured, char *const *environment)
 {
@@ -212,12 +217,22 @@ static int clear_path(const struct sockaddr_un *address, int type, struct buf *p
                       path, strerror(errno));
 }
 
-static int bind_socket(struct directory_socket *held, const struct place *place,
-                       const struct sockaddr_un *address, uint32_t mode, bool has_group, gid_t gid,
+static int set_access(const char *path, const struct directory_kind *kind,
+                      const struct access *access, struct buf *problem)
+{
+    if ((access->has_group && !kind->is_private && chown(path, (uid_t)-1, access->gid) != 0) ||
+        chmod(path, kind->is_private ? 0600 : access->mode) != 0) {
+        return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
+static int bind_socket(struct directory_socket *held, const struct directory_kind *kind,
+                       const struct sockaddr_un *address, const struct access *access,
                        struct buf *problem)
 {
     const char *path = address->sun_path;
-    int fd = socket(AF_UNIX, place->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, kind->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: %s", path, strerror(errno));
     }
@@ -229,45 +244,79 @@ static int bind_socket(struct directory_socket *held, const struct place *place,
         return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: cannot bind: %s", path, strerror(errno));
     }
     held->fd = fd;
+    int failure = set_access(path, kind, access, problem);
     struct stat st;
-    if ((has_group && !place->private && chown(path, (uid_t)-1, gid) != 0) ||
-        chmod(path, place->private ? 0600 : mode) != 0 ||
-        (place->type == SOCK_STREAM && listen(fd, BACKLOG) != 0) || lstat(path, &st) != 0) {
-        return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: %s", path, strerror(errno));
+    if (failure == 0 &&
+        ((kind->type == SOCK_STREAM && listen(fd, BACKLOG) != 0) || lstat(path, &st) != 0)) {
+        failure = fail(problem, DIRECTORY_CANNOT_CREATE, "%s: %s", path, strerror(errno));
     }
-    held->device = st.st_dev;
-    held->inode = st.st_ino;
-    return 0;
+    if (failure == 0) {
+        held->is_own = true;
+        held->device = st.st_dev;
+        held->inode = st.st_ino;
+    }
+    return failure;
 }
 
-static int open_socket(struct directory *directory, enum directory_place which, uint32_t mode,
-                       bool has_group, gid_t gid, struct buf *problem)
+static int set_path(struct directory_socket *held, struct buf *path, struct buf *problem)
 {
-    const struct place *place = &places[which];
-    struct directory_socket *held = &directory->sockets[which];
+    held->path = buf_steal(path);
+    return held->path != NULL ? 0 : fail(problem, DIRECTORY_CANNOT_CREATE, "out of memory");
+}
+
+static int open_socket(struct directory *directory, enum directory_place place,
+                       const struct access *access, struct buf *problem)
+{
+    const struct directory_kind *kind = &directory_kinds[place];
+    struct directory_socket *held = &directory->sockets[place];
     struct sockaddr_un address;
     struct buf path;
     buf_init(&path, PATH_TEXT_MAX);
-    buf_printf(&path, "%s/%s", directory->path, place->name);
-    held->path = buf_steal(&path);
-    if (held->path == NULL) {
-        return fail(problem, DIRECTORY_CANNOT_CREATE, "out of memory");
-    }
-    int failure = set_address(&address, held->path, problem);
+    buf_printf(&path, "%s/%s", directory->path, kind->name);
+    int failure = set_path(held, &path, problem);
     if (failure == 0) {
-        failure = clear_path(&address, place->type, problem);
+        failure = set_address(&address, held->path, problem);
     }
     if (failure == 0) {
-        failure = bind_socket(held, place, &address, mode, has_group, gid, problem);
+        failure = clear_path(&address, kind->type, problem);
+    }
+    if (failure == 0) {
+        failure = bind_socket(held, kind, &address, access, problem);
     }
     return failure;
+}
+
+/* It is called what it is bound to, wherever that is. */
+static int adopt_socket(struct directory *directory, enum directory_place place,
+                        const struct directory_given *given, const struct access *access,
+                        struct buf *problem)
+{
+    struct directory_socket *held = &directory->sockets[place];
+    struct sockaddr_un address = {0};
+    socklen_t len = sizeof address;
+    struct buf path;
+    held->fd = given->fd;
+    if (getsockname(given->fd, (struct sockaddr *)&address, &len) != 0) {
+        return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: %s", directory_kinds[place].name,
+                    strerror(errno));
+    }
+    buf_init(&path, PATH_TEXT_MAX);
+    buf_append(&path, address.sun_path, strnlen(address.sun_path, sizeof address.sun_path));
+    int failure = set_path(held, &path, problem);
+    struct stat st;
+    if (failure == 0 && lstat(held->path, &st) == 0) {
+        held->device = st.st_dev;
+        held->inode = st.st_ino;
+    }
+    return failure == 0 && given->is_kept
+               ? set_access(held->path, &directory_kinds[place], access, problem)
+               : failure;
 }
 
 int directory_open(struct directory *directory, const struct directory_options *options,
                    struct buf *problem)
 {
-    bool has_group = options->group[0] != '\0';
-    gid_t gid = 0;
+    struct access access = {.mode = options->mode, .has_group = options->group[0] != '\0'};
     struct buf path;
     *directory = (struct directory){.lock_fd = -1};
     for (unsigned i = 0; i < PLACE_COUNT; i++) {
@@ -278,18 +327,20 @@ int directory_open(struct directory *directory, const struct directory_options *
     directory->path = buf_steal(&path);
     int failure =
         directory->path == NULL ? fail(problem, DIRECTORY_CANNOT_CREATE, "out of memory") : 0;
-    if (failure == 0 && has_group) {
-        failure = find_group(options->group, &gid, problem);
+    if (failure == 0 && access.has_group) {
+        failure = find_group(options->group, &access.gid, problem);
     }
     if (failure == 0) {
-        failure = make_directory(directory->path, has_group, gid, problem);
+        failure = make_directory(directory->path, access.has_group, access.gid, problem);
     }
     if (failure == 0) {
         failure = take_lock(directory, problem);
     }
     for (unsigned i = 0; i < PLACE_COUNT && failure == 0; i++) {
-        failure =
-            open_socket(directory, (enum directory_place)i, options->mode, has_group, gid, problem);
+        const struct directory_given *given = options->given == NULL ? NULL : &options->given[i];
+        failure = given == NULL || given->fd < 0
+                      ? open_socket(directory, (enum directory_place)i, &access, problem)
+                      : adopt_socket(directory, (enum directory_place)i, given, &access, problem);
     }
     if (failure != 0) {
         directory_close(directory);
@@ -311,7 +362,7 @@ bool directory_holds(const struct directory *directory, enum directory_place pla
 
 static void remove_socket(struct directory_socket *held)
 {
-    if (is_held(held)) {
+    if (held->is_own && is_held(held)) {
         (void)unlink(held->path); /* best effort: the next start replaces it */
     }
     if (held->fd >= 0) {
@@ -331,6 +382,11 @@ void directory_close(struct directory *directory)
     }
     mem_free(directory->path);
     *directory = (struct directory){.lock_fd = -1};
+}
+
+void directory_leave(struct directory *directory, enum directory_place place)
+{
+    directory->sockets[place].is_own = false;
 }
 
 int directory_steal_fd(struct directory *directory, enum directory_place place)

@@ -17,20 +17,36 @@ enum directory_failure {
     DIRECTORY_CANNOT_CREATE = 73,
 };
 
+enum directory_place { PLACE_STREAM, PLACE_DATAGRAM, PLACE_QUERY, PLACE_ADMIN, PLACE_COUNT };
+
+struct directory_kind {
+    const char *name;
+    int type;
+    bool is_private; /* 0600 whatever the options say */
+};
+
+extern const struct directory_kind directory_kinds[PLACE_COUNT];
+
+/* A socket that is open already (io/inherited). */
+struct directory_given {
+    int fd;       /* -1: there is none */
+    bool is_kept; /* of an earlier run: group and mode are ours to set */
+};
+
 struct directory_options {
-    const char *path;  /* borrowed */
-    uint32_t mode;     /* of the sockets */
-    const char *group; /* name or number of the sockets' group; "" leaves it alone */
+    const char *path;                    /* borrowed */
+    uint32_t mode;                       /* of the sockets */
+    const char *group;                   /* name or number of theirs; "" leaves it alone */
+    const struct directory_given *given; /* for each place, taken; NULL: none */
 };
 
 struct directory_socket {
-    char *path; /* owned; NULL: not there */
-    int fd;     /* owned until taken */
+    char *path;  /* owned; NULL: not there */
+    int fd;      /* owned until taken */
+    bool is_own; /* opened here, and nobody keeps it: its file goes at the end */
     dev_t device;
     ino_t inode;
 };
-
-enum directory_place { PLACE_STREAM, PLACE_DATAGRAM, PLACE_QUERY, PLACE_ADMIN, PLACE_COUNT };
 
 struct directory {
     char *path; /* owned */
@@ -42,7 +58,8 @@ struct directory {
  * the caller owns (mem_free), or NULL without memory. */
 char *directory_find(const char *configured, char *const *environment);
 
-/* Makes or checks the directory, takes its lock, replaces stale sockets, listens on all four.
+/* Makes or checks the directory, takes its lock, replaces stale sockets, listens on all four but those
+ * that are given.
  * Returns 0, or an enum directory_failure with a sentence in `problem`; then nothing is left behind
  * but the directory and its lock file. */
 int directory_open(struct directory *directory, const struct directory_options *options,
@@ -55,6 +72,9 @@ bool directory_holds(const struct directory *directory, enum directory_place pla
 /* Removes the sockets that are still ours, and lets go of the lock. Descriptors that were taken are
  * not closed. */
 void directory_close(struct directory *directory);
+
+/* The file of this socket stays at the end: somebody keeps it for the next run. */
+void directory_leave(struct directory *directory, enum directory_place place);
 
 /* The descriptor of a socket, which the caller closes from now on. */
 int directory_steal_fd(struct directory *directory, enum directory_place place);

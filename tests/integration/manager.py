@@ -18,8 +18,10 @@ from harness import WAIT_S, Daemon, DaemonCase
 # Puts the descriptors where sd_listen_fds(3) has them, and becomes the daemon under the pid that it names.
 _HAND_OVER = """
 import os, sys
-fds = [os.dup2(int(fd), 100 + at) for at, fd in enumerate(sys.argv[1].split(","))] if sys.argv[1] else []
-for at, fd in enumerate(fds):
+given = [int(fd) for fd in sys.argv[1].split(",") if fd]
+aside = [os.dup2(fd, 100 + at) for at, fd in enumerate(given)]
+os.closerange(3, 100)
+for at, fd in enumerate(aside):
     os.dup2(fd, 3 + at)
     os.close(fd)
 os.environ["LISTEN_PID"] = str(os.getpid())
