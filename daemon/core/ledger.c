@@ -1,6 +1,7 @@
 /*
  * Clients lie in one array, in chains by hash and in a list by last use; a newcomer to a full array
- * takes the place of the one that has been silent longest.
+ * takes the place of the one that has been silent longest, of those that ask for acknowledgements only
+ * when all do.
  */
 #include "core/ledger.h"
 
@@ -110,6 +111,10 @@ static int16_t take_place(struct ledger *ledger)
         return ledger->used++;
     }
     int16_t place = ledger->oldest;
+    while (place != LEDGER_NOBODY && ledger->clients[place].asks) {
+        place = ledger->clients[place].newer; /* all of them: 10 µs, for a newcomer among 4096 */
+    }
+    place = place == LEDGER_NOBODY ? ledger->oldest : place;
     unlink_use(ledger, place);
     unlink_chain(ledger, place);
     return place;
@@ -132,31 +137,44 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* A client not met before: of what it numbered before this, only its own drops are told. */
-static int16_t admit(struct ledger *ledger, const uint8_t *id, uint8_t library,
-                     const struct mark *mark)
+static int16_t enter(struct ledger *ledger, const uint8_t *id, uint8_t library)
 {
     int16_t place = take_place(ledger);
     struct ledger_client *client = &ledger->clients[place];
     size_t head = head_of(ledger, id);
     *client = (struct ledger_client){.chain = ledger->heads[head], .library = library};
     memcpy(client->id, id, RECORD_CLIENT_ID_BYTES);
-    client->next = mark->has_sequence ? mark->sequence : 0;
-    client->credited = mark->has_dropped ? least(mark->dropped, client->next) : 0;
-    account(ledger, client, client->credited <= LEDGER_GAP_MAX ? client->credited : 0, 0);
     ledger->heads[head] = place;
     link_newest(ledger, place);
     return place;
 }
 
-int ledger_client(struct ledger *ledger, const uint8_t id[RECORD_CLIENT_ID_BYTES], uint8_t library,
-                  const struct mark *mark)
+/* A client not met before: of what it numbered before this, only its own drops are told. */
+static int16_t admit(struct ledger *ledger, const uint8_t *id, uint8_t library,
+                     const struct mark *mark)
+{
+    int16_t place = enter(ledger, id, library);
+    struct ledger_client *client = &ledger->clients[place];
+    client->next = mark->has_sequence ? mark->sequence : 0;
+    client->credited = mark->has_dropped ? least(mark->dropped, client->next) : 0;
+    account(ledger, client, client->credited <= LEDGER_GAP_MAX ? client->credited : 0, 0);
+    return place;
+}
+
+static int16_t find(const struct ledger *ledger, const uint8_t *id)
 {
     int16_t place = ledger->heads[head_of(ledger, id)];
     while (place != LEDGER_NOBODY &&
            memcmp(ledger->clients[place].id, id, RECORD_CLIENT_ID_BYTES) != 0) {
         place = ledger->clients[place].chain;
     }
+    return place;
+}
+
+int ledger_client(struct ledger *ledger, const uint8_t id[RECORD_CLIENT_ID_BYTES], uint8_t library,
+                  const struct mark *mark)
+{
+    int16_t place = find(ledger, id);
     if (place == LEDGER_NOBODY) {
         return admit(ledger, id, library, mark);
     }
@@ -172,9 +190,19 @@ void ledger_set_library(struct ledger *ledger, int place, uint8_t library)
     ledger->clients[place].library = library;
 }
 
+void ledger_ask(struct ledger *ledger, int place)
+{
+    ledger->clients[place].asks = true;
+}
+
 uint64_t ledger_next(const struct ledger *ledger, int place)
 {
     return ledger->clients[place].next;
+}
+
+uint64_t ledger_credited(const struct ledger *ledger, int place)
+{
+    return ledger->clients[place].credited;
 }
 
 bool ledger_advance(struct ledger *ledger, int place, const struct mark *mark)
@@ -230,4 +258,31 @@ void ledger_reject(struct ledger *ledger, int place, int err)
     terms->rejected[err_row(err)]++;
     ledger->view.all.sent++;
     ledger->view.all.rejected[err_row(err)]++;
+}
+
+int ledger_walk(const struct ledger *ledger, int place, struct ledger_standing *ret_standing)
+{
+    int next = place == LEDGER_NOBODY ? ledger->oldest : ledger->clients[place].newer;
+    if (next != LEDGER_NOBODY) {
+        const struct ledger_client *client = &ledger->clients[next];
+        *ret_standing = (struct ledger_standing){
+            .next = client->next,
+            .credited = client->credited,
+            .asks = client->asks,
+            .library = str_of(ledger->view.libraries[client->library].name)};
+        memcpy(ret_standing->id, client->id, sizeof ret_standing->id);
+    }
+    return next;
+}
+
+void ledger_restore(struct ledger *ledger, const struct ledger_standing *standing)
+{
+    if (find(ledger, standing->id) != LEDGER_NOBODY) {
+        return;
+    }
+    int16_t place = enter(ledger, standing->id, ledger_library(ledger, standing->library));
+    struct ledger_client *client = &ledger->clients[place];
+    client->next = standing->next;
+    client->credited = standing->credited;
+    client->asks = standing->asks;
 }

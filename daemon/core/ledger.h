@@ -6,7 +6,8 @@
  * for every client that names itself and numbers its calls. A gap in the numbers is `dropped` as far
  * as the client owned up to drops, and `lost` beyond that; neither is ever taken back, so all terms
  * only grow. Terms are kept for each client library and in all; of a single client only where it
- * stands is remembered, for the LEDGER_CLIENTS_MAX that spoke last.
+ * stands is remembered, for the LEDGER_CLIENTS_MAX that spoke last; of clients that ask for
+ * acknowledgements longest, since what a forgotten one sends again counts again.
  * A client met in the middle of its numbers (the daemon was restarted), or that leaps ahead by more
  * than LEDGER_GAP_MAX, is accounted for from there.
  * Loop thread only.
@@ -56,6 +57,16 @@ struct ledger_client {
     int16_t older, newer; /* by last use; LEDGER_NOBODY at the ends */
     int16_t chain;        /* next with the same hash */
     uint8_t library;
+    bool asks; /* for acknowledgements */
+};
+
+/* Where a client stands, for what is to outlive the process. */
+struct ledger_standing {
+    uint8_t id[RECORD_CLIENT_ID_BYTES];
+    uint64_t next;
+    uint64_t credited;
+    bool asks;
+    struct str library; /* its name; borrowed */
 };
 
 struct ledger {
@@ -82,8 +93,14 @@ int ledger_client(struct ledger *ledger, const uint8_t id[RECORD_CLIENT_ID_BYTES
 /* What the client counts for from here on. */
 void ledger_set_library(struct ledger *ledger, int client, uint8_t library);
 
+/* The client asks for acknowledgements: it is forgotten after all those that do not. */
+void ledger_ask(struct ledger *ledger, int client);
+
 /* Number that the client's next record will have. */
 uint64_t ledger_next(const struct ledger *ledger, int client);
+
+/* Drops of the client that are accounted for. */
+uint64_t ledger_credited(const struct ledger *ledger, int client);
 
 /* The client stands at `mark`: what lies between is dropped or lost. Returns false when its number
  * is lower than one already seen: then nothing changes, and what follows is a repetition. */
@@ -92,5 +109,13 @@ bool ledger_advance(struct ledger *ledger, int client, const struct mark *mark);
 /* Records of the client that were applied or refused, in the order of its numbers. */
 void ledger_count(struct ledger *ledger, int client, uint64_t accepted);
 void ledger_reject(struct ledger *ledger, int client, int err);
+
+/* Every client that is remembered, from the one silent longest on: `place` is LEDGER_NOBODY at first,
+ * and then what was returned, until that is LEDGER_NOBODY. */
+int ledger_walk(const struct ledger *ledger, int place, struct ledger_standing *ret_standing);
+
+/* Enters a client as ledger_walk told it, as the one used last; the terms stay as they are. One that is
+ * known already is left where it stands. */
+void ledger_restore(struct ledger *ledger, const struct ledger_standing *standing);
 
 #endif

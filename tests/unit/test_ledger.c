@@ -270,6 +270,76 @@ static void test_ledger_forgets_in_order_of_last_use(void **state)
     }
 }
 
+static void test_ledger_forgets_who_asks_last(void **state)
+{
+    (void)state;
+    enum { ASKING = 3, OTHERS = 2 * LEDGER_CLIENTS_MAX };
+    for (uint64_t i = 0; i < ASKING; i++) {
+        struct mark mark = at(100 + i);
+        ledger_ask(&ledger, meet(i, &mark));
+    }
+    for (uint64_t i = 0; i < OTHERS; i++) {
+        struct mark mark = at(7);
+        (void)meet(1000 + i, &mark);
+    }
+    struct mark mark = at(7);
+    for (uint64_t i = 0; i < ASKING; i++) {
+        assert_int_equal(ledger_next(&ledger, meet(i, &mark)), 100 + i);
+    }
+    /* When all ask, who was silent longest is forgotten. */
+    for (uint64_t i = 0; i < LEDGER_CLIENTS_MAX; i++) {
+        ledger_ask(&ledger, meet(20000 + i, &mark));
+    }
+    mark = at(8);
+    assert_int_equal(ledger_next(&ledger, meet(20001, &mark)), 7);
+    assert_int_equal(ledger_next(&ledger, meet(0, &mark)), 8);
+}
+
+static void test_ledger_restores_what_it_walked(void **state)
+{
+    (void)state;
+    uint8_t library = ledger_library(&ledger, STR_LITERAL("lib"));
+    struct ledger_standing standing[3];
+    struct ledger_standing more;
+    int place = LEDGER_NOBODY;
+    assert_int_equal(ledger_walk(&ledger, place, &more), LEDGER_NOBODY);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct mark mark = at_with(10 + i, i);
+        struct id id = id_of(i);
+        place = ledger_client(&ledger, id.bytes, library, &mark);
+        ledger_count(&ledger, place, 5);
+    }
+    ledger_ask(&ledger, place);
+    place = LEDGER_NOBODY;
+    for (uint64_t i = 0; i < 3; i++) {
+        place = ledger_walk(&ledger, place, &standing[i]);
+        assert_int_not_equal(place, LEDGER_NOBODY);
+        assert_true(str_is(standing[i].library, "lib"));
+        assert_int_equal(standing[i].next, 15 + i);
+        assert_int_equal(standing[i].credited, i);
+        assert_int_equal(standing[i].asks, i == 2);
+    }
+    assert_int_equal(ledger_walk(&ledger, place, &more), LEDGER_NOBODY);
+    struct ledger fresh;
+    assert_int_equal(ledger_init(&fresh, 43), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        ledger_restore(&fresh, &standing[i]);
+        ledger_restore(&fresh, &standing[i]); /* again: it is known */
+    }
+    assert_int_equal(fresh.used, 3);
+    assert_int_equal(fresh.view.all.sent, 0); /* the terms are somebody else's */
+    place = LEDGER_NOBODY;
+    for (unsigned i = 0; i < 3; i++) {
+        place = ledger_walk(&fresh, place, &more);
+        assert_memory_equal(more.id, standing[i].id, sizeof more.id);
+        assert_int_equal(more.next, standing[i].next);
+        assert_int_equal(more.credited, standing[i].credited);
+        assert_int_equal(more.asks, standing[i].asks);
+        assert_int_equal(ledger_credited(&fresh, place), standing[i].credited);
+    }
+    ledger_fini(&fresh);
+}
+
 /* --- libraries --------------------------------------------------------------------------------- */
 
 static void must_be_named(const char *name, const char *kept)
@@ -385,6 +455,8 @@ int main(void)
         TEST(test_ledger_absurd_numbers_are_a_new_beginning),
         TEST(test_ledger_remembers_the_most_recent_clients),
         TEST(test_ledger_forgets_in_order_of_last_use),
+        TEST(test_ledger_forgets_who_asks_last),
+        TEST(test_ledger_restores_what_it_walked),
         TEST(test_ledger_library_names_are_made_harmless),
         TEST(test_ledger_libraries_have_a_ceiling),
         TEST(test_ledger_a_library_called_other_is_the_other_one),
