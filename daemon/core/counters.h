@@ -20,6 +20,8 @@
       "Connections refused, by ingest.max_connections or by the peer's user or group.")            \
     X(UNLEDGERED_RECORDS, "unledgered_records_total", COUNTER,                                     \
       "Records of clients that do not number them.")                                               \
+    X(DUPLICATE_RECORDS, "duplicate_records_total", COUNTER,                                       \
+      "Records of clients that ask for acknowledgements, sent again and passed over.")             \
     X(UNKNOWN_KEYS, "unknown_keys_total", COUNTER, "Keys and fields ignored as unknown.")          \
     X(IMPOSSIBLE_EVIDENCE, "impossible_evidence_total", COUNTER,                                   \
       "Samples with evidence that cannot be, cut to what can: more CPU time than threads have.")   \

@@ -10,7 +10,9 @@
  *
  * What can fail: the registry or the governance refuses a record; the decoder then calls `reject`,
  * which is the one place where refused records are counted. Numbers that go back (a repetition) put
- * the batch outside the ledger, its records still count.
+ * the batch outside the ledger, its records still count. But of a client that asks for
+ * acknowledgements they are passed over, one by one, up to the number that it has reached: it sends
+ * again what it was not told to be kept.
  */
 #include "core/intake.h"
 
@@ -43,6 +45,9 @@ static void find_account(struct peer *peer, const struct mark *mark)
     peer->client = peer->has_client_id
                        ? ledger_client(peer->intake->ledger, peer->client_id, peer->library, mark)
                        : LEDGER_NOBODY;
+    if (peer->asks && peer->client != LEDGER_NOBODY) {
+        ledger_ask(peer->intake->ledger, peer->client);
+    }
 }
 
 void peer_begin(struct peer *peer)
@@ -60,9 +65,28 @@ static int ledger_place(const struct peer *peer)
 /* A mark without a number, as of a plain flush, does not end a repetition. */
 static void advance(struct peer *peer, const struct mark *mark)
 {
-    if (peer->client != LEDGER_NOBODY && mark->has_sequence) {
-        peer->repeating = !ledger_advance(peer->intake->ledger, peer->client, mark);
+    if (peer->client == LEDGER_NOBODY || !mark->has_sequence || peer->skip == PEER_BARRED) {
+        return;
     }
+    struct ledger *ledger = peer->intake->ledger;
+    bool goes_on = ledger_advance(ledger, peer->client, mark);
+    peer->repeating = !goes_on && !peer->asks;
+    peer->skip = goes_on || !peer->asks ? 0 : ledger_next(ledger, peer->client) - mark->sequence;
+}
+
+/* Of the next `count` records, how many have come before. */
+static unsigned pass_over(struct peer *peer, unsigned count)
+{
+    if (__builtin_expect(peer->skip == 0, 1)) {
+        return 0;
+    }
+    if (peer->skip == PEER_BARRED) {
+        return count;
+    }
+    unsigned passed = peer->skip < count ? (unsigned)peer->skip : count;
+    peer->skip -= passed;
+    peer->intake->counters->value[COUNTER_DUPLICATE_RECORDS] += passed;
+    return passed;
 }
 
 /* Where the batch at hand begins, which its first record or its end brings into account. */
@@ -157,11 +181,17 @@ static void take_batch(void *ctx, const struct batch *batch)
     }
     peer->has_head = true;
     peer->head = batch->mark;
+    if (peer->asks) {
+        take_head(peer); /* whose numbers these are is known, and which of them came before */
+    }
 }
 
 static int take_metric(void *ctx, const struct metric *metric)
 {
     struct peer *peer = ctx;
+    if (pass_over(peer, 1) > 0) {
+        return 0;
+    }
     int err = govern(peer);
     if (err == 0) {
         err = metrics_record(peer->intake->metrics, metric, peer->process);
@@ -173,6 +203,9 @@ static int take_metric(void *ctx, const struct metric *metric)
 static bool take_spelled(void *ctx, const struct spelling *spelling, double value, uint64_t weight)
 {
     struct peer *peer = ctx;
+    if (peer->skip > 0) {
+        return false; /* the long way, which passes it over */
+    }
     bool applied = govern(peer) == 0 &&
                    metrics_spelled(peer->intake->metrics, spelling, value, weight, peer->process);
     peer->applied += applied;
@@ -192,6 +225,9 @@ static struct span_owner *span_owner(struct peer *peer)
 static int take_span(void *ctx, const struct span *span)
 {
     struct peer *peer = ctx;
+    if (pass_over(peer, 1) > 0) {
+        return 0;
+    }
     int err = govern(peer);
     if (err == 0) {
         err = spans_take(peer->intake->spans, span, span_owner(peer),
@@ -216,6 +252,9 @@ static int take_budget(void *ctx, const struct budget *budget)
 {
     struct peer *peer = ctx;
     struct budget_verdict verdict = {.exceeded = false};
+    if (pass_over(peer, 1) > 0) {
+        return 0;
+    }
     int err = govern(peer);
     if (err == 0) {
         err = budgets_record(peer->intake->budgets, budget, &verdict);
@@ -247,8 +286,13 @@ static unsigned take_budgets(void *ctx, const struct budget *budgets, unsigned c
     struct peer *peer = ctx;
     struct budget_verdict verdicts[RECORD_BUDGETS_MAX];
     unsigned refused = 0;
+    unsigned passed = pass_over(peer, count);
+    memset(ret_errs, 0, passed * sizeof *ret_errs);
+    budgets += passed;
+    count -= passed;
+    ret_errs += passed;
     int err = govern(peer);
-    if (err == 0) {
+    if (err == 0 && count > 0) {
         budgets_record_some(peer->intake->budgets, budgets, count, ret_errs, verdicts);
     }
     for (unsigned i = 0; i < count; i++) {
@@ -265,6 +309,9 @@ static unsigned take_budgets(void *ctx, const struct budget *budgets, unsigned c
 static int take_sample(void *ctx, const struct sample *sample)
 {
     struct peer *peer = ctx;
+    if (pass_over(peer, 1) > 0) {
+        return 0;
+    }
     int err = govern(peer);
     if (err == 0) {
         err = apply_sample(peer, sample);
@@ -276,8 +323,13 @@ static int take_sample(void *ctx, const struct sample *sample)
 static unsigned take_briefs(void *ctx, const struct brief *briefs, unsigned count, int *ret_errs)
 {
     struct peer *peer = ctx;
+    unsigned passed = pass_over(peer, count);
+    memset(ret_errs, 0, passed * sizeof *ret_errs);
+    briefs += passed;
+    count -= passed;
+    ret_errs += passed;
     int err = govern(peer);
-    if (err == 0) {
+    if (err == 0 && count > 0) {
         unsigned refused = registry_record_briefs(peer->intake->registry, briefs, count, ret_errs);
         peer->applied += count - refused;
         return refused;
@@ -319,6 +371,8 @@ static int take_hello(void *ctx, const struct hello *hello, const struct mark *m
     if (hello->has_client_id) {
         name_client(peer, hello->client_id);
     }
+    /* Who asks once asks for as long as the connection lasts: else its numbers would have a hole. */
+    peer->asks = peer->asks || (hello->acknowledge && peer->has_client_id && !peer->is_datagram);
     take_head(peer);
     find_account(peer, mark);
     if (peer->client != LEDGER_NOBODY) {
@@ -331,6 +385,9 @@ static int take_hello(void *ctx, const struct hello *hello, const struct mark *m
     if (hello->constitutional_hash.len > 0 || peer->intake->enforce_hash) {
         peer->said_hello = true;
         check_hash(peer, hello->constitutional_hash, hello->service_name);
+    }
+    if (hello->acknowledge && peer->events.asked != NULL) {
+        peer->events.asked(peer->events.ctx);
     }
     return 0;
 }
@@ -358,6 +415,9 @@ static void take_rejection(void *ctx, const struct rejection *rejection)
 {
     struct peer *peer = ctx;
     peer_settle(peer);
+    if (!rejection->control && pass_over(peer, 1) > 0) {
+        return;
+    }
     peer->intake->rejected[err_row(rejection->err)]++;
     if (!rejection->control) { /* a refused hello, flush or goodbye took no number */
         ledger_reject(peer->intake->ledger, ledger_place(peer), rejection->err);
@@ -385,6 +445,57 @@ static void take_ignored(void *ctx, enum ignored what)
     peer->intake->counters->value[counter_of[what]]++;
 }
 
+static void take_raw(void *ctx, struct str bytes)
+{
+    const struct peer *peer = ctx;
+    if (peer->asks && peer->events.raw != NULL) {
+        peer->events.raw(peer->events.ctx, bytes);
+    }
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* --- peers that outlive the process ------------------------------------------------------------- */
+
+void peer_describe(const struct peer *peer, struct peer_identity *ret_identity)
+{
+    const struct ledger *ledger = peer->intake->ledger;
+    uint64_t next = ledger_next(ledger, peer->client);
+    *ret_identity =
+        (struct peer_identity){.mark = {.has_sequence = true,
+                                        .sequence = next - least(peer->skip, next),
+                                        .has_dropped = true,
+                                        .dropped = ledger_credited(ledger, peer->client)},
+                               .said_pid = peer->process == NULL ? 0 : peer->process->said_pid,
+                               .kernel_pid = peer->kernel_pid,
+                               .said_hello = peer->said_hello,
+                               .hash_differs = peer->hash_differs,
+                               .library = str_of(ledger->view.libraries[peer->library].name),
+                               .service = {peer->service, peer->service_len}};
+    memcpy(ret_identity->client_id, peer->client_id, sizeof ret_identity->client_id);
+}
+
+void peer_resume(struct peer *peer, const struct peer_identity *identity)
+{
+    peer->asks = true;
+    peer->said_hello = identity->said_hello;
+    peer->hash_differs = identity->hash_differs;
+    peer->library = ledger_library(peer->intake->ledger, identity->library);
+    name_client(peer, identity->client_id);
+    name_service(peer, identity->service);
+    enter_process(peer, identity->said_pid);
+    find_account(peer, &identity->mark);
+    advance(peer, &identity->mark);
+}
+
+void peer_bar(struct peer *peer)
+{
+    peer->skip = PEER_BARRED;
+}
+
 struct record_sink peer_sink(struct peer *peer)
 {
     return (struct record_sink){.ctx = peer,
@@ -401,5 +512,6 @@ struct record_sink peer_sink(struct peer *peer)
                                 .goodbye = take_goodbye,
                                 .reject = take_rejection,
                                 .unknown_key = take_unknown_key,
-                                .ignored = take_ignored};
+                                .ignored = take_ignored,
+                                .raw = take_raw};
 }

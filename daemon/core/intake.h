@@ -17,6 +17,8 @@
 
 enum { INTAKE_SERVICE_BYTES = 128 }; /* of a service's name in a count of violations */
 
+#define PEER_BARRED UINT64_MAX
+
 struct intake {
     struct registry *registry; /* borrowed, as all below */
     struct metrics *metrics;
@@ -40,6 +42,20 @@ struct peer_events {
     void (*unknown_key)(void *ctx, struct str key);
     void (*violation)(void *ctx, struct str service); /* its hash differs */
     void (*over_budget)(void *ctx, const struct budget *budget, double budget_ms);
+    void (*asked)(void *ctx); /* a hello asks for acknowledgements; the peer stands where it says */
+    void (*raw)(void *ctx, struct str bytes); /* of a peer that asked: as in struct record_sink */
+};
+
+/* What a record of a peer needs besides its own bytes, to count as it did when it came. */
+struct peer_identity {
+    uint8_t client_id[RECORD_CLIENT_ID_BYTES];
+    struct mark mark;  /* of what it sends next, which may have come before; drops accounted for */
+    uint64_t said_pid; /* 0: no process */
+    int64_t kernel_pid;
+    bool said_hello;
+    bool hash_differs;
+    struct str library; /* borrowed, as the service; empty: not said */
+    struct str service;
 };
 
 /* One connection, or one datagram. */
@@ -54,6 +70,8 @@ struct peer {
     bool has_client_id;
     bool is_datagram; /* over with it, unlike the process that sent it */
     bool repeating;   /* its numbers went back: what it sends now is outside the ledger */
+    bool asks;        /* for acknowledgements: what it sends again is passed over, by its numbers */
+    uint64_t skip;    /* of such a peer: records that are still to be passed over; or PEER_BARRED */
     bool has_head;    /* `head` waits: a hello in the same batch may say whose numbers these are */
     struct mark head;
     uint8_t client_id[RECORD_CLIENT_ID_BYTES];
@@ -72,6 +90,16 @@ void peer_init(struct peer *peer, struct intake *intake, const struct peer_event
 
 /* The peer is over: what it said is applied, and its process may be. */
 void peer_fini(struct peer *peer);
+
+/* Who the peer is and where it stands, after peer_begin or a hello. It must have named its client. */
+void peer_describe(const struct peer *peer, struct peer_identity *ret_identity);
+
+/* After peer_init, and in place of peer_begin: the peer is one that was described so, and asks. What it
+ * says now may have come before. */
+void peer_resume(struct peer *peer, const struct peer_identity *identity);
+
+/* Nothing that it says from now on is applied. */
+void peer_bar(struct peer *peer);
 
 /* The sink that applies records on behalf of `peer`. */
 struct record_sink peer_sink(struct peer *peer);

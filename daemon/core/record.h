@@ -370,6 +370,7 @@ struct hello {
     struct str constitutional_hash;
     struct str client; /* "libdwell/1.0" */
     uint64_t pid;
+    bool acknowledge; /* asks to be told what is kept for good */
     bool has_client_id;
     uint8_t client_id[RECORD_CLIENT_ID_BYTES];
 };
@@ -434,6 +435,9 @@ struct record_sink {
     void (*reject)(void *ctx, const struct rejection *rejection);
     void (*unknown_key)(void *ctx, struct str key);
     void (*ignored)(void *ctx, enum ignored what); /* may be NULL */
+    /* A whole frame with its length, or a line with its newline, as it came: after it was read, and
+     * also when it was damaged. Its records may be handed over later in the same call. May be NULL. */
+    void (*raw)(void *ctx, struct str bytes);
 };
 
 #endif

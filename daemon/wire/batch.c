@@ -39,7 +39,7 @@ enum {
 #define BATCH_FIELDS      (FIELDS(1, 5) | FIELDS(8, 11) | FIELDS(13, 15))
 #define SAMPLE_FIELDS     FIELDS(1, 29)
 #define LABEL_FIELDS      FIELDS(1, 2)
-#define HELLO_FIELDS      FIELDS(1, 5)
+#define HELLO_FIELDS      FIELDS(1, 6)
 #define GOODBYE_FIELDS    FIELDS(1, 1)
 
 /* Figures of a sample that may be left out: field number, member, part, largest value. */
@@ -432,6 +432,7 @@ static const uint8_t *take_usual_samples(struct batch_decoder *decoder, const ui
 
 static int read_hello(struct piece piece, struct hello *hello, const struct record_sink *sink)
 {
+    uint64_t acknowledge = 0;
     while (piece.at < piece.end) {
         uint32_t tag = 0;
         piece.at = field_read_tag(piece.at, piece.end, &tag);
@@ -453,6 +454,10 @@ static int read_hello(struct piece piece, struct hello *hello, const struct reco
             break;
         case TAG(5, KIND_BYTES):
             piece.at = field_read_text(piece.at, piece.end, &hello->client);
+            break;
+        case TAG(6, KIND_VARINT):
+            piece.at = field_read_number(piece.at, piece.end, &acknowledge);
+            hello->acknowledge = acknowledge != 0;
             break;
         default:
             piece.at = field_skip_unknown(piece.at, piece.end, tag, "Hello", HELLO_FIELDS, sink);

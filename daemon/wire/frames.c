@@ -63,6 +63,17 @@ static void forget(struct frames *frames)
     buf_clear(&frames->partial);
 }
 
+/* A whole frame, with its length in front. */
+static int decode(struct batch_decoder *decoder, struct str frame, const struct record_sink *sink)
+{
+    struct str batch = {frame.ptr + LENGTH_BYTES, frame.len - LENGTH_BYTES};
+    int err = batch_decode(decoder, batch, sink);
+    if (sink->raw != NULL) {
+        sink->raw(sink->ctx, frame);
+    }
+    return err;
+}
+
 /* Goes on with the frame of which a part was kept. */
 static int finish_kept(struct frames *frames, struct batch_decoder *decoder, struct str *bytes,
                        const struct record_sink *sink)
@@ -79,8 +90,7 @@ static int finish_kept(struct frames *frames, struct batch_decoder *decoder, str
     if (err != 0 || frames->partial.len < LENGTH_BYTES + len) {
         return err;
     }
-    struct str frame = {frames->partial.data + LENGTH_BYTES, len};
-    err = batch_decode(decoder, frame, sink);
+    err = decode(decoder, (struct str){frames->partial.data, LENGTH_BYTES + len}, sink);
     forget(frames);
     return err;
 }
@@ -100,7 +110,7 @@ int frames_feed(struct frames *frames, struct batch_decoder *decoder, struct str
         if (bytes.len - LENGTH_BYTES < len) {
             break;
         }
-        err = batch_decode(decoder, (struct str){bytes.ptr + LENGTH_BYTES, len}, sink);
+        err = decode(decoder, (struct str){bytes.ptr, LENGTH_BYTES + len}, sink);
         bytes.ptr += LENGTH_BYTES + len;
         bytes.len -= LENGTH_BYTES + len;
     }

@@ -99,6 +99,7 @@ _Static_assert(sizeof type_names / sizeof type_names[0] == TYPE_COUNT, "a name f
     X(constitutional_hash, TEXT, OF_HELLO, PART_ANY, hello.constitutional_hash, RECORD_NAME_MAX)   \
     X(client, TEXT, OF_HELLO, PART_ANY, hello.client, RECORD_NAME_MAX)                             \
     X(client_id, ID, OF_HELLO, PART_CLIENT_ID, hello.client_id, RECORD_CLIENT_ID_BYTES)            \
+    X(acknowledge, FLAG, OF_HELLO, PART_ANY, hello.acknowledge, 0)                                 \
     X(sequence, INTEGER, OF_CONTROL, PART_SEQUENCE, mark.sequence, 0)                              \
     X(dropped, INTEGER, OF_CONTROL, PART_DROPPED, mark.dropped, 0)                                 \
     X(layer, NAME, OF_BUDGET, PART_LAYER, budget.layer, 0)                                         \

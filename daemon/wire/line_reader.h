@@ -68,6 +68,7 @@ enum kind {
     KIND_AGGREGATION, /* one of aggregation_names */
     KIND_SPAN_KIND,   /* internal, server, … */
     KIND_SAMPLED,     /* true or false */
+    KIND_FLAG,        /* likewise */
     KIND_EVENTS,      /* list of objects */
     KIND_LINKS,       /* list of objects */
     KIND_STATUS,      /* object */

@@ -363,6 +363,14 @@ static int read_aggregation(struct reader *reader)
     return 0;
 }
 
+static int read_flag(struct reader *reader, const struct key *key)
+{
+    bool *flag = reader_place(reader, key);
+    *flag = lexer_take_word(&reader->in, STR_LITERAL("true"));
+    bool is_read = *flag || lexer_take_word(&reader->in, STR_LITERAL("false"));
+    return is_read ? 0 : line_skip_wrong_type(reader, 0);
+}
+
 int line_read_value(struct reader *reader, const struct key *key)
 {
     switch (key->kind) {
@@ -385,6 +393,8 @@ int line_read_value(struct reader *reader, const struct key *key)
         return read_value(reader, key);
     case KIND_AGGREGATION:
         return read_aggregation(reader);
+    case KIND_FLAG:
+        return read_flag(reader, key);
     case KIND_SPAN_KIND:
     case KIND_SAMPLED:
     case KIND_EVENTS:

@@ -35,6 +35,22 @@ static void refuse(const struct ndjson *ndjson, int err, const struct record_sin
     sink->reject(sink->ctx, &rejection);
 }
 
+static void tell_raw(const struct record_sink *sink, const char *start, const char *end)
+{
+    if (sink->raw != NULL) {
+        sink->raw(sink->ctx, (struct str){start, (size_t)(end - start)});
+    }
+}
+
+/* Of an over-long line not all is there: in its place stands one that takes a number as well, and is
+ * rejected for its syntax by whoever reads it again. */
+static void refuse_long(const struct ndjson *ndjson, const struct record_sink *sink)
+{
+    static const char stand_in[] = "!\n";
+    refuse(ndjson, ERR_TOO_LONG, sink);
+    tell_raw(sink, stand_in, stand_in + sizeof stand_in - 1);
+}
+
 static void forget(struct buf *partial)
 {
     if (partial->cap > KEEP_BYTES) {
@@ -53,6 +69,7 @@ static int read_kept(struct ndjson *ndjson, const struct record_sink *sink)
     }
     line_read(&ndjson->memory, partial->data, partial->data + partial->len - 1, ndjson->line, NULL,
               sink);
+    tell_raw(sink, partial->data, partial->data + partial->len);
     forget(partial);
     return 0;
 }
@@ -68,13 +85,14 @@ static int take_line(struct ndjson *ndjson, const char *start, const char *newli
         ndjson->discarding = false;
     } else if (len > ndjson->max_line_bytes - partial->len) {
         line_flush(batch, sink);
-        refuse(ndjson, ERR_TOO_LONG, sink);
+        refuse_long(ndjson, sink);
         forget(partial);
     } else if (partial->len > 0) { /* the first line of a feed: nothing waits yet */
         buf_append(partial, start, len);
         err = read_kept(ndjson, sink);
     } else {
         line_read(&ndjson->memory, start, newline, ndjson->line, batch, sink);
+        tell_raw(sink, start, newline + 1);
     }
     ndjson->line++;
     return err;
@@ -88,7 +106,7 @@ static int keep(struct ndjson *ndjson, struct str part, const struct record_sink
         return 0;
     }
     if (part.len > ndjson->max_line_bytes - partial->len) {
-        refuse(ndjson, ERR_TOO_LONG, sink);
+        refuse_long(ndjson, sink);
         forget(partial);
         ndjson->discarding = true;
         return 0;
@@ -211,5 +229,17 @@ void ndjson_render_flushed(struct buf *out, uint64_t applied)
 {
     buf_puts(out, "{\"flushed\": ");
     buf_u64(out, applied);
+    buf_puts(out, "}\n");
+}
+
+void ndjson_render_acknowledging(struct buf *out, bool will)
+{
+    buf_puts(out, will ? "{\"acknowledging\": true}\n" : "{\"acknowledging\": false}\n");
+}
+
+void ndjson_render_acknowledged(struct buf *out, uint64_t number)
+{
+    buf_puts(out, "{\"acknowledged\": ");
+    buf_u64(out, number);
     buf_puts(out, "}\n");
 }

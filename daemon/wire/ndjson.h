@@ -38,4 +38,10 @@ void ndjson_render_error(struct buf *out, const struct rejection *rejection);
 /* {"flushed": N} and a newline. */
 void ndjson_render_flushed(struct buf *out, uint64_t applied);
 
+/* {"acknowledging": true} and a newline, or false. */
+void ndjson_render_acknowledging(struct buf *out, bool will);
+
+/* {"acknowledged": N} and a newline. */
+void ndjson_render_acknowledged(struct buf *out, uint64_t number);
+
 #endif

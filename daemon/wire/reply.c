@@ -6,13 +6,19 @@
  * 4 bytes       the length of what follows, little-endian
  * 08 varint     flushed
  * or
+ * 10 varint     acknowledged
+ * or
+ * 28 00 or 01   acknowledging
+ * or
  * 1a len text   error, a sentence
  * 22 len text   reason, a word
  */
 enum {
     TAG_FLUSHED = 1 << 3 | 0,
+    TAG_ACKNOWLEDGED = 2 << 3 | 0,
     TAG_ERROR = 3 << 3 | 2,
     TAG_REASON = 4 << 3 | 2,
+    TAG_ACKNOWLEDGING = 5 << 3 | 0,
     VARINT_MAX = 10, /* bytes of a 64-bit number, 7 bits to each */
 };
 
@@ -53,11 +59,26 @@ static void append_text(struct buf *out, char tag, struct str text)
     buf_str(out, text);
 }
 
+static void render_number(struct buf *out, char tag, uint64_t number)
+{
+    append_length(out, 1 + count_varint(number));
+    buf_char(out, tag);
+    append_varint(out, number);
+}
+
 void reply_render_flushed(struct buf *out, uint64_t applied)
 {
-    append_length(out, 1 + count_varint(applied));
-    buf_char(out, TAG_FLUSHED);
-    append_varint(out, applied);
+    render_number(out, TAG_FLUSHED, applied);
+}
+
+void reply_render_acknowledging(struct buf *out, bool will)
+{
+    render_number(out, TAG_ACKNOWLEDGING, will);
+}
+
+void reply_render_acknowledged(struct buf *out, uint64_t number)
+{
+    render_number(out, TAG_ACKNOWLEDGED, number);
 }
 
 void reply_render_error(struct buf *out, int err)

@@ -87,6 +87,7 @@ HELLO_FIELDS = {
     "pid": (3, "varint"),
     "constitutional_hash": (4, "text"),
     "client": (5, "text"),
+    "acknowledge": (6, "varint"),
 }
 
 STRINGS, SAMPLE, HELLO, FLUSH, GOODBYE, SPAN, METRIC, BUDGET = 4, 8, 9, 10, 11, 13, 14, 15
@@ -203,7 +204,7 @@ def _read_varint(data, at):
 
 def read_replies(data):
     """The Reply messages in `data`, which must hold whole frames: a list of dicts."""
-    names = {1: "flushed", 3: "error", 4: "reason"}
+    names = {1: "flushed", 2: "acknowledged", 3: "error", 4: "reason", 5: "acknowledging"}
     replies = []
     at = 0
     while at < len(data):

@@ -318,6 +318,43 @@ static void test_frames_in_whole_are_read_without_memory(void **state)
     recorder_fini(&recorder);
 }
 
+struct gathered {
+    struct recorder recorder;
+    struct buf raw;
+};
+
+static void gather(void *ctx, struct str bytes)
+{
+    struct gathered *gathered = ctx; /* the recorder is its first member */
+    buf_str(&gathered->raw, bytes);
+}
+
+/* Of a connection every whole frame up to the damage, with it, however the bytes are cut. */
+static void check_raw(const struct wire_case *wire_case)
+{
+    struct str input = skip_magic(wire_case->input);
+    for (size_t split = 1; split < input.len; split += wire_split_step(input.len)) {
+        struct gathered gathered;
+        recorder_init(&gathered.recorder);
+        gathered.recorder.sink.raw = gather;
+        buf_init(&gathered.raw, input.len);
+        run(&gathered.recorder, input, split, input.len);
+        assert_memory_equal(gathered.raw.data == NULL ? "" : gathered.raw.data, input.ptr,
+                            gathered.raw.len);
+        bool is_whole = strstr(wire_case->expect, "end ok") != NULL;
+        assert_true(!is_whole || gathered.raw.len == input.len);
+        recorder_fini(&gathered.recorder);
+        buf_fini(&gathered.raw);
+    }
+}
+
+static void test_frames_are_told_raw(void **state)
+{
+    (void)state;
+    (void)wire_for_each_case("frames/valid", check_raw); /* counted above */
+    (void)wire_for_each_case("frames/invalid", check_raw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_frames_with_flipped_bits_do_no_harm),
         cmocka_unit_test(test_frames_take_the_ceiling_and_not_one_byte_more),
         cmocka_unit_test(test_frames_keep_nothing_for_a_length_that_is_only_announced),
+        cmocka_unit_test(test_frames_are_told_raw),
         cmocka_unit_test(test_frames_give_large_memory_back),
         cmocka_unit_test(test_frames_without_memory_say_so_and_leak_nothing),
         cmocka_unit_test(test_frames_in_whole_are_read_without_memory),

@@ -924,6 +924,251 @@ static void test_intake_past_the_ceiling_of_processes_is_nobody(void **state)
     assert_true(value_of("g", "") == 3);
 }
 
+/* --- acknowledgements -------------------------------------------------------------------------- */
+
+/* A peer that says hello for the client and asks, its next record having this number. */
+static void open_asking(struct talk *talk, uint64_t client, uint64_t sequence)
+{
+    struct mark mark = at(sequence);
+    struct hello hello = {
+        .client = STR_LITERAL("lib/1"), .acknowledge = true, .has_client_id = true, .pid = 7};
+    talk_open(talk);
+    name(hello.client_id, client);
+    peer_begin(&talk->peer);
+    assert_int_equal(talk->sink.hello(talk->sink.ctx, &hello, &mark), 0);
+    peer_settle(&talk->peer);
+}
+
+static void close_talk(struct talk *talk)
+{
+    peer_settle(&talk->peer);
+    peer_fini(&talk->peer);
+}
+
+static void must_have_passed_over(uint64_t records)
+{
+    assert_int_equal(core.counters.value[COUNTER_DUPLICATE_RECORDS], records);
+}
+
+static void test_intake_passes_over_what_is_sent_again(void **state)
+{
+    (void)state;
+    struct talk talk;
+    open_asking(&talk, 9, 0);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 4);
+    say_batch(&talk, 9, 4, 0);
+    say_samples(&talk, 4);
+    close_talk(&talk);
+    must_be(8, 0, 0, 0, 0);
+    /* On another connection: one batch whole, one in part, one that is new. */
+    open_asking(&talk, 9, 0);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 4);
+    must_have_passed_over(4);
+    say_batch(&talk, 9, 6, 0);
+    say_samples(&talk, 4);
+    must_have_passed_over(6);
+    say_batch(&talk, 9, 10, 0);
+    say_samples(&talk, 1);
+    assert_int_equal(talk.sink.flush(talk.sink.ctx, &nowhere), 0);
+    assert_int_equal(talk.told.applied, 3); /* what had come before is not applied again */
+    close_talk(&talk);
+    must_be(11, 0, 0, 0, 0);
+    must_have_passed_over(6);
+    assert_int_equal(core.intake.accepted, 11);
+}
+
+static void test_intake_passes_over_every_kind_of_record(void **state)
+{
+    (void)state;
+    struct talk talk;
+    struct brief briefs[4] = {{.model_name = STR_LITERAL("m"), .execution_time_ms = 1}};
+    struct budget budgets[4] = {{.layer = STR_LITERAL("layer"), .elapsed_ms = 1}};
+    int errs[4] = {1, 1, 1, 1};
+    for (unsigned i = 1; i < 4; i++) {
+        briefs[i] = briefs[0];
+        budgets[i] = budgets[0];
+    }
+    struct metric metric = metric_of(METRIC_COUNT, "c", 1, "");
+    struct str family;
+    assert_int_equal(budgets_declare(core.budgets, &family), 0);
+    for (unsigned round = 0; round < 2; round++) {
+        open_asking(&talk, 9, 0);
+        peer_begin(&talk.peer);
+        say_samples(&talk, 1);
+        assert_int_equal(talk.sink.briefs(talk.sink.ctx, briefs, 4, errs), 0);
+        assert_int_equal(talk.sink.budgets(talk.sink.ctx, budgets, 4, errs), 0);
+        assert_int_equal(talk.sink.budget(talk.sink.ctx, budgets), 0);
+        assert_int_equal(talk.sink.metric(talk.sink.ctx, &metric), 0);
+        say_rejected(&talk, ERR_RANGE, false);
+        say_rejected(&talk, ERR_RANGE, true); /* has no number: neither counted nor passed over */
+        close_talk(&talk);
+        assert_int_equal(talk.told.rejected, round == 0 ? 2 : 1);
+        must_be(11, 1, 0, 0, 0);
+        must_have_passed_over(round == 0 ? 0 : 12);
+    }
+    assert_true(value_of("c", "") == 1);
+}
+
+/* A group that begins among what has come and ends behind it. */
+static void test_intake_passes_over_the_first_of_a_group(void **state)
+{
+    (void)state;
+    struct brief briefs[6];
+    int errs[6];
+    for (uint64_t first = 0; first <= 6; first++) {
+        for (unsigned i = 0; i < 6; i++) {
+            briefs[i] = (struct brief){.model_name = STR_LITERAL("m"), .execution_time_ms = 1};
+        }
+        briefs[5].model_name = STR_LITERAL(""); /* is refused, as the last one */
+        struct talk talk;
+        open_asking(&talk, 100 + first, 0);
+        peer_begin(&talk.peer);
+        say_samples(&talk, first);
+        close_talk(&talk);
+        open_asking(&talk, 100 + first, 0);
+        peer_begin(&talk.peer);
+        unsigned refused = talk.sink.briefs(talk.sink.ctx, briefs, 6, errs);
+        assert_int_equal(refused, first < 6);
+        for (unsigned i = 0; i < 5 && refused > 0; i++) {
+            assert_int_equal(errs[i], 0);
+        }
+        assert_int_equal(talk.peer.applied, first < 6 ? 5 - first : 0);
+        close_talk(&talk);
+    }
+}
+
+static void test_intake_without_asking_repetitions_count_as_ever(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_open(&talk);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 4);
+    say_batch(&talk, 9, 0, 0);
+    say_samples(&talk, 4);
+    peer_settle(&talk.peer);
+    must_be(4, 0, 0, 0, 4);
+    must_have_passed_over(0);
+}
+
+static void note_raw(void *ctx, struct str bytes)
+{
+    *(size_t *)ctx += bytes.len;
+}
+
+static void test_intake_raw_bytes_are_told_of_who_asks(void **state)
+{
+    (void)state;
+    size_t told = 0;
+    struct peer_events events = {.ctx = &told, .raw = note_raw};
+    struct hello hello = {.acknowledge = true};
+    struct peer peer;
+    peer_init(&peer, &core.intake, &events, 0);
+    struct record_sink sink = peer_sink(&peer);
+    peer_begin(&peer);
+    assert_int_equal(sink.hello(sink.ctx, &hello, &nowhere), 0);
+    sink.raw(sink.ctx, STR_LITERAL("nobody"));
+    assert_int_equal(told, 0); /* without a client id there is nothing to ask for */
+    hello.has_client_id = true;
+    assert_int_equal(sink.hello(sink.ctx, &hello, &nowhere), 0);
+    sink.raw(sink.ctx, STR_LITERAL("some"));
+    hello.acknowledge = false;
+    assert_int_equal(sink.hello(sink.ctx, &hello, &nowhere), 0);
+    sink.raw(sink.ctx, STR_LITERAL("more"));
+    assert_int_equal(told, 8); /* who asked once asks for as long as the connection lasts */
+    peer_settle(&peer);
+    peer_fini(&peer);
+}
+
+static void test_intake_who_is_barred_is_not_heard(void **state)
+{
+    (void)state;
+    struct talk talk;
+    open_asking(&talk, 9, 0);
+    peer_begin(&talk.peer);
+    say_samples(&talk, 1);
+    peer_bar(&talk.peer);
+    say_samples(&talk, 3);
+    say_batch(&talk, 9, 4, 0);
+    say_samples(&talk, 3);
+    say_rejected(&talk, ERR_RANGE, false);
+    close_talk(&talk);
+    must_be(1, 0, 0, 0, 0);
+    must_have_passed_over(0);
+}
+
+/* As after the end of the process: what is known of a peer is enough to go on for it. */
+static void test_intake_a_described_peer_goes_on(void **state)
+{
+    (void)state;
+    struct talk talk;
+    struct peer_identity who;
+    open_asking(&talk, 9, 0);
+    peer_begin(&talk.peer);
+    say_batch(&talk, 9, 5, 2); /* of the gap of 5 two were dropped */
+    say_samples(&talk, 3);
+    peer_settle(&talk.peer);
+    peer_begin(&talk.peer);
+    peer_describe(&talk.peer, &who);
+    assert_int_equal(who.mark.sequence, 8);
+    talk.peer.skip = 3;
+    peer_describe(&talk.peer, &who);
+    assert_int_equal(who.mark.sequence, 5); /* what comes next has come before */
+    talk.peer.skip = 0;
+    peer_describe(&talk.peer, &who);
+    assert_int_equal(who.mark.dropped, 2);
+    assert_int_equal(who.said_pid, 7);
+    assert_true(str_is(who.library, "lib/1"));
+    struct talk other;
+    talk_open(&other);
+    peer_resume(&other.peer, &who);
+    say_batch(&other, 9, 6, 2); /* two of these have come */
+    say_samples(&other, 4);
+    close_talk(&other);
+    close_talk(&talk);
+    must_be(5, 0, 2, 3, 0);
+    must_have_passed_over(2);
+    /* One that the ledger does not know stands where it is said to stand. */
+    name(who.client_id, 10);
+    talk_open(&other);
+    peer_resume(&other.peer, &who);
+    say_samples(&other, 1);
+    close_talk(&other);
+    must_be(6, 0, 4, 3, 0);
+}
+
+/* A client that is cut off at any moment and sends again from any number that is not acknowledged: in the
+ * end every record has counted, once. */
+static void test_intake_counts_once_under_random_repetitions(void **state)
+{
+    (void)state;
+    struct random random = random_start("intake repetitions");
+    uint64_t reached = 0;
+    for (unsigned round = 0; round < 2000; round++) {
+        struct talk talk;
+        uint64_t first = reached - random_below(&random, reached < 50 ? reached + 1 : 50);
+        open_asking(&talk, 9, first);
+        uint64_t next = first;
+        for (uint64_t left = random_below(&random, 5); left > 0; left--) {
+            uint64_t count = random_below(&random, 30);
+            peer_begin(&talk.peer);
+            say_batch(&talk, 9, next, 0);
+            say_samples(&talk, count);
+            peer_settle(&talk.peer);
+            next += count;
+            reached = next > reached ? next : reached;
+            assert_int_equal(talk.peer.reached, reached);
+        }
+        close_talk(&talk);
+        must_be(reached, 0, 0, 0, 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -958,6 +1203,14 @@ int main(void)
         TEST(test_intake_a_hello_may_come_again),
         TEST(test_intake_connections_of_a_process_share_its_part),
         TEST(test_intake_past_the_ceiling_of_processes_is_nobody),
+        TEST(test_intake_passes_over_what_is_sent_again),
+        TEST(test_intake_passes_over_every_kind_of_record),
+        TEST(test_intake_passes_over_the_first_of_a_group),
+        TEST(test_intake_without_asking_repetitions_count_as_ever),
+        TEST(test_intake_raw_bytes_are_told_of_who_asks),
+        TEST(test_intake_who_is_barred_is_not_heard),
+        TEST(test_intake_a_described_peer_goes_on),
+        TEST(test_intake_counts_once_under_random_repetitions),
     };
     return cmocka_run_group_tests_name("intake", tests, core_tables, NULL);
 }

@@ -404,6 +404,66 @@ static void test_ndjson_answers_a_flush(void **state)
     buf_fini(&out);
 }
 
+static void test_ndjson_answers_who_asks_for_acknowledgements(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 4096);
+    ndjson_render_acknowledging(&out, true);
+    ndjson_render_acknowledging(&out, false);
+    ndjson_render_acknowledged(&out, UINT64_MAX);
+    assert_memory_equal(out.data,
+                        "{\"acknowledging\": true}\n{\"acknowledging\": false}\n"
+                        "{\"acknowledged\": 18446744073709551615}\n",
+                        out.len);
+    buf_fini(&out);
+}
+
+/* Raw lines */
+
+struct gathered {
+    struct recorder recorder;
+    struct buf raw;
+};
+
+static void gather(void *ctx, struct str bytes)
+{
+    struct gathered *gathered = ctx; /* the recorder is its first member */
+    buf_str(&gathered->raw, bytes);
+}
+
+/* However it is cut, what is told raw is `expect`, and says the same when it is read again. */
+static void must_tell_raw(size_t max_line_bytes, const char *input, const char *expect)
+{
+    for (size_t step = 1; step <= strlen(input) + 1; step++) {
+        struct gathered gathered;
+        struct recorder again;
+        recorder_init(&gathered.recorder);
+        recorder_init(&again);
+        gathered.recorder.sink.raw = gather;
+        buf_init(&gathered.raw, 4096);
+        run_below(max_line_bytes, &gathered.recorder, str_of(input), step, step);
+        assert_int_equal(gathered.raw.len, strlen(expect));
+        assert_memory_equal(gathered.raw.data, expect, gathered.raw.len);
+        run_below(max_line_bytes, &again, (struct str){gathered.raw.data, gathered.raw.len}, 1, 1);
+        assert_int_equal(again.accepted, gathered.recorder.accepted);
+        assert_int_equal(again.rejected, gathered.recorder.rejected);
+        recorder_fini(&gathered.recorder);
+        recorder_fini(&again);
+        buf_fini(&gathered.raw);
+    }
+}
+
+static void test_ndjson_tells_raw_lines(void **state)
+{
+    (void)state;
+    must_tell_raw(1000, GOOD "\n\n" GOOD "\r\n{\"type\":\"flush\"}\nbad\n",
+                  GOOD "\n\n" GOOD "\r\n{\"type\":\"flush\"}\nbad\n");
+    must_tell_raw(1000, GOOD "\n" GOOD, GOOD "\n" GOOD "\n"); /* as at the end of input */
+    must_tell_raw(sizeof GOOD - 1, GOOD "\n " GOOD "\n" GOOD GOOD GOOD "\n" GOOD "\n",
+                  GOOD "\n!\n!\n" GOOD "\n"); /* in place of what was too long */
+}
+
 /* What jansson says */
 
 struct figure_key {
@@ -446,7 +506,8 @@ static const char *const other_sample_keys[] = {"type",     "model_name", "times
                                                 "trace_id", "span_id",    "thread_id"};
 static const char *const control_keys[] = {"type", "sequence", "dropped"};
 static const char *const hello_keys[] = {"service_name",        "service_version", "pid",
-                                         "constitutional_hash", "client",          "client_id"};
+                                         "constitutional_hash", "client",          "client_id",
+                                         "acknowledge"};
 
 static const char *const metric_types[] = {"counter", "gauge", "histogram", "info"};
 static const char *const budget_keys[] = {"type", "layer", "elapsed_ms", "operation", "request_id"};
@@ -763,6 +824,13 @@ static bool expect_budget(struct recorder *expected, const json_t *object)
            expected->sink.budget(expected, &budget) == 0;
 }
 
+static bool take_flag(const json_t *object, const char *key, bool *ret_flag)
+{
+    const json_t *value = wire_json_get(object, key);
+    *ret_flag = json_is_true(value);
+    return value == NULL || json_is_boolean(value);
+}
+
 static bool expect_control(struct recorder *expected, const json_t *object, const char *type)
 {
     struct mark mark = {.sequence = 0};
@@ -787,7 +855,8 @@ static bool expect_control(struct recorder *expected, const json_t *object, cons
                             &hello.constitutional_hash) &&
         wire_json_take_count(object, "pid", &hello.pid, &has_pid) &&
         wire_json_take_id(object, "client_id", hello.client_id, RECORD_CLIENT_ID_BYTES,
-                          &hello.has_client_id);
+                          &hello.has_client_id) &&
+        take_flag(object, "acknowledge", &hello.acknowledge);
     return good && expected->sink.hello(expected, &hello, &mark) == 0;
 }
 
@@ -928,6 +997,8 @@ static void put_value_of(struct wire_line *line, const char *key)
         wire_put_hex(line);
     } else if (strcmp(key, "error") == 0) {
         wire_put(line, PICK("true", "false", "\"oom\"", "null"));
+    } else if (strcmp(key, "acknowledge") == 0) {
+        wire_put(line, PICK("true", "false", "1", "null"));
     } else if (is_one_of(key, control_keys, COUNT_OF(control_keys)) || strcmp(key, "pid") == 0) {
         wire_put_count(line);
     } else if (is_one_of(key, other_sample_keys, COUNT_OF(other_sample_keys)) ||
@@ -1140,6 +1211,8 @@ int main(void)
         cmocka_unit_test(test_ndjson_answers_escape_a_peers_text),
         cmocka_unit_test(test_ndjson_answers_cut_a_long_text_between_characters),
         cmocka_unit_test(test_ndjson_answers_a_flush),
+        cmocka_unit_test(test_ndjson_answers_who_asks_for_acknowledgements),
+        cmocka_unit_test(test_ndjson_tells_raw_lines),
         cmocka_unit_test(test_ndjson_agrees_with_jansson),
     };
     return cmocka_run_group_tests_name("ndjson", tests, NULL, NULL);

@@ -60,6 +60,42 @@ static void test_reply_is_these_bytes(void **state)
     buf_fini(&out);
 }
 
+static void must_acknowledge(uint64_t number)
+{
+    struct buf out;
+    buf_init(&out, 256);
+    reply_render_acknowledged(&out, number);
+    Dwell__Reply *reply = must_unpack(&out);
+    assert_true(reply->has_acknowledged && !reply->has_flushed && !reply->has_acknowledging);
+    assert_true(reply->acknowledged == number);
+    dwell__reply__free_unpacked(reply, NULL);
+    buf_fini(&out);
+}
+
+static void test_reply_acknowledges_any_number(void **state)
+{
+    (void)state;
+    must_acknowledge(0);
+    must_acknowledge(127);
+    must_acknowledge(128);
+    must_acknowledge(UINT64_MAX);
+}
+
+static void test_reply_tells_whether_it_acknowledges(void **state)
+{
+    (void)state;
+    for (unsigned will = 0; will < 2; will++) {
+        struct buf out;
+        buf_init(&out, 256);
+        reply_render_acknowledging(&out, will != 0);
+        Dwell__Reply *reply = must_unpack(&out);
+        assert_true(reply->has_acknowledging && !reply->has_acknowledged);
+        assert_int_equal(reply->acknowledging, will);
+        dwell__reply__free_unpacked(reply, NULL);
+        buf_fini(&out);
+    }
+}
+
 static void test_reply_tells_every_error(void **state)
 {
     (void)state;
@@ -81,6 +117,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reply_tells_any_count),
         cmocka_unit_test(test_reply_is_these_bytes),
+        cmocka_unit_test(test_reply_acknowledges_any_number),
+        cmocka_unit_test(test_reply_tells_whether_it_acknowledges),
         cmocka_unit_test(test_reply_tells_every_error),
     };
     return cmocka_run_group_tests_name("reply", tests, NULL, NULL);

@@ -341,6 +341,9 @@ static int on_hello(void *ctx, const struct hello *hello, const struct mark *mar
     print_u64(recorder, "pid", hello->pid != 0, hello->pid);
     print_id(recorder, "client_id", hello->has_client_id, hello->client_id,
              sizeof hello->client_id);
+    if (hello->acknowledge) {
+        recorder_print(recorder, " acknowledge");
+    }
     print_mark(recorder, mark);
     recorder_print(recorder, "\n");
     return answer(recorder, &recorder->controls);
