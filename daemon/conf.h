@@ -206,6 +206,10 @@ struct conf {
         char *module_directory;
     } otlp;
     struct {
+        char *directory; /* "": none */
+        uint64_t max_bytes;
+    } journal;
+    struct {
         int level;  /* enum log_level */
         int format; /* enum log_format */
     } log;

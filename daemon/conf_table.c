@@ -353,6 +353,13 @@ const struct conf_option conf_options[] = {
      .sentence = "Where dwell_otlp.so is. Empty: beside dwelld, in ../lib/dwell from there, or where "
                  "it was installed."},
 
+    {"journal.directory", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(journal.directory),
+     .sentence = "Where records of clients that ask for acknowledgements are kept until the state has "
+                 "them. Made with mode 0700 when it is missing. Empty: nothing is acknowledged."},
+    {"journal.max_bytes", CONF_WHOLE, RANGE(1048576, 1099511627776.0), "67108864", "bytes",
+     AT(journal.max_bytes),
+     .sentence = "All of these; past it such clients are not read until there is room."},
+
     {"log.level", CONF_CHOICE, .initial = "\"info\"", .reloadable = true, AT(log.level),
      .words = level_words, .sentence = "Least important lines that are written."},
     {"log.format", CONF_CHOICE, .initial = "\"text\"", .reloadable = true, AT(log.format),

@@ -49,12 +49,13 @@
 #include "io/watcher.h"
 #include "main_exporter.h"
 #include "main_families.h"
+#include "main_journal.h"
 
 enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 24,
+    LIMITS = 25,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -62,7 +63,8 @@ enum {
     HTTP_DOORS = 3,
     RESOURCE_MAX = 4 + CONF_PAIRS_MAX,
     OWN_DESCRIPTORS =
-        32, /* of the daemon itself: 20, with both exports 26, and what is open for a moment */
+        32, /* of the daemon itself: 20, with both exports and a journal 29, and what is open for a
+               moment */
     THREAD_DESCRIPTORS = 2, /* of the probe, for each thread that it watches */
 };
 
@@ -88,6 +90,7 @@ struct dwelld {
     struct intake intake;
     uv_loop_t loop;
     struct ingest ingest;
+    struct journal journal; /* in use where ingest.journal says so */
     struct listener listener;
     struct datagrams datagrams;
     struct handover handover;
@@ -541,8 +544,14 @@ static int start_ingest(struct dwelld *dwelld)
     lag_start(&dwelld->lag, &dwelld->loop, &dwelld->counters.loop_lag);
     watcher_start(&dwelld->watcher, &dwelld->loop, &dwelld->intake, dwelld->watched_processes,
                   &dwelld->clock);
-    int err =
-        ingest_init(&dwelld->ingest, &dwelld->loop, &dwelld->intake, &options, &dwelld->clock);
+    struct journal *journal;
+    int err = main_journal_start(conf, 0, &dwelld->intake, &options, &dwelld->loop, &dwelld->clock,
+                                 &dwelld->journal, &journal);
+    if (err == 0) {
+        err =
+            ingest_init(&dwelld->ingest, &dwelld->loop, &dwelld->intake, &options, &dwelld->clock);
+        dwelld->ingest.journal = journal;
+    }
     if (err == 0) {
         err = listener_start(&dwelld->listener, &dwelld->ingest,
                              directory_steal_fd(&dwelld->directory, PLACE_STREAM));
@@ -595,6 +604,7 @@ static void fill_status(struct dwelld *dwelld)
         {"ingest.idle_timeout_ms", conf->ingest.idle_timeout_ms},
         {"http.max_connections", dwelld->http_connections},
         {"http.timeout_ms", conf->http.timeout_ms},
+        {"journal.max_bytes", conf->journal.max_bytes},
         {"profiling.window_seconds", conf->profiling.window_seconds},
         {"profiling.max_samples", conf->profiling.max_samples},
         {"profiling.max_models", conf->profiling.max_models},
@@ -725,6 +735,9 @@ static void close_handles(struct dwelld *dwelld)
     }
     (void)pthread_sigmask(SIG_BLOCK, &handled, NULL); /* fails only for a wrong first argument */
     connection_close_all(&dwelld->ingest);
+    if (dwelld->ingest.journal != NULL) {
+        journal_close(dwelld->ingest.journal);
+    }
     watcher_close(&dwelld->watcher);
     for (int i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&dwelld->signals[i], NULL);
@@ -923,7 +936,8 @@ static int run(struct dwelld *dwelld)
     if (err != 0) {
         log_error("cannot start: %s", err_sentence(err));
         directory_close(&dwelld->directory);
-        return err == ERR_CONFLICT ? EX_CONFIG : EX_UNAVAILABLE; /* of families only */
+        bool is_conf = err == ERR_CONFLICT || err == ERR_RANGE; /* of families; of the journal */
+        return is_conf ? EX_CONFIG : EX_UNAVAILABLE;
     }
     say_where(dwelld);
     pulse_start(&dwelld->pulse, &dwelld->loop, &dwelld->notify, &dwelld->ingest);

@@ -37,6 +37,13 @@
     X(LOST_EXEMPLARS, "lost_exemplars_total", COUNTER, "Exemplars not kept for want of memory.")   \
     X(LOST_EVIDENCE, "lost_evidence_total", COUNTER,                                               \
       "Samples whose evidence was not used, and verdicts from it not shown, for want of memory.")  \
+    X(JOURNAL_BYTES, "journal_bytes", GAUGE,                                                       \
+      "Records of clients that ask for acknowledgements, on disk.")                                \
+    X(JOURNAL_REPLAYED, "journal_replayed_records_total", COUNTER,                                 \
+      "Records that the journal brought back at the start.")                                       \
+    X(JOURNAL_FAILURES, "journal_failures_total", COUNTER, "Writes of the journal that failed.")   \
+    X(JOURNAL_STOPPED, "journal_stopped", GAUGE,                                                   \
+      "1 while nothing is acknowledged: the journal is full, or cannot be written.")               \
     X(MODELS, "models", GAUGE, "Models known, the overflow model included.")                       \
     X(FAMILIES, "metric_families", GAUGE, "Families of clients' metrics.")                         \
     X(SERIES, "metric_series", GAUGE, "Series of clients' metrics, without the overflow series.")  \

@@ -14,6 +14,8 @@
  *                                               dropped; at the end they wait INGEST_DRAIN_MS
  *   read error, peer gone                       close; what was decoded counts
  *   silence longer than ingest.idle_timeout_ms  close
+ *   the journal has no room for a peer that     it is not read until there is; one that only now asks
+ *   asks for acknowledgements                   is told limit_reached, and comes again
  */
 #include "io/connection.h"
 
@@ -21,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "io/acknowledger.h"
 #include "io/format.h"
 
 enum {
@@ -53,6 +56,7 @@ struct connection {
     bool past_magic; /* the bytes "DWL1" are behind us, or there were none */
     struct peer peer;
     struct record_sink sink;
+    struct acknowledger acknowledger;
     union decoder decoder;
     struct buf replies;
     size_t replies_sent; /* of `replies`, already taken by the peer */
@@ -163,10 +167,53 @@ static void on_violation(void *ctx, struct str service)
                 (int)service.len, service.ptr, (long)connection->pid, (unsigned)connection->uid);
 }
 
+static void on_acknowledging(void *ctx, bool will)
+{
+    struct connection *connection = ctx;
+    const struct format *format = &formats[connection->format];
+    if (format->render_acknowledging != NULL) {
+        size_t before = begin_reply(connection);
+        format->render_acknowledging(&connection->replies, will);
+        finish_reply(connection, before);
+    }
+}
+
+static void on_acknowledged(void *ctx, uint64_t number)
+{
+    struct connection *connection = ctx;
+    const struct format *format = &formats[connection->format];
+    if (format->render_acknowledged != NULL) {
+        size_t before = begin_reply(connection);
+        format->render_acknowledged(&connection->replies, number);
+        finish_reply(connection, before);
+    }
+}
+
+static void on_asked(void *ctx)
+{
+    struct connection *connection = ctx;
+    acknowledger_ask(&connection->acknowledger, connection->format);
+}
+
+static void on_raw(void *ctx, struct str bytes)
+{
+    struct connection *connection = ctx;
+    acknowledger_take(&connection->acknowledger, bytes);
+}
+
 static void on_over_budget(void *ctx, const struct budget *budget, double budget_ms)
 {
     struct connection *connection = ctx;
     ingest_tell_over_budget(connection->ingest, connection->pid, budget, budget_ms);
+}
+
+/* A peer that asks for acknowledgements waits while the journal has no room. */
+static bool may_read(struct connection *connection)
+{
+    size_t kept = connection->format == WIRE_FRAMES   ? frames_kept(&connection->decoder.frames)
+                  : connection->format == WIRE_NDJSON ? connection->decoder.ndjson.partial.len
+                                                      : 0;
+    return acknowledger_may_read(&connection->acknowledger, kept + INGEST_READ_BYTES);
 }
 
 /* After each step: send, close when all is said, or wait for what can happen next. */
@@ -181,13 +228,14 @@ static void settle(struct connection *connection)
         return;
     }
     bool unsent = connection->replies.len > 0;
-    if (connection->state == STATE_ENDING && !unsent) {
+    if (connection->state == STATE_ENDING && !unsent &&
+        !acknowledger_is_waiting(&connection->acknowledger)) {
         close_now(connection);
         return;
     }
     compact_replies(connection);
-    int events =
-        (connection->state == STATE_READING ? UV_READABLE : 0) | (unsent ? UV_WRITABLE : 0);
+    bool reads = connection->state == STATE_READING && may_read(connection);
+    int events = (reads ? UV_READABLE : 0) | (unsent ? UV_WRITABLE : 0);
     if (events == connection->events) {
         return; /* asking again for the same costs two system calls */
     }
@@ -204,6 +252,11 @@ static void feed(struct connection *connection, struct str bytes);
 static void end_input(struct connection *connection);
 
 static void arm_idle_timer(struct connection *connection, uint64_t delay_ms);
+
+static void on_journal_progress(void *ctx)
+{
+    settle(ctx);
+}
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -225,8 +278,8 @@ static void on_timer(uv_timer_t *timer)
     if (limit_ms == 0) {
         return;
     }
-    if (silent_ms < limit_ms) {
-        arm_idle_timer(connection, limit_ms - silent_ms);
+    if (silent_ms < limit_ms || !may_read(connection)) {
+        arm_idle_timer(connection, silent_ms < limit_ms ? limit_ms - silent_ms : limit_ms);
         return;
     }
     log_debug("closing the connection of process %ld: silent for %llu ms", (long)connection->pid,
@@ -314,6 +367,19 @@ static int decode_all(struct connection *connection, struct str bytes)
     return err == 0 && bytes.len > 0 ? decode(connection, bytes) : err;
 }
 
+/* Around each call of the decoder. */
+static void begin(struct connection *connection)
+{
+    peer_begin(&connection->peer);
+    acknowledger_begin(&connection->acknowledger);
+}
+
+static void finish(struct connection *connection)
+{
+    peer_settle(&connection->peer);
+    acknowledger_finish(&connection->acknowledger);
+}
+
 /* Takes bytes that came. With no bytes: the time to choose is over. */
 static void feed(struct connection *connection, struct str bytes)
 {
@@ -327,9 +393,10 @@ static void feed(struct connection *connection, struct str bytes)
         end_with(connection, ERR_FORMAT);
         return;
     }
-    peer_begin(&connection->peer);
+    begin(connection);
     int err = decode_all(connection, bytes);
-    peer_settle(&connection->peer);
+    finish(connection);
+    err = err == 0 && connection->peer.skip == PEER_BARRED ? ERR_LIMIT : err;
     if (err != 0) {
         end_with(connection, err);
     }
@@ -344,9 +411,11 @@ static void end_input(struct connection *connection)
         return;
     }
     const struct format *format = &formats[connection->format];
-    peer_begin(&connection->peer);
-    int err = format->end == NULL ? 0 : format->end(&connection->decoder, &connection->sink);
-    peer_settle(&connection->peer);
+    begin(connection);
+    /* Without room a last line that has no end is left: its peer sends it again. */
+    bool ends = format->end != NULL && may_read(connection);
+    int err = ends ? format->end(&connection->decoder, &connection->sink) : 0;
+    finish(connection);
     end_with(connection, err);
 }
 
@@ -362,6 +431,9 @@ static size_t bytes_in_front(const struct connection *connection, size_t max)
 static bool read_once(struct connection *connection)
 {
     struct ingest *ingest = connection->ingest;
+    if (!may_read(connection)) {
+        return false;
+    }
     size_t room = ingest_read_size(ingest);
     size_t kept = bytes_in_front(connection, room / KEPT_SHARE);
     ssize_t got = recv(connection->fd, ingest->read_buffer + kept, room - kept, MSG_DONTWAIT);
@@ -420,6 +492,7 @@ static void close_now(struct connection *connection)
         return;
     }
     connection->state = STATE_CLOSED;
+    acknowledger_close(&connection->acknowledger);
     peer_fini(&connection->peer);
     *connection->link = connection->next;
     if (connection->next != NULL) {
@@ -457,7 +530,9 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
                                  .flushed = on_flushed,
                                  .unknown_key = on_unknown_key,
                                  .violation = on_violation,
-                                 .over_budget = on_over_budget};
+                                 .over_budget = on_over_budget,
+                                 .asked = on_asked,
+                                 .raw = on_raw};
     connection->ingest = ingest;
     connection->fd = fd;
     connection->pid = who->pid;
@@ -466,6 +541,13 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
     buf_init(&connection->replies, INGEST_REPLIES_MAX_BYTES);
     peer_init(&connection->peer, ingest->intake, &events, who->pid);
     connection->sink = peer_sink(&connection->peer);
+    connection->acknowledger = (struct acknowledger){.journal = ingest->journal,
+                                                     .peer = &connection->peer,
+                                                     .clock = &ingest->clock,
+                                                     .events = {.ctx = connection,
+                                                                .acknowledging = on_acknowledging,
+                                                                .acknowledged = on_acknowledged,
+                                                                .progress = on_journal_progress}};
     connection->poll.data = connection;
     (void)uv_timer_init(ingest->loop, &connection->timer); /* cannot fail */
     connection->timer.data = connection;

@@ -28,6 +28,8 @@ struct format {
     /* NULL where peers are not told: they do not read. */
     void (*render_rejection)(struct buf *out, const struct rejection *rejection);
     void (*render_flushed)(struct buf *out, uint64_t applied);
+    void (*render_acknowledging)(struct buf *out, bool will);
+    void (*render_acknowledged)(struct buf *out, uint64_t number);
     void (*render_end)(struct buf *out, int err); /* why the connection ends */
 };
 

@@ -67,6 +67,15 @@ size_t ingest_read_size(const struct ingest *ingest)
                                                              : INGEST_READ_BYTES_SHARED;
 }
 
+/* A kept frame or line, its length or newline, and a read. */
+size_t ingest_most_at_once(const struct ingest_options *options)
+{
+    enum { AROUND_BYTES = 8 };
+    size_t kept = options->max_frame_bytes > options->max_line_bytes ? options->max_frame_bytes
+                                                                     : options->max_line_bytes;
+    return kept + AROUND_BYTES + INGEST_READ_BYTES;
+}
+
 static bool contains(const uint32_t *ids, size_t count, uint32_t id)
 {
     for (size_t i = 0; i < count; i++) {

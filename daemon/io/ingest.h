@@ -42,6 +42,7 @@ struct ingest_options {
 };
 
 struct connection;
+struct journal;
 
 struct ingest {
     uv_loop_t *loop;
@@ -50,6 +51,7 @@ struct ingest {
     struct ingest_options options;
     struct batch_decoder *decoder; /* owned; used within one callback at a time */
     char *read_buffer;             /* owned, INGEST_READ_BYTES; the same */
+    struct journal *journal;       /* borrowed; NULL: nothing is acknowledged */
     struct connection *connections;
     unsigned connection_count;
     struct log_limit rejections, refusals, violations, broken, over_budget;
@@ -71,6 +73,9 @@ void ingest_tell_over_budget(struct ingest *ingest, pid_t pid, const struct budg
 
 /* Bytes to read at once, at most INGEST_READ_BYTES. */
 size_t ingest_read_size(const struct ingest *ingest);
+
+/* The most that one read can add to what was kept of the last one, and with it hand over. */
+size_t ingest_most_at_once(const struct ingest_options *options);
 
 bool ingest_may_send(const struct ingest *ingest, const struct ucred *who);
 
