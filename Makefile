@@ -29,10 +29,11 @@ TEST_PACKAGES := cmocka libprotobuf-c gsl
 PKG_CFLAGS  := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS    := $(shell pkg-config --libs libuv libmicrohttpd jansson libdeflate 2>/dev/null) -lm
 TEST_CFLAGS := $(shell pkg-config --cflags $(TEST_PACKAGES) 2>/dev/null) -DTEST_WITH_GSL
+SECCOMP     := $(shell pkg-config --cflags --libs libseccomp 2>/dev/null)
 TEST_LIBS   := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
 
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c daemon/io/export/*.c daemon/io/probe/*.c))
-DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o
+DAEMON_OBJ := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/families_json.o $(BUILD)/gen/sandbox_filter.o
 CLIENT_OBJ := $(BUILD)/client/dwell.o $(BUILD)/client/dwell_bench.o
 
 # The tool, with what it takes of the daemon's lowest layer.
@@ -120,7 +121,14 @@ $(BUILD)/gen/families_json.c: config/families.json Makefile
 	    sed -e 's/[\\"?]/\\&/g' -e 's/^/    "/' -e 's/$$/\\n"/' $<; \
 	    echo '    ;'; echo 'const size_t conf_families_builtin_len = sizeof conf_families_builtin - 1;'; } > $@
 
-$(BUILD)/gen/families_json.o: $(BUILD)/gen/families_json.c
+# The filters of system calls are made here, of names: the daemon does without the library that knows them.
+$(BUILD)/gen/make_filter: daemon/io/seccomp/make_filter.c
+	$(Q)mkdir -p $(@D); echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -Idaemon -MMD -MP -o $@ $< $(SECCOMP)
+
+$(BUILD)/gen/sandbox_filter.c: $(BUILD)/gen/make_filter
+	$(Q)echo "  MAKE  $@"; $< > $@
+
+$(BUILD)/gen/families_json.o $(BUILD)/gen/sandbox_filter.o: $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(Q)echo "  CC    $<"; $(CC) $(BASE) $(CFLAGS) -Idaemon -MMD -MP -c -o $@ $<
 
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h &: proto/%.proto

@@ -32,6 +32,9 @@ enum {
 /* What is done where it helps, or not at all. */
 enum conf_auto { CONF_AUTO, CONF_OFF };
 
+/* Where the system has it; or the start fails; or not. */
+enum conf_sandbox { CONF_SANDBOX_AUTO, CONF_SANDBOX_ON, CONF_SANDBOX_OFF };
+
 enum conf_classifier { CONF_CLASSIFIER_THRESHOLDS, CONF_CLASSIFIER_EVIDENCE };
 enum conf_gpu_objective { CONF_GPU_COST, CONF_GPU_LATENCY };
 
@@ -213,6 +216,11 @@ struct conf {
         int level;  /* enum log_level */
         int format; /* enum log_format */
     } log;
+    struct {
+        int seccomp; /* enum conf_sandbox, as landlock */
+        int landlock;
+        bool probe_capabilities;
+    } sandbox;
     struct {
         uint64_t timeout_ms;
     } shutdown;

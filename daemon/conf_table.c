@@ -14,6 +14,8 @@ static const char *const objective_words[] = {"cost", "latency", NULL};
 
 static const char *const auto_words[] = {"auto", "off", NULL};
 
+static const char *const sandbox_words[] = {"auto", "on", "off", NULL};
+
 static const char *const compression_words[] = {"none", "gzip", NULL};
 static const char *const signal_compression_words[] = {"inherit", "none", "gzip", NULL};
 static const char *const signal_insecure_words[] = {"inherit", "false", "true", NULL};
@@ -366,6 +368,17 @@ const struct conf_option conf_options[] = {
      .words = format_words,
      .sentence = "Lines for people, one JSON object or logfmt a line, or fields for the journal; auto: "
                  "journald where standard error leads there, else text."},
+
+    {"sandbox.seccomp", CONF_CHOICE, .initial = "\"auto\"", AT(sandbox.seccomp),
+     .words = sandbox_words,
+     .sentence = "Whether system calls that dwelld does not make are refused; auto: where the kernel can, "
+                 "on: or there is no start."},
+    {"sandbox.landlock", CONF_CHOICE, .initial = "\"auto\"", AT(sandbox.landlock),
+     .words = sandbox_words,
+     .sentence = "Whether files and TCP ports that dwelld does not need are out of reach; likewise."},
+    {"sandbox.probe_capabilities", CONF_BOOL, .initial = "true", AT(sandbox.probe_capabilities),
+     .sentence = "Whether the thread that looks into processes may keep capabilities for that, if dwelld "
+                 "was started with some; no other thread has any."},
 
     {"shutdown.timeout_ms", CONF_WHOLE, RANGE(100, 600000), "10000", "ms",
      AT(shutdown.timeout_ms), .sentence = "Time for draining and the last export at the end."},

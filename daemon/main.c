@@ -5,7 +5,8 @@
  *   1. command line, configuration and declared families (all problems at once), log
  *   2. directory and its sockets, the HTTP address, as far as the service manager has not handed them
  *      over: whatever cannot be had ends the start
- *   3. registry, ledger, intake, and the loop with its sockets; the HTTP thread
+ *   3. registry, ledger, intake, and the loop with its sockets; the sandbox, which all threads but the
+ *      probe's start in (io/sandbox); exports; the HTTP thread
  *   4. one line says where everything is; the loop runs
  *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, connections end,
  *      then what waits for export goes out, all within shutdown.timeout_ms, or at once on a second
@@ -43,6 +44,7 @@
 #include "io/log_output.h"
 #include "io/notify.h"
 #include "io/probe/probe.h"
+#include "io/sandbox.h"
 #include "io/export/span_export.h"
 #include "io/pulse.h"
 #include "io/system.h"
@@ -50,6 +52,7 @@
 #include "main_exporter.h"
 #include "main_families.h"
 #include "main_journal.h"
+#include "main_sandbox.h"
 
 enum {
     FILE_MAX_BYTES = 1 << 20,
@@ -97,6 +100,7 @@ struct dwelld {
     struct watcher watcher;
     struct witness witness;
     struct probe probe;
+    struct sandbox sandbox;
     struct lag lag;
     struct notify notify;
     struct pulse pulse;
@@ -115,6 +119,7 @@ struct dwelld {
     bool has_room_to_probe;
     struct json_path sockets[PLACE_COUNT];
     struct json_limit limits[LIMITS];
+    struct json_path confinement[SANDBOX_FACT_COUNT];
     uv_signal_t signals[SIGNALS];
     uv_timer_t drain_timer;
     uint64_t deadline_ns; /* of the shutdown */
@@ -567,7 +572,7 @@ static int start_ingest(struct dwelld *dwelld)
     return err;
 }
 
-/* Nothing but a timer until a process sends evidence. */
+/* Nothing but a timer, and perhaps a thread that waits, until a process sends evidence. */
 static int start_probe(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
@@ -576,11 +581,28 @@ static int start_probe(struct dwelld *dwelld)
                                     .max_threads = (uint32_t)conf->profiling.max_watched_threads,
                                     .touches = conf->profiling.touch_probe != CONF_OFF,
                                     .touch_max_bytes =
-                                        (double)conf->profiling.touch_probe_max_mb * 1024 * 1024};
-    return conf->profiling.probe == CONF_OFF || !dwelld->has_room_to_probe
-               ? 0
-               : probe_start(&dwelld->probe, &dwelld->loop, &dwelld->witness, &dwelld->counters,
-                             &options);
+                                        (double)conf->profiling.touch_probe_max_mb * 1024 * 1024,
+                                    .enter = sandbox_enter_probe,
+                                    .enter_ctx = &dwelld->sandbox,
+                                    .starts_first = sandbox_wants_probe_first(&dwelld->sandbox)};
+    return probe_start(&dwelld->probe, &dwelld->loop, &dwelld->witness, &dwelld->counters,
+                       &options);
+}
+
+/* The sandbox, and the probe, whose thread is to begin in the middle of it. */
+static int confine(struct dwelld *dwelld)
+{
+    bool probes = dwelld->conf.profiling.probe != CONF_OFF && dwelld->has_room_to_probe;
+    int err = main_sandbox_begin(&dwelld->sandbox, &dwelld->conf, probes);
+    if (err == 0 && probes) {
+        err = start_probe(dwelld);
+    }
+    if (err == 0) {
+        err = main_sandbox_finish(&dwelld->sandbox, &dwelld->conf, dwelld->command.file_name,
+                                  dwelld->directory.path, environ);
+    }
+    sandbox_watch(&dwelld->sandbox, &dwelld->loop, &dwelld->counters);
+    return err;
 }
 
 static void fill_status(struct dwelld *dwelld)
@@ -625,13 +647,20 @@ static void fill_status(struct dwelld *dwelld)
     memcpy(dwelld->limits, limits, sizeof limits);
     dwelld->process.pid = (uint64_t)getpid();
     dwelld->process.uid = geteuid();
+    for (unsigned i = 0; i < SANDBOX_FACT_COUNT; i++) {
+        enum sandbox_fact fact = (enum sandbox_fact)i;
+        dwelld->confinement[i] =
+            (struct json_path){sandbox_fact_name(fact), sandbox_fact(&dwelld->sandbox, fact)};
+    }
     dwelld->context.status = (struct json_status){.version = DWELL_VERSION,
                                                   .http_address = dwelld->http_address,
                                                   .sockets = dwelld->sockets,
                                                   .socket_count = PLACE_COUNT,
                                                   .limits = dwelld->limits,
                                                   .limit_count = LIMITS,
-                                                  .process = dwelld->process};
+                                                  .process = dwelld->process,
+                                                  .sandbox = dwelld->confinement,
+                                                  .sandbox_count = SANDBOX_FACT_COUNT};
 }
 
 /* What target_info says of the service. */
@@ -747,6 +776,7 @@ static void close_handles(struct dwelld *dwelld)
     metric_exporter_close(dwelld->metric_exporter);
     handover_close(&dwelld->handover);
     probe_close(&dwelld->probe);
+    sandbox_close(&dwelld->sandbox);
     lag_close(&dwelld->lag);
     pulse_close(&dwelld->pulse);
 }
@@ -925,7 +955,7 @@ static int run(struct dwelld *dwelld)
         err = start_signals(dwelld);
     }
     if (err == 0) {
-        err = start_probe(dwelld);
+        err = confine(dwelld);
     }
     if (err == 0) {
         err = start_exporters(dwelld);

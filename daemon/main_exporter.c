@@ -243,6 +243,23 @@ static const struct transport *load(const struct conf *conf, const struct export
     return transport;
 }
 
+void main_exporter_open_module(const struct conf *conf)
+{
+    bool tls = is_tls_signal(conf, conf->otlp.traces, &conf->otlp.of_traces) ||
+               is_tls_signal(conf, conf->otlp.metrics, &conf->otlp.of_metrics);
+    struct buf problem;
+    if (!main_exporter_wants(conf, conf->otlp.traces, &conf->otlp.of_traces) &&
+        !main_exporter_wants(conf, conf->otlp.metrics, &conf->otlp.of_metrics)) {
+        return;
+    }
+    buf_init(&problem, PROBLEM_MAX_BYTES);
+    if (transport_load(conf->otlp.module_directory, tls, &problem) == NULL && tls) {
+        (void)transport_load(conf->otlp.module_directory, false,
+                             &problem); /* for the other signal */
+    }
+    buf_fini(&problem);
+}
+
 /* A target and what sends to it; what is wrong is told in the log. */
 struct way_out {
     const char *endpoint;

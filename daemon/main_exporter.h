@@ -30,6 +30,10 @@ int export_target_init(struct export_target *target, const struct conf *conf,
                        const struct conf_signal *own, struct buf *problem);
 void export_target_fini(struct export_target *target);
 
+/* Opens the module, if one is wanted, so that it is there however little the daemon may open later. What is
+ * wrong with it is told by the start. */
+void main_exporter_open_module(const struct conf *conf);
+
 /* Starts the export of traces, when it is wanted; else *ret_exporter is NULL. What is wrong with
  * files and module is told in the log, and leaves an exporter that drops. `resource` must outlive
  * it. Returns 0, ERR_NOMEM or ERR_SYSTEM. */

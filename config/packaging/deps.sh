@@ -3,7 +3,7 @@
 # On Debian with apt, with sudo when not root; elsewhere it says what to install. Exit 1: missing.
 set -eu
 
-build='gcc libc6-dev make pkg-config libuv1-dev libmicrohttpd-dev libjansson-dev libdeflate-dev libxxhash-dev
+build='gcc libc6-dev make pkg-config libuv1-dev libmicrohttpd-dev libjansson-dev libdeflate-dev libxxhash-dev libseccomp-dev
        libcurl4-openssl-dev libncurses-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler'
 test='libcmocka-dev libgsl-dev protobuf-compiler prometheus openssl python3 curl
       netcat-openbsd binutils g++ man-db python3-pyte zsh fish systemd'

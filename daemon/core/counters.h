@@ -73,6 +73,8 @@
       "Looks and readings of processes lost for want of room or memory.")                          \
     X(CLOCK_STEPS, "clock_steps_total", COUNTER,                                                   \
       "Times that the wall clock was set, or the machine slept, as seen at snapshots.")            \
+    X(DENIED_CALLS, "denied_calls_total", COUNTER,                                                 \
+      "System calls that dwelld does not make, and that were refused.")                            \
     X(SNAPSHOTS_REFUSED, "snapshots_refused_total", COUNTER,                                       \
       "Snapshots not taken because too many were alive, or for want of memory.")                   \
     X(LOG_LINES_LOST, "log_lines_lost_total", COUNTER,                                             \

@@ -35,6 +35,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/sandbox_denied.h"
 #include "render/gzip.h"
 #include "render/negotiate.h"
 
@@ -527,7 +528,7 @@ static int start_thread(struct http *http)
         return ERR_SYSTEM;
     }
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); /* else the default */
-    (void)sigfillset(&all);
+    sandbox_denied_fill(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
     int err = pthread_create(&http->thread, &attributes, thread_main, http);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -224,11 +224,12 @@ static void put_records(struct json_writer *writer, const struct snapshot *snaps
     json_close(writer, '}');
 }
 
-static void put_paths(struct json_writer *writer, const struct json_status *status)
+static void put_texts(struct json_writer *writer, const char *name, const struct json_path *texts,
+                      size_t count)
 {
-    json_put_open(writer, "sockets", '{');
-    for (size_t i = 0; i < status->socket_count; i++) {
-        json_put_text(writer, status->sockets[i].name, str_of(status->sockets[i].path));
+    json_put_open(writer, name, '{');
+    for (size_t i = 0; i < count; i++) {
+        json_put_text(writer, texts[i].name, str_of(texts[i].path));
     }
     json_close(writer, '}');
 }
@@ -296,7 +297,8 @@ void json_render_status(const struct snapshot *snapshot, const struct json_statu
     } else {
         json_put_text(&writer, "http_address", str_of(status->http_address));
     }
-    put_paths(&writer, status);
+    put_texts(&writer, "sockets", status->sockets, status->socket_count);
+    put_texts(&writer, "sandbox", status->sandbox, status->sandbox_count);
     json_put_self(&writer, snapshot, &status->process);
     put_records(&writer, snapshot);
     put_ledger(&writer, &snapshot->ledger);

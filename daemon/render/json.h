@@ -42,6 +42,8 @@ struct json_status {
     size_t socket_count;
     const struct json_limit *limits;
     size_t limit_count;
+    const struct json_path *sandbox; /* what was taken away from the daemon, and how much of it */
+    size_t sandbox_count;
     uint64_t rss_bytes;                /* 0: not known */
     uint64_t scrapes;                  /* as in struct exposition_process */
     uint64_t http_errors;              /* likewise */

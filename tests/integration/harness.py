@@ -30,8 +30,8 @@ PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFa
 
 WAIT_S = 20  # for anything that should take milliseconds, on a machine that does something else
 
-# What sanitizers and assertions say when they find something.
-_FAULTS = re.compile(r"Sanitizer|runtime error:|Assertion .* failed|stack smashing|corrupted")
+# What sanitizers, assertions and the sandbox say when they find something.
+_FAULTS = re.compile(r"Sanitizer|runtime error:|Assertion .* failed|stack smashing|corrupted|the system call .* was refused")
 
 # What would lead the daemon elsewhere than a test wants it.
 _FOREIGN = re.compile(r"DWELL_|OTEL_|GRPC_|ENVIRONMENT$|CONSTITUTIONAL_HASH$|RUNTIME_DIRECTORY$|XDG_RUNTIME_DIR$|LISTEN_|NOTIFY_")

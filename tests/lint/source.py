@@ -17,6 +17,7 @@ HOMES = {
     "jansson.h": ("daemon/conf", "client/cli/", "tests/"),
     "curl/curl.h": ("client/cli/",),
     "ncurses.h": ("client/cli/top_screen.h",),
+    "seccomp.h": ("daemon/io/seccomp/",),
     "xxhash.h": ("daemon/core/", "daemon/io/export/spool_file.c"),
     "libdeflate.h": ("daemon/render/gzip.c", "tests/"),
     "cmocka.h": ("tests/",),
@@ -43,7 +44,7 @@ PURE = set(
 # What else of the system there is, for rank 3 and above, the client, and tests.
 SYSTEM = re.compile(
     r"(sys|netinet|arpa|net|linux)/[a-z_]+|dirent|dlfcn|fcntl|ftw|grp|langinfo|locale|malloc|netdb|poll|"
-    r"pthread|pwd|regex|sched|setjmp|signal|sysexits|syscall|time|unistd|wchar"
+    r"pthread|pwd|regex|sched|setjmp|signal|sysexits|syscall|termios|time|ucontext|unistd|wchar"
 )
 
 # The exceptions, and the only reason for which each may be used.

@@ -466,6 +466,7 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     (void)state;
     static const struct json_path sockets[] = {{"ingest", "/run/\"dwell\"/ingest.sock"}};
     static const struct json_limit limits[] = {{"profiling.max_models", UINT64_MAX}};
+    static const struct json_path sandbox[] = {{"system_calls", "filtered"}};
     struct core core;
     struct buf out;
     open_core(&core);
@@ -495,6 +496,8 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
                                              .socket_count = 1,
                                              .limits = limits,
                                              .limit_count = 1,
+                                             .sandbox = sandbox,
+                                             .sandbox_count = 1,
                                              .rss_bytes = 4096,
                                              .process = {.pid = 4711,
                                                          .uid = 1000,
@@ -510,9 +513,9 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     json_t *root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
     assert_non_null(root);
     must_have_keys(root, NULL,
-                   KEYS("version", "uptime_seconds", "http_address", "sockets", "process", "loop",
-                        "clock", "evidence", "clients", "records", "ledger", "counters", "limits",
-                        "export", "rss_bytes"));
+                   KEYS("version", "uptime_seconds", "http_address", "sockets", "sandbox",
+                        "process", "loop", "clock", "evidence", "clients", "records", "ledger",
+                        "counters", "limits", "export", "rss_bytes"));
     must_have_keys(root, "process", KEYS("pid", "uid", "instance", "descriptors"));
     must_be_number(root, "process.pid", 4711);
     must_be_number(root, "process.uid", 1000);
@@ -546,6 +549,7 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_be_number(root, "uptime_seconds", 1.5);
     must_be_text(root, "http_address", "127.0.0.1:9847");
     must_be_text(root, "sockets.ingest", "/run/\"dwell\"/ingest.sock");
+    must_be_text(root, "sandbox.system_calls", "filtered");
     must_be_number(root, "ledger.sent", 10);
     must_be_number(root, "ledger.rejected.out_of_range", 3);
     must_be_number(root, "ledger.rejected.too_deep", 0);

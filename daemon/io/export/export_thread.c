@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "io/sandbox_denied.h"
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators): good enough to
  * spread retries, and needs no more than a seed. */
@@ -23,7 +24,7 @@ uint64_t export_thread_draw(void *ctx)
 static void block_signals(sigset_t *ret_before)
 {
     sigset_t all;
-    (void)sigfillset(&all);
+    sandbox_denied_fill(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all,
                           ret_before); /* fails only for a wrong first argument */
 }

@@ -1,6 +1,7 @@
 /*
  * Happy path
- *   1. every TICK_MS: whom does the witness want watched? With the first the thread is started
+ *   1. every TICK_MS: whom does the witness want watched? With the first the thread is started, or at
+ *      once, where it could not look later (io/sandbox)
  *   2. it is told when that has changed
  *   3. it has seen something: uv_async; the loop takes that in portions and tells the witness
  *
@@ -12,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "io/sandbox_denied.h"
 
 enum {
     TICK_MS = 250,
@@ -35,7 +37,7 @@ static int start_thread(struct probe *probe)
     }
     /* A size that is refused leaves the usual one. */
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    (void)sigfillset(&all); /* signals are the loop's */
+    sandbox_denied_fill(&all); /* signals are the loop's */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     probe->has_thread =
         pthread_create(&probe->thread, &attributes, probe_worker_run, &probe->worker) == 0;
@@ -61,6 +63,16 @@ static int start(struct probe *probe)
         probe_mailbox_fini(&probe->mailbox);
     }
     return err;
+}
+
+static void start_or_say(struct probe *probe)
+{
+    int err = start(probe);
+    probe->has_failed = err != 0;
+    if (err != 0) {
+        log_error("processes cannot be watched: %s; verdicts go without what only dwelld can see",
+                  err_sentence(err));
+    }
 }
 
 static void set_time(const struct probe *probe)
@@ -92,13 +104,7 @@ static void on_tick(uv_timer_t *tick)
         if (witness_list_processes(probe->witness, processes) == 0) {
             return;
         }
-        int err = start(probe);
-        probe->has_failed = err != 0;
-        if (err != 0) {
-            log_error(
-                "processes cannot be watched: %s; verdicts go without what only dwelld can see",
-                err_sentence(err));
-        }
+        start_or_say(probe);
     }
     if (probe->has_thread) {
         give_orders(probe);
@@ -187,6 +193,9 @@ int probe_start(struct probe *probe, uv_loop_t *loop, struct witness *witness,
     probe->tick.data = probe;
     probe->is_open = true;
     (void)uv_timer_start(&probe->tick, on_tick, TICK_MS, TICK_MS); /* a callback is given */
+    if (options->starts_first) {
+        start_or_say(probe);
+    }
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /*
  * The probe: a thread that sees for the witness what processes do, so that the loop never waits for
- * /proc. It is started with the first process that there is to watch, and told whom to watch whenever
- * that changes. It does not judge. Loop thread only.
+ * /proc. It is started with the first process that there is to watch, or before, and told whom to
+ * watch whenever that changes. It does not judge. Loop thread only.
  */
 #ifndef DWELL_PROBE_PROBE_H
 #define DWELL_PROBE_PROBE_H

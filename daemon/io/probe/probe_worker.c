@@ -492,6 +492,9 @@ static void turn(struct probe_worker *worker)
 void *probe_worker_run(void *ctx)
 {
     struct probe_worker *worker = ctx;
+    if (worker->options.enter != NULL) {
+        worker->options.enter(worker->options.enter_ctx);
+    }
     worker->random = now(worker);
     allowance_init(&worker->allowance, now(worker));
     machine_read(&worker->options.roots, &worker->view.machine);

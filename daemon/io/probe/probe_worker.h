@@ -14,10 +14,13 @@
 
 struct probe_options {
     struct proc_roots roots;
-    struct clock clock;     /* the system's own: its monotonic times are waited for */
-    uint32_t max_threads;   /* watched at a time */
-    bool touches;           /* memory may be probed */
-    double touch_max_bytes; /* resident size of a process, past which its memory is not */
+    struct clock clock;             /* the system's own: its monotonic times are waited for */
+    uint32_t max_threads;           /* watched at a time */
+    bool touches;                   /* memory may be probed */
+    double touch_max_bytes;         /* resident size of a process, past which its memory is not */
+    void (*enter)(void *enter_ctx); /* called first on the thread; NULL: nothing */
+    void *enter_ctx;
+    bool starts_first; /* the thread is started at once, and not with the first process */
 };
 
 struct worker_thread {
