@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "core/saved.h"
 
 enum {
     FIRST_ROOM = 16,
@@ -92,6 +93,40 @@ struct buckets *buckets_new(const struct limbo *limbo, uint16_t bound_count, boo
         buckets->native = native;
         buckets->bound_count = bound_count;
     }
+    return buckets;
+}
+
+static void fill_run(struct bucket_run *run, const struct saved_run *saved, uint64_t *counts)
+{
+    run->first = saved->first;
+    run->len = (uint16_t)saved->len;
+    memcpy(counts, saved->counts, saved->len * sizeof *counts);
+}
+
+struct buckets *buckets_of_saved(const struct limbo *limbo, const struct saved_buckets *saved,
+                                 bool native)
+{
+    _Static_assert((int)SAVED_NATIVE_MAX <= (int)BUCKETS_NATIVE_MAX, "a run fits");
+    struct buckets shape = {.bound_count = (uint16_t)(saved->classic_count - 1),
+                            .positive.room = (uint16_t)saved->positive.len,
+                            .negative.room = (uint16_t)saved->negative.len};
+    struct buckets *buckets = mem_alloc(size_of(&shape));
+    if (buckets == NULL) {
+        return NULL;
+    }
+    *buckets = shape;
+    buckets->block.epoch = limbo->epoch;
+    buckets->stamp = limbo->epoch;
+    buckets->count = saved->count;
+    buckets->sum = saved->sum;
+    buckets->zero = saved->zero;
+    buckets->schema = (int8_t)(native ? saved->schema : BUCKETS_SCHEMA);
+    buckets->native = native;
+    uint64_t *counts = buckets->counts;
+    memcpy(counts, saved->classic, saved->classic_count * sizeof *counts);
+    counts += saved->classic_count;
+    fill_run(&buckets->positive, &saved->positive, counts);
+    fill_run(&buckets->negative, &saved->negative, counts + saved->positive.len);
     return buckets;
 }
 

@@ -28,6 +28,8 @@ enum {
 
 #define BUCKETS_ZERO_THRESHOLD 0x1p-128
 
+struct saved_buckets;
+
 /* A gapless stretch of native buckets on one side of zero. */
 struct bucket_run {
     int32_t first;
@@ -67,6 +69,11 @@ struct exemplar_set {
 
 /* An empty one of the current epoch, or NULL. */
 struct buckets *buckets_new(const struct limbo *limbo, uint16_t bound_count, bool native);
+
+/* One that goes on from what an earlier life had counted, or NULL. Counts of both kinds of buckets must
+ * come to the count, and the schema be at most BUCKETS_SCHEMA. */
+struct buckets *buckets_of_saved(const struct limbo *limbo, const struct saved_buckets *saved,
+                                 bool native);
 
 /* Gives all of it to limbo. NULL is permitted. */
 void buckets_retire(struct buckets *buckets, struct limbo *limbo);

@@ -321,6 +321,11 @@ static int find_layer(struct budgets *budgets, struct str name, uint32_t *ret_nu
     return add_layer(budgets, &limit, ret_number);
 }
 
+int budgets_adopt(struct budgets *budgets, struct str name, uint32_t *ret_number)
+{
+    return find_layer(budgets, name, ret_number);
+}
+
 /* The layer as one that may be written; NULL without memory. */
 static struct budget_layer *own_layer(struct budgets *budgets, uint32_t number)
 {

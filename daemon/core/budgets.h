@@ -147,6 +147,10 @@ void budgets_fini(struct budgets *budgets); /* before the registry */
  * in *ret_name the name of the family at hand, valid until budgets_fini. */
 int budgets_declare(struct budgets *budgets, struct str *ret_name);
 
+/* The layer of a name, made if need be; past the ceiling the overflow layer. For who goes on from an
+ * earlier life (core/restore). Returns 0, ERR_NAME, ERR_NOMEM. */
+int budgets_adopt(struct budgets *budgets, struct str name, uint32_t *ret_number);
+
 /* Counts a record whose time is in range. Returns 0; ERR_NAME for a layer that is no name; ERR_NOMEM,
  * with nothing counted. */
 int budgets_record(struct budgets *budgets, const struct budget *budget,

@@ -79,6 +79,14 @@
       "Snapshots not taken because too many were alive, or for want of memory.")                   \
     X(LOG_LINES_LOST, "log_lines_lost_total", COUNTER,                                             \
       "Lines of the log that were not written: nobody read it, or there was no room.")             \
+    X(STATE_SAVES, "state_saves_total", COUNTER, "States written to state.file.")                  \
+    X(STATE_FAILURES, "state_save_failures_total", COUNTER,                                        \
+      "States that could not be written to state.file.")                                           \
+    X(STATE_BYTES, "state_bytes", GAUGE, "Size of the state written last; 0: none was.")           \
+    X(STATE_DAMAGED, "state_damaged_files_total", COUNTER,                                         \
+      "State files set aside: damaged, foreign, of another version or user.")                      \
+    X(STATE_LEFT_OUT, "state_left_out_total", COUNTER,                                             \
+      "Pieces of state that did not fit the configuration or the processes at a start.")           \
     X(SCRAPES, "scrapes_total", COUNTER, "Answers to /metrics.")                                   \
     X(HTTP_ERRORS, "http_errors_total", COUNTER, "HTTP answers with a status of 400 or above.")
 

@@ -425,6 +425,44 @@ void distinct_fini(struct distinct *distinct, struct distinct_pool *pool)
     memset(distinct->seen, 0, sizeof distinct->seen);
 }
 
+/* --- a copy ------------------------------------------------------------------------------------ */
+
+struct copy {
+    uint64_t slot; /* with which the window ends */
+    uint64_t *hashes;
+    uint8_t *ages;
+    uint32_t count;
+};
+
+static void copy_leaf(struct leaf *leaf, struct copy *copy)
+{
+    const uint8_t *marks = marks_of(leaf);
+    for (uint32_t at = 0; at < leaf->node.cells; at++) {
+        uint64_t slot = marks[at] == 0 ? 0 : slot_of(leaf, marks[at]);
+        if (marks[at] != 0 && window_holds(slot, copy->slot)) {
+            copy->hashes[copy->count] = leaf->hash[at];
+            copy->ages[copy->count++] = (uint8_t)(copy->slot - slot);
+        }
+    }
+}
+
+static void copy_below(struct distinct_node *node, struct copy *copy)
+{
+    for (unsigned i = 0; is_fork(node) && i < WAYS; i++) {
+        copy_below(as_fork(node)->way[i], copy);
+    }
+    if (node != NULL && !is_fork(node)) {
+        copy_leaf(as_leaf(node), copy);
+    }
+}
+
+uint32_t distinct_copy(const struct distinct *distinct, uint64_t *ret_hashes, uint8_t *ret_ages)
+{
+    struct copy copy = {.slot = distinct->slot, .hashes = ret_hashes, .ages = ret_ages};
+    copy_below(distinct->root, &copy);
+    return copy.count;
+}
+
 static size_t bytes_below(const struct distinct_node *node)
 {
     size_t bytes = node == NULL ? 0 : is_fork(node) ? sizeof(struct fork) : leaf_bytes(node->cells);

@@ -441,6 +441,50 @@ static int find_series(struct metrics *metrics, struct series_set *set, const st
     return err;
 }
 
+/* The series of the key at hand. */
+static int adopt(struct metrics *metrics, struct series_set *set, struct series_id **ret_id)
+{
+    struct metric_key *key = &metrics->key;
+    uint64_t hash = hash_of(metrics, set->family->number, key);
+    *ret_id =
+        index_find(&metrics->index, hash, set->family->number, (struct str){key->pairs, key->len});
+    if (*ret_id != NULL) {
+        return 0;
+    }
+    return is_full(metrics, set) ? ERR_LIMIT : make_series(metrics, set, hash, ret_id);
+}
+
+int metrics_adopt(struct metrics *metrics, const struct metrics_adoption *adoption,
+                  uint32_t *ret_place)
+{
+    struct series_set *set = &metrics->sets[adoption->family];
+    struct metric_key *key = &metrics->key;
+    struct series_id *id = NULL;
+    struct target target;
+    assert(adoption->pairs.len <= METRIC_KEY_MAX);
+    if (adoption->overflow) {
+        int err = find_overflow(metrics, set, &target);
+        metrics->overflowed -= err == 0; /* no record went there */
+        if (err != 0) {
+            return err;
+        }
+        id = (struct series_id *)(uintptr_t)series_who(set, target.place); /* the set owns it */
+    } else {
+        key->pair_count = adoption->pair_count;
+        key->len = adoption->pairs.len;
+        if (key->len > 0) {
+            memcpy(key->pairs, adoption->pairs.ptr, key->len);
+        }
+        int err = adopt(metrics, set, &id);
+        if (err != 0) {
+            return err;
+        }
+    }
+    id->created_wall_ns = adoption->created_wall_ns;
+    *ret_place = id->place;
+    return 0;
+}
+
 /* --- applying ---------------------------------------------------------------------------------- */
 
 static bool hide(struct metrics *metrics, struct series_set *set, uint32_t place,

@@ -84,6 +84,20 @@ int metrics_declare(struct metrics *metrics, const struct family_shape *shape);
  * Returns 0 or an error as metrics_record does. */
 int metrics_start(struct metrics *metrics, const struct metric *metric);
 
+/* A series of an earlier life. */
+struct metrics_adoption {
+    uint32_t family;
+    bool overflow;    /* the family's overflow series; the labels are then not looked at */
+    struct str pairs; /* as in struct series_id */
+    uint32_t pair_count;
+    uint64_t created_wall_ns;
+};
+
+/* The place of such a series, made at 0 unless it is there. Returns 0; ERR_LIMIT for a new one past a
+ * ceiling, ERR_NOMEM. */
+int metrics_adopt(struct metrics *metrics, const struct metrics_adoption *adoption,
+                  uint32_t *ret_place);
+
 /* Applies a record of a process, or of nobody. Returns 0; ERR_NAME, ERR_CONFLICT, ERR_LABELS,
  * ERR_DUPLICATE_KEY, ERR_LIMIT (families, parts, values of sets), ERR_NOMEM. */
 int metrics_record(struct metrics *metrics, const struct metric *metric, struct process *process);

@@ -78,6 +78,11 @@ struct process *process_enter(struct processes *processes, uint64_t said_pid, in
     return process;
 }
 
+struct process *process_adopt(struct processes *processes, uint64_t said_pid, int64_t kernel_pid)
+{
+    return add(processes, said_pid, kernel_pid);
+}
+
 void process_leave(struct processes *processes, struct process *process)
 {
     assert(process->entered > 0);

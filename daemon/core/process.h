@@ -25,6 +25,7 @@ struct process {
     uint64_t said_pid;  /* what its hello says: its own view, and the label of per_pid */
     int64_t kernel_pid; /* what the kernel says: the daemon's view; 0: not known */
     uint32_t entered;   /* connections */
+    uint32_t number;    /* in the copy that core/beside makes */
     bool exited;
     bool watched;
     struct part *parts;      /* core/part */
@@ -46,6 +47,10 @@ struct processes {
 
 /* The process of a hello, which is entered; NULL without memory, or past the ceiling. */
 struct process *process_enter(struct processes *processes, uint64_t said_pid, int64_t kernel_pid);
+
+/* A process of an earlier life of the daemon, of which no connection is entered yet: to be watched before
+ * anything else happens, or to be ended. NULL as above. */
+struct process *process_adopt(struct processes *processes, uint64_t said_pid, int64_t kernel_pid);
 void process_leave(struct processes *processes, struct process *process);
 void process_exit(struct processes *processes, struct process *process);
 

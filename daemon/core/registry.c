@@ -360,6 +360,17 @@ static int find_model(struct registry *registry, const struct sample *sample, ui
     return find_by_key(registry, sample, sample->model_name, false, ret_number);
 }
 
+int registry_adopt(struct registry *registry, const struct sample *sample, bool overflow,
+                   uint32_t *ret_number)
+{
+    uint32_t named = registry->count - (registry->overflow != 0 ? 1 : 0);
+    if (overflow) {
+        return overflow_model(registry, ret_number);
+    }
+    return named >= registry->options.max_models ? ERR_LIMIT
+                                                 : find_model(registry, sample, ret_number);
+}
+
 /* --- changing a model -------------------------------------------------------------------------- */
 
 /* The model as one that may be written, its current tally too; NULL without memory. */
@@ -462,8 +473,8 @@ static int rotate(struct registry *registry, struct model *model)
     return 0;
 }
 
-static int keep_exemplar(struct registry *registry, struct model *model,
-                         const struct sample *sample)
+int registry_mark(struct registry *registry, struct model *model, unsigned bucket,
+                  const struct exemplar *exemplar)
 {
     struct exemplars *old = model->exemplars;
     if (old == NULL || old->block.epoch <= registry->limbo.shared_epoch) {
@@ -478,17 +489,23 @@ static int keep_exemplar(struct registry *registry, struct model *model,
         fresh->block.epoch = registry->limbo.epoch;
         model->exemplars = fresh;
     }
-    double ms = sample->execution_time_ms;
-    struct exemplar *exemplar =
-        &model->exemplars->bucket[bounds_find(&bounds_ms, ms, tally_position(ms))];
-    exemplar->set = true;
-    exemplar->has_span_id = SAMPLE_HAS(sample, SPAN_ID);
-    memcpy(exemplar->trace_id, sample->trace_id, sizeof exemplar->trace_id);
-    memcpy(exemplar->span_id, sample->span_id, sizeof exemplar->span_id);
-    exemplar->value_ms = ms;
-    exemplar->wall_ns =
-        SAMPLE_HAS(sample, TIMESTAMP) ? sample->timestamp_wall_ns : registry->wall_ns;
+    model->exemplars->bucket[bucket] = *exemplar;
     return 0;
+}
+
+static int keep_exemplar(struct registry *registry, struct model *model,
+                         const struct sample *sample)
+{
+    double ms = sample->execution_time_ms;
+    struct exemplar exemplar = {.set = true,
+                                .has_span_id = SAMPLE_HAS(sample, SPAN_ID),
+                                .value_ms = ms,
+                                .wall_ns = SAMPLE_HAS(sample, TIMESTAMP) ? sample->timestamp_wall_ns
+                                                                         : registry->wall_ns};
+    memcpy(exemplar.trace_id, sample->trace_id, sizeof exemplar.trace_id);
+    memcpy(exemplar.span_id, sample->span_id, sizeof exemplar.span_id);
+    return registry_mark(registry, model, bounds_find(&bounds_ms, ms, tally_position(ms)),
+                         &exemplar);
 }
 
 /* Makes a model one that can be counted in: ours to write, its current tally the present's, its

@@ -154,6 +154,16 @@ int registry_record_evidence(struct registry *registry, const struct sample *sam
 unsigned registry_record_briefs(struct registry *registry, const struct brief *briefs,
                                 unsigned count, int *ret_errs);
 
+/* The model that a sample would be counted in, made if need be, with nothing counted: for who goes on from
+ * an earlier life (core/restore). `overflow`: the one that stands for all past the ceiling. Returns 0 and
+ * its number; as registry_record, and ERR_LIMIT for a new one past the ceiling. */
+int registry_adopt(struct registry *registry, const struct sample *sample, bool overflow,
+                   uint32_t *ret_number);
+
+/* Keeps an exemplar of a model that may be written. Returns 0 or ERR_NOMEM. */
+int registry_mark(struct registry *registry, struct model *model, unsigned bucket,
+                  const struct exemplar *exemplar);
+
 /* What evidence says of a model from now on; NULL: nothing. Returns 0, or ERR_NOMEM with the model as it
  * was. */
 int registry_set_opinion(struct registry *registry, uint32_t number, const struct opinion *opinion);

@@ -3,30 +3,31 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+/* What others count themselves comes on top of what an earlier life had counted (core/restore). */
 static void copy_counters(struct snapshot *snapshot, const struct intake *intake)
 {
     const struct registry *registry = intake->registry;
     snapshot->counters = *intake->counters;
     snapshot->counters.value[COUNTER_CLOCK_STEPS] = intake->counters->clock.steps;
     snapshot->counters.value[COUNTER_MODELS] = registry->count;
-    snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES] = registry->overflowed;
-    snapshot->counters.value[COUNTER_LOST_EXEMPLARS] =
+    snapshot->counters.value[COUNTER_OVERFLOW_SAMPLES] += registry->overflowed;
+    snapshot->counters.value[COUNTER_LOST_EXEMPLARS] +=
         registry->lost_exemplars + intake->metrics->lost_exemplars;
     if (intake->judge != NULL) {
-        snapshot->counters.value[COUNTER_LOST_EVIDENCE] = intake->judge->lost;
-        snapshot->counters.value[COUNTER_IMPOSSIBLE_EVIDENCE] = intake->judge->impossible;
+        snapshot->counters.value[COUNTER_LOST_EVIDENCE] += intake->judge->lost;
+        snapshot->counters.value[COUNTER_IMPOSSIBLE_EVIDENCE] += intake->judge->impossible;
     }
-    snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] =
+    snapshot->counters.value[COUNTER_OVERFLOW_RECORDS] +=
         intake->metrics->overflowed + intake->budgets->overflowed;
     snapshot->counters.value[COUNTER_FAMILIES] = intake->metrics->family_count;
     snapshot->counters.value[COUNTER_SERIES] = intake->metrics->index.count;
     snapshot->counters.value[COUNTER_SET_VALUES] = intake->metrics->members.pool.kept;
     snapshot->counters.value[COUNTER_OPEN_SPANS] = intake->spans->open.count;
-    snapshot->counters.value[COUNTER_CUT_OFF_SPANS] = intake->spans->cut_off;
+    snapshot->counters.value[COUNTER_CUT_OFF_SPANS] += intake->spans->cut_off;
     snapshot->counters.value[COUNTER_HELD_SPANS] = intake->spans->sampler.held;
-    snapshot->counters.value[COUNTER_REFUSED_SPAN_SAMPLES] = intake->spans->refused_samples;
-    snapshot->counters.value[COUNTER_BUDGET_EVENTS] = intake->spans->budget_events.made;
-    snapshot->counters.value[COUNTER_BUDGET_EVENTS_SUPPRESSED] =
+    snapshot->counters.value[COUNTER_REFUSED_SPAN_SAMPLES] += intake->spans->refused_samples;
+    snapshot->counters.value[COUNTER_BUDGET_EVENTS] += intake->spans->budget_events.made;
+    snapshot->counters.value[COUNTER_BUDGET_EVENTS_SUPPRESSED] +=
         intake->spans->budget_events.suppressed;
     snapshot->counters.value[COUNTER_PROCESSES] = intake->processes->count;
     snapshot->counters.value[COUNTER_LOG_LINES_LOST] = log_lost();

@@ -171,6 +171,11 @@ static void extra_add(struct tally_extra *extra, const struct sample *sample, ui
     }
 }
 
+struct tally_extra *tally_own_extra(struct tally *tally, const struct limbo *limbo)
+{
+    return extra_own(tally, limbo) == 0 ? tally->extra : NULL;
+}
+
 /* Nearly all samples stand for themselves alone, and take the short ways. */
 static int latency_add(struct tally *tally, struct limbo *limbo, double ms, int position,
                        uint64_t weight)

@@ -205,6 +205,9 @@ __attribute__((always_inline)) static inline void tally_prefetch(const struct ta
  * time; but its gauges and its evidence count once, since nobody saw those of the others. */
 int tally_add(struct tally *tally, const struct sample *sample, struct limbo *limbo);
 
+/* The extra parts of a tally that may be written, made if need be; NULL without memory. */
+struct tally_extra *tally_own_extra(struct tally *tally, const struct limbo *limbo);
+
 /* Adds all of `from` to `into`, which must be one that may be written. ERR_NOMEM: nothing added. */
 int tally_merge(struct tally *into, const struct tally *from, struct limbo *limbo);
 
