@@ -225,7 +225,9 @@ struct conf {
         uint64_t timeout_ms;
     } shutdown;
     struct {
-        char *file;
+        char *file; /* "": none */
+        uint64_t interval_ms;
+        uint64_t max_bytes;
     } state;
 };
 

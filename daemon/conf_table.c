@@ -384,7 +384,13 @@ const struct conf_option conf_options[] = {
      AT(shutdown.timeout_ms), .sentence = "Time for draining and the last export at the end."},
 
     {"state.file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(state.file),
-     .sentence = "Where totals survive a restart. Empty: nowhere."},
+     .sentence = "Where all that was counted survives a restart. Empty: nowhere."},
+    {"state.interval_ms", CONF_WHOLE, RANGE(100, DAY_MS), "5000", "ms", AT(state.interval_ms),
+     .sentence = "Time between two saves: what kill -9 or a loss of power can take. At the end it is saved "
+                 "in any case."},
+    {"state.max_bytes", CONF_WHOLE, RANGE(65536, 4294967296.0), "268435456", "bytes",
+     AT(state.max_bytes),
+     .sentence = "Largest state that is saved or read; it takes as much memory while it is."},
 };
 /* clang-format on */
 

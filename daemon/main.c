@@ -2,15 +2,17 @@
  * dwelld: connects the parts.
  *
  * Happy path
- *   1. command line, configuration and declared families (all problems at once), log
+ *   1. command line, configuration and declared families (all problems at once), log; the state of an
+ *      earlier life is read and checked
  *   2. directory and its sockets, the HTTP address, as far as the service manager has not handed them
  *      over: whatever cannot be had ends the start
- *   3. registry, ledger, intake, and the loop with its sockets; the sandbox, which all threads but the
- *      probe's start in (io/sandbox); exports; the HTTP thread
+ *   3. registry, ledger, intake, which go on from that state; the loop with its sockets; the sandbox,
+ *      which all threads but the probe's start in (io/sandbox); exports; the HTTP thread
  *   4. one line says where everything is; the loop runs
  *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, connections end,
  *      then what waits for export goes out, all within shutdown.timeout_ms, or at once on a second
- *      signal; until then /readyz says that the daemon ends; HTTP ends; exit 0
+ *      signal; meanwhile the state is saved; until then /readyz says that the daemon ends; HTTP ends;
+ *      exit 0
  *
  * Exit status (sysexits.h): 0, 64 usage, 69 something needed is in use, 73 a socket cannot be made,
  * 78 configuration.
@@ -53,6 +55,7 @@
 #include "main_families.h"
 #include "main_journal.h"
 #include "main_sandbox.h"
+#include "main_state.h"
 
 enum {
     FILE_MAX_BYTES = 1 << 20,
@@ -108,6 +111,8 @@ struct dwelld {
     struct exporter *exporter;               /* NULL: no traces are exported */
     struct metric_exporter *metric_exporter; /* NULL: no metrics are exported */
     struct span_export span_export;
+    struct main_state state;
+    struct process own; /* this one, which is not watched: what it says of itself ends with it */
     uint64_t hash_seed; /* random for each process, against flooding of tables */
     struct otlp_resource_options resource;
     struct label attributes[CONF_PAIRS_MAX]; /* service.attributes, as the exporter has them */
@@ -334,7 +339,7 @@ static int say_service(struct dwelld *dwelld)
                                           str_of(conf->service.constitutional_hash)},
                                          {STR_LITERAL("start_time"), str_of(start)}}};
     info.name = (struct str){name.data, name.len};
-    int err = name.err != 0 ? name.err : metrics_record(&dwelld->metrics, &info, NULL);
+    int err = name.err != 0 ? name.err : metrics_record(&dwelld->metrics, &info, &dwelld->own);
     buf_fini(&name);
     return err;
 }
@@ -451,7 +456,12 @@ static int make_state(struct dwelld *dwelld)
     if (err == 0) {
         metrics_set_time(&dwelld->metrics, dwelld->clock.mono_ns(NULL),
                          dwelld->clock.wall_ns(NULL));
+        registry_set_time(&dwelld->registry, dwelld->clock.mono_ns(NULL),
+                          dwelld->clock.wall_ns(NULL));
         err = declare_families(dwelld);
+    }
+    if (err == 0) {
+        err = main_state_apply(&dwelld->state, &dwelld->intake, &dwelld->self);
     }
     return err == 0 ? say_service(dwelld) : err;
 }
@@ -643,6 +653,7 @@ static void fill_status(struct dwelld *dwelld)
         {"otlp.spool_max_files", conf->otlp.spool_max_files},
         {"otlp.max_metric_bytes", conf->otlp.max_metric_bytes},
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
+        {"state.max_bytes", conf->state.max_bytes},
     };
     memcpy(dwelld->limits, limits, sizeof limits);
     dwelld->process.pid = (uint64_t)getpid();
@@ -774,6 +785,7 @@ static void close_handles(struct dwelld *dwelld)
     uv_close((uv_handle_t *)&dwelld->drain_timer, NULL);
     http_close(dwelld->http);
     metric_exporter_close(dwelld->metric_exporter);
+    main_state_close(&dwelld->state);
     handover_close(&dwelld->handover);
     probe_close(&dwelld->probe);
     sandbox_close(&dwelld->sandbox);
@@ -788,15 +800,17 @@ static uint64_t export_deadline_ns(const struct dwelld *dwelld)
     return dwelld->deadline_ns > closing_ns ? dwelld->deadline_ns - closing_ns : 0;
 }
 
-/* Both signals go on at the same time. */
+/* Both signals go on at the same time, and so does the last save. */
 static bool has_exported(struct dwelld *dwelld)
 {
     spans_stop(&dwelld->spans);
+    bool is_late = dwelld->clock.mono_ns(NULL) >= export_deadline_ns(dwelld);
+    bool saved = main_state_stop(&dwelld->state, is_late);
     exporter_stop(dwelld->exporter, export_deadline_ns(dwelld));
     metric_exporter_stop(dwelld->metric_exporter, export_deadline_ns(dwelld));
     bool traces = exporter_is_done(dwelld->exporter);
     bool metrics = metric_exporter_is_done(dwelld->metric_exporter);
-    return traces && metrics;
+    return traces && metrics && saved;
 }
 
 /* Looks for the end of the last connection, each of which ends by itself within INGEST_DRAIN_MS, and
@@ -923,6 +937,7 @@ static void free_state(struct dwelld *dwelld)
     witness_fini(&dwelld->witness);
     registry_fini(&dwelld->registry);
     ledger_fini(&dwelld->ledger);
+    main_state_fini(&dwelld->state);
     mem_free(dwelld->http_address);
 }
 
@@ -938,7 +953,10 @@ static int run(struct dwelld *dwelld)
                         &dwelld->notify)) {
         return EX_CONFIG;
     }
-    int status = open_http(dwelld);
+    int status = main_state_load(&dwelld->state, &dwelld->conf, &dwelld->counters);
+    if (status == 0) {
+        status = open_http(dwelld);
+    }
     if (status == 0) {
         status = open_directory(dwelld);
     }
@@ -962,6 +980,10 @@ static int run(struct dwelld *dwelld)
     }
     if (err == 0) {
         err = start_http(dwelld);
+    }
+    if (err == 0) {
+        err = main_state_start(&dwelld->state, &dwelld->conf, &dwelld->loop, &dwelld->handover,
+                               &dwelld->self);
     }
     if (err != 0) {
         log_error("cannot start: %s", err_sentence(err));
@@ -993,7 +1015,7 @@ int main(int argc, char **argv)
     /* What a scrape made copies of is needed again at the next: giving it back costs the loop time. */
     (void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file of the spool at its limit is an error as any other */
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write */
     int status = read_conf(&dwelld, argc, argv);
     if (status == 0) {
         status = act(&dwelld);

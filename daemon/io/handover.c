@@ -82,6 +82,16 @@ static struct share *freeze(struct handover *handover, unsigned readers, int *re
     return share;
 }
 
+int handover_take(struct handover *handover, struct share **ret_share)
+{
+    int err = 0;
+    struct share *share = freeze(handover, 1, &err);
+    if (err == 0) {
+        *ret_share = share;
+    }
+    return err;
+}
+
 static void reset(struct handover *handover, struct job *job)
 {
     int outcome = registry_reset(handover->intake->registry, job->has_name ? &job->name : NULL);

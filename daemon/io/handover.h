@@ -79,6 +79,10 @@ int handover_start(struct handover *handover, uv_loop_t *loop, struct intake *in
  * when the loop has run its close callbacks. */
 void handover_close(struct handover *handover);
 
+/* Loop thread. A snapshot without a job, for one reader, who hands it back with handover_return. Returns 0,
+ * ERR_LIMIT or ERR_NOMEM. */
+int handover_take(struct handover *handover, struct share **ret_share);
+
 /* Loop thread, before the reader's thread uses it; the memory is the caller's. Returns 0; or
  * ERR_SYSTEM, and leaves it as it was. */
 int handover_reader_start(struct handover *handover, struct handover_reader *reader);

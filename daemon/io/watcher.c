@@ -158,6 +158,20 @@ static void on_tick(uv_timer_t *tick)
     trim(watcher);
 }
 
+/* Those of an earlier life of the daemon. One that cannot be watched has no connection that could tell its
+ * end, and ends now. */
+static void adopt(struct processes *processes)
+{
+    struct process *next;
+    for (struct process *process = processes->first; process != NULL; process = next) {
+        next = process->next;
+        process->watched = watch_process(processes->ctx, process);
+        if (!process->watched) {
+            process_exit(processes, process);
+        }
+    }
+}
+
 void watcher_start(struct watcher *watcher, uv_loop_t *loop, struct intake *intake,
                    unsigned max_watched, const struct clock *clock)
 {
@@ -168,6 +182,7 @@ void watcher_start(struct watcher *watcher, uv_loop_t *loop, struct intake *inta
     processes->watch = watch_process;
     processes->is_gone = is_gone;
     processes->ended = on_ended;
+    adopt(processes);
     (void)uv_timer_init(loop, &watcher->tick); /* cannot fail */
     watcher->tick.data = watcher;
     (void)uv_timer_start(&watcher->tick, on_tick, TICK_MS, TICK_MS); /* a callback is given */

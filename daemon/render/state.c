@@ -61,7 +61,13 @@ static void append_figure(struct buf *out, unsigned field, struct str name, stru
 
 enum kind { COUNTER, GAUGE };
 
-static void append_counters(struct buf *out, const struct state_source *source)
+/* What counts the saves themselves. */
+static bool is_of_saving(unsigned counter)
+{
+    return counter == COUNTER_STATE_SAVES || counter == COUNTER_STATE_FAILURES;
+}
+
+static void append_counters(struct buf *out, const struct state_source *source, bool of_saving)
 {
     static const struct {
         const char *name;
@@ -75,7 +81,8 @@ static void append_counters(struct buf *out, const struct state_source *source)
         uint64_t number = i == COUNTER_SCRAPES       ? source->scrapes
                           : i == COUNTER_HTTP_ERRORS ? source->http_errors
                                                      : source->snapshot->counters.value[i];
-        if (rows[i].kind == COUNTER && i != COUNTER_UNLEDGERED_RECORDS) { /* the ledger's */
+        bool is_counted_here = i != COUNTER_UNLEDGERED_RECORDS; /* the ledger's */
+        if (rows[i].kind == COUNTER && is_counted_here && is_of_saving(i) == of_saving) {
             append_figure(out, STATE_FIGURE, str_of(rows[i].name), (struct str){0}, number);
         }
     }
@@ -106,7 +113,7 @@ static void append_timing(struct buf *out, const char *name, const struct timing
 static void append_figures(struct buf *out, const struct state_source *source)
 {
     const struct snapshot *snapshot = source->snapshot;
-    append_counters(out, source);
+    append_counters(out, source, false);
     append_figure(out, STATE_FIGURE, STR_LITERAL("accepted"), (struct str){0}, snapshot->accepted);
     append_figure(out, STATE_FIGURE, STR_LITERAL("unledgered"), (struct str){0},
                   snapshot->ledger.unledgered);
@@ -150,6 +157,7 @@ int state_render(const struct state_source *source, struct buf *out, size_t *ret
     append_moment(out, source);
     append_timing(out, "loop_lag", &source->snapshot->counters.loop_lag);
     append_timing(out, "snapshot", &source->snapshot->counters.snapshot);
+    append_counters(out, source, true);
     *ret_lasting = out->len;
     append_processes(out, source->beside);
     append_figures(out, source);
