@@ -717,7 +717,10 @@ static int start_exporters(struct dwelld *dwelld)
     struct main_metrics metrics = {.resource = &dwelld->resource,
                                    .registry = &dwelld->registry,
                                    .handover = &dwelld->handover,
-                                   .self = &dwelld->self};
+                                   .self = &dwelld->self,
+                                   .start_wall_ns =
+                                       main_state_since(&dwelld->state, &dwelld->clock),
+                                   .goes_on = dwelld->state.goes_on};
     return err != 0 ? err
                     : main_metric_exporter_start(conf, &metrics, &dwelld->clock,
                                                  &dwelld->metric_exporter);

@@ -332,7 +332,6 @@ int main_exporter_start(const struct conf *conf, const struct otlp_resource_opti
 
 static struct otlp_metrics_options render_options(const struct conf *conf,
                                                   const struct main_metrics *daemon,
-                                                  const struct clock *clock,
                                                   const struct buf *resource)
 {
     static const enum otlp_temporality temporality[] = {[CONF_CUMULATIVE] = OTLP_CUMULATIVE,
@@ -346,7 +345,7 @@ static struct otlp_metrics_options render_options(const struct conf *conf,
         .resource = str_of_buf(resource),
         .dwelld_version = daemon->resource->dwelld_version,
         .label_key_count = registry->label_key_count,
-        .start_wall_ns = clock->wall_ns(clock->ctx),
+        .start_wall_ns = daemon->start_wall_ns,
         .temporality = temporality[conf->otlp.temporality],
         .exponential = conf->otlp.histogram_aggregation == CONF_EXPONENTIAL_BUCKETS,
         .max_request = (size_t)conf->otlp.max_request_bytes};
@@ -370,7 +369,7 @@ int main_metric_exporter_start(const struct conf *conf, const struct main_metric
     }
     buf_init(&resource, FILE_MAX_BYTES);
     otlp_resource_render(daemon->resource, (struct str){NULL, 0}, &resource);
-    struct otlp_metrics_options render = render_options(conf, daemon, clock, &resource);
+    struct otlp_metrics_options render = render_options(conf, daemon, &resource);
     struct metric_exporter_options options = {
         .transport = way.transport,
         .target = &way.target.transport,
@@ -387,6 +386,7 @@ int main_metric_exporter_start(const struct conf *conf, const struct main_metric
         .spool_path = conf->otlp.spool_directory,
         .spool_max_bytes = conf->otlp.spool_max_bytes,
         .spool_max_files = conf->otlp.spool_max_files,
+        .goes_on = daemon->goes_on,
     };
     err = resource.err != 0 ? resource.err
                             : metric_exporter_start(&options, daemon->handover, ret_exporter);

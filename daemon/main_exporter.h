@@ -46,6 +46,8 @@ struct main_metrics {
     const struct registry *registry;
     struct handover *handover; /* must outlive the exporter, as `self` */
     struct self *self;
+    uint64_t start_wall_ns; /* when the daemon's own counters began */
+    bool goes_on;           /* there is a state of an earlier life */
 };
 
 /* Likewise for metrics. */

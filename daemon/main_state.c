@@ -151,6 +151,11 @@ int main_state_apply(struct main_state *state, struct intake *intake, struct sel
     return err;
 }
 
+uint64_t main_state_since(const struct main_state *state, const struct clock *clock)
+{
+    return state->goes_on ? state->machine.since_wall_ns : clock->wall_ns(clock->ctx);
+}
+
 /* --- saving ------------------------------------------------------------------------------------ */
 
 int main_state_start(struct main_state *state, const struct conf *conf, uv_loop_t *loop,

@@ -27,6 +27,9 @@ int main_state_load(struct main_state *state, const struct conf *conf, struct co
 /* Applies it to what is still empty, once the present time is set. Returns 0 or ERR_NOMEM. */
 int main_state_apply(struct main_state *state, struct intake *intake, struct self *self);
 
+/* When the daemon's own counters began to count. */
+uint64_t main_state_since(const struct main_state *state, const struct clock *clock);
+
 /* Returns 0 or ERR_SYSTEM. */
 int main_state_start(struct main_state *state, const struct conf *conf, uv_loop_t *loop,
                      struct handover *handover, struct self *self);

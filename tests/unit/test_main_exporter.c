@@ -348,7 +348,7 @@ static void test_main_exporter_does_the_same_for_metrics(void **state)
     assert_int_equal(handover_start(&handover, &loop, NULL, &thresholds, &clock), 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct self self = {0};
-        struct main_metrics daemon = {&resource, &registry, &handover, &self};
+        struct main_metrics daemon = {&resource, &registry, &handover, &self, 1, false};
         struct metric_exporter *exporter;
         struct self_view view;
         CONFIGURE(rows[i].first, rows[i].second, "otlp.module_directory=%");

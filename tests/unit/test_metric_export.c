@@ -501,6 +501,28 @@ static void test_metric_export_deltas_that_were_given_up_come_again(void **state
     }
 }
 
+/* What an earlier life had counted was told by it. */
+static void test_metric_export_deltas_go_on(void **state)
+{
+    (void)state;
+    static const struct {
+        enum otlp_temporality temporality;
+        double first; /* what the first request tells */
+    } rows[] = {{OTLP_DELTA, 3}, {OTLP_LOWMEMORY, 3}, {OTLP_CUMULATIVE, 5}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        open_world(&(struct how){.temporality = rows[i].temporality});
+        count_jobs(2);
+        struct snapshot *snapshot = must_take(&world.core);
+        assert_int_equal(metric_export_go_on(&world.export, snapshot, &otlp_process), 0);
+        core_drop(&world.core, snapshot);
+        assert_int_equal(view().accepted, 0);
+        count_jobs(3);
+        pass_interval();
+        assert_true(jobs_of(0, 1) == rows[i].first);
+        close_world();
+    }
+}
+
 /* What the queue cannot hold comes with a later request. */
 static void test_metric_export_deltas_survive_a_full_queue(void **state)
 {
@@ -1057,6 +1079,7 @@ int main(void)
         TEST(test_metric_export_does_not_interrupt_a_slow_receiver),
         TEST(test_metric_export_gives_up_after_its_time),
         TEST(test_metric_export_deltas_that_were_given_up_come_again),
+        TEST(test_metric_export_deltas_go_on),
         TEST(test_metric_export_deltas_survive_a_full_queue),
         TEST(test_metric_export_makes_shorter_requests_for_who_wants_them),
         TEST(test_metric_export_waits_for_who_is_busy),

@@ -238,6 +238,20 @@ static void make_way(struct metric_export *export)
     }
 }
 
+/* The sink of a rendering for nobody. */
+static int settle_piece(void *ctx, struct otlp_piece *piece)
+{
+    struct metric_export *export = ctx;
+    otlp_metrics_commit(export->metrics, piece);
+    return 0;
+}
+
+int metric_export_go_on(struct metric_export *export, const struct snapshot *snapshot,
+                        const struct exposition_process *process)
+{
+    return otlp_metrics_render(export->metrics, snapshot, process, settle_piece, export);
+}
+
 void metric_export_take(struct metric_export *export, const struct snapshot *snapshot,
                         const struct exposition_process *process)
 {

@@ -89,6 +89,11 @@ enum metric_turn {
 /* Does what is due: at most one call. */
 enum metric_turn metric_export_turn(struct metric_export *export, uint64_t *ret_wake_ns);
 
+/* What a snapshot tells was told by an earlier life of the daemon: deltas begin there. Before the first
+ * turn. Returns 0 or ERR_NOMEM. */
+int metric_export_go_on(struct metric_export *export, const struct snapshot *snapshot,
+                        const struct exposition_process *process);
+
 /* Makes requests of a snapshot, which is not needed any more after; what waits of an older one goes to
  * the spool, or gives way. `process` as in otlp_metrics_render. */
 void metric_export_take(struct metric_export *export, const struct snapshot *snapshot,

@@ -111,6 +111,20 @@ static void free_exporter(struct metric_exporter *exporter)
     mem_free(exporter);
 }
 
+/* On the loop: the thread has not begun. */
+static int go_on(struct metric_exporter *exporter, struct handover *handover)
+{
+    struct self_view view;
+    struct share *share;
+    int err = handover_take(handover, &share);
+    if (err == 0) {
+        self_view(exporter->self, &view);
+        err = metric_export_go_on(&exporter->export, share->snapshot, &view.process);
+        handover_return(handover, share);
+    }
+    return err;
+}
+
 int metric_exporter_start(const struct metric_exporter_options *options, struct handover *handover,
                           struct metric_exporter **ret_exporter)
 {
@@ -138,6 +152,10 @@ int metric_exporter_start(const struct metric_exporter_options *options, struct 
     err = handover_reader_start(handover, &exporter->reader);
     if (err == 0) {
         self_add_export(options->self, &exporter->export.queue); /* it tells of itself, too */
+        bool has_deltas = options->render->temporality != OTLP_CUMULATIVE;
+        err = options->goes_on && has_deltas ? go_on(exporter, handover) : 0;
+    }
+    if (err == 0) {
         err = export_thread_start(&exporter->thread, run, exporter);
     }
     if (err != 0) {

@@ -29,6 +29,7 @@ struct metric_exporter_options {
     const char *spool_path;  /* NULL or empty: none; borrowed for the exporter's life */
     uint64_t spool_max_bytes;
     uint64_t spool_max_files; /* at most SPOOL_FILES_MAX */
+    bool goes_on; /* what is there at the start an earlier life has told: deltas begin there */
 };
 
 struct metric_exporter;
