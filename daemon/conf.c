@@ -253,6 +253,14 @@ static void check(struct conf_loader *loader)
                 conf->gpu.price_high);
     check_range(loader, "gpu.cpu_price_low", conf->gpu.cpu_price_low, "gpu.cpu_price_high",
                 conf->gpu.cpu_price_high);
+    uint64_t held = conf->ingest.max_frame_bytes + CONF_ANSWERS_BYTES;
+    if (conf->ingest.max_peer_bytes < held) {
+        buf_printf(loader->errors,
+                   "ingest.max_peer_bytes: expects room for ingest.max_frame_bytes and answers, "
+                   "%llu or more, got %llu\n",
+                   (unsigned long long)held, (unsigned long long)conf->ingest.max_peer_bytes);
+        conf_note(loader, ERR_SYNTAX);
+    }
     uint64_t each = conf->metrics.max_series_per_family;
     uint64_t all = conf->metrics.max_series;
     if (each > all) {

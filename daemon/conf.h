@@ -27,6 +27,7 @@ enum {
     CONF_LAYERS_MAX = 64,
     CONF_IDS_MAX = 256,
     CONF_PAIRS_MAX = 64,
+    CONF_ANSWERS_BYTES = 65536, /* that wait for a peer to read: INGEST_REPLIES_MAX_BYTES */
 };
 
 /* What is done where it helps, or not at all. */
@@ -114,6 +115,9 @@ struct conf {
         uint64_t max_frame_bytes;
         uint64_t max_line_bytes;
         uint64_t max_connections;
+        uint64_t max_peer_connections;
+        uint64_t max_peer_bytes;
+        uint64_t max_peer_records_per_second; /* 0: no limit */
         uint64_t max_open_spans;
         uint64_t max_open_span_bytes;
         uint64_t idle_timeout_ms; /* 0: never */

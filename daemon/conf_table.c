@@ -128,6 +128,18 @@ const struct conf_option conf_options[] = {
      AT(ingest.max_line_bytes), .sentence = "Longest line of text; a longer one is rejected."},
     {"ingest.max_connections", CONF_WHOLE, RANGE(1, 65536), "1024", AT(ingest.max_connections),
      .sentence = "Clients at a time; more are turned away."},
+    /* A peer is a process: io/senders.h. None is to take all of the connections that there are. */
+    {"ingest.max_peer_connections", CONF_WHOLE, RANGE(1, 65536), "1008",
+     AT(ingest.max_peer_connections),
+     .sentence = "Of them, those of one process, or of one user where the kernel tells no process."},
+    {"ingest.max_peer_bytes", CONF_WHOLE, RANGE(1024 + CONF_ANSWERS_BYTES, 4294967296.0),
+     "67108864", "bytes", AT(ingest.max_peer_bytes),
+     .sentence = "Memory kept for one of these: frames and lines of which only a part has come, answers "
+                 "that it does not read. Past it the connection that asks for more ends."},
+    {"ingest.max_peer_records_per_second", CONF_WHOLE, RANGE(0, 1000000000), "0", "records/s",
+     AT(ingest.max_peer_records_per_second),
+     .sentence = "Records that are read of one of these, on average, and in one go. Past it its "
+                 "connections wait, and its datagrams are dropped. 0: no limit."},
     {"ingest.max_open_spans", CONF_WHOLE, RANGE(1, 1048576), "16384", "spans",
      AT(ingest.max_open_spans),
      .sentence = "Spans of which only the beginning is known; past it the oldest is cut off."},

@@ -61,7 +61,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 25,
+    LIMITS = 28,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -548,8 +548,12 @@ static int start_ingest(struct dwelld *dwelld)
         .max_line_bytes = conf->ingest.max_line_bytes,
         .max_connections = dwelld->ingest_connections,
         .idle_timeout_ms = conf->ingest.idle_timeout_ms,
+        .senders = {.max_connections = conf->ingest.max_peer_connections,
+                    .max_bytes = conf->ingest.max_peer_bytes,
+                    .max_records_a_second = conf->ingest.max_peer_records_per_second},
         .access = {conf->ingest.allowed_uids.ids, conf->ingest.allowed_uids.count,
                    conf->ingest.allowed_gids.ids, conf->ingest.allowed_gids.count}};
+    _Static_assert((int)CONF_ANSWERS_BYTES == (int)INGEST_REPLIES_MAX_BYTES, "one and the same");
     _Static_assert((int)CONF_STATSD_SAMPLES_MAX <= (int)STATSD_SAMPLES_MAX,
                    "there is room for the names");
     for (size_t i = 0; i < conf->ingest.statsd_samples.count; i++) {
@@ -631,6 +635,9 @@ static void fill_status(struct dwelld *dwelld)
         {"ingest.max_frame_bytes", conf->ingest.max_frame_bytes},
         {"ingest.max_line_bytes", conf->ingest.max_line_bytes},
         {"ingest.max_connections", dwelld->ingest_connections},
+        {"ingest.max_peer_connections", conf->ingest.max_peer_connections},
+        {"ingest.max_peer_bytes", conf->ingest.max_peer_bytes},
+        {"ingest.max_peer_records_per_second", conf->ingest.max_peer_records_per_second},
         {"ingest.max_open_spans", conf->ingest.max_open_spans},
         {"ingest.max_open_span_bytes", conf->ingest.max_open_span_bytes},
         {"ingest.idle_timeout_ms", conf->ingest.idle_timeout_ms},
@@ -781,6 +788,7 @@ static void close_handles(struct dwelld *dwelld)
     if (dwelld->ingest.journal != NULL) {
         journal_close(dwelld->ingest.journal);
     }
+    ingest_close(&dwelld->ingest);
     watcher_close(&dwelld->watcher);
     for (int i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&dwelld->signals[i], NULL);

@@ -14,10 +14,23 @@
 #define COUNTER_TABLE(X)                                                                           \
     X(RECEIVED_BYTES, "received_bytes_total", COUNTER, "Bytes read from the ingest sockets.")      \
     X(DATAGRAMS, "datagrams_total", COUNTER, "Datagrams received.")                                \
+    X(SHED_DATAGRAMS, "shed_datagrams_total", COUNTER,                                             \
+      "Datagrams dropped unread, of peers past their rate or their share.")                        \
+    X(SHED_RECORDS, "shed_records_total", COUNTER, "Records in them.")                             \
     X(CONNECTIONS, "connections", GAUGE, "Open connections to the stream socket.")                 \
     X(CONNECTIONS_ACCEPTED, "connections_accepted_total", COUNTER, "Connections accepted.")        \
     X(CONNECTIONS_REFUSED, "connections_refused_total", COUNTER,                                   \
-      "Connections refused, by ingest.max_connections or by the peer's user or group.")            \
+      "Connections refused, by a ceiling or by the peer's user or group.")                         \
+    X(PEER_CONNECTIONS_REFUSED, "peer_connections_refused_total", COUNTER,                         \
+      "Of them, by ingest.max_peer_connections.")                                                  \
+    X(PEER_BYTES_EXCEEDED, "peer_bytes_exceeded_total", COUNTER,                                   \
+      "Connections ended by ingest.max_peer_bytes.")                                               \
+    X(PEER_PAUSES, "peer_pauses_total", COUNTER,                                                   \
+      "Times that a peer went past ingest.max_peer_records_per_second.")                           \
+    X(WAITING, "waiting_connections", GAUGE,                                                       \
+      "Connections with input whose turn to be read has not come yet.")                            \
+    X(OVERLOADS, "overloads_total", COUNTER,                                                       \
+      "Times that for a second more came in than could be read.")                                  \
     X(UNLEDGERED_RECORDS, "unledgered_records_total", COUNTER,                                     \
       "Records of clients that do not number them.")                                               \
     X(DUPLICATE_RECORDS, "duplicate_records_total", COUNTER,                                       \

@@ -1,7 +1,7 @@
 /*
  * Happy path
  *   1. connection_start    a timer of one second runs for the choice of the format
- *   2. on_event readable   one read of at most INGEST_READ_BYTES a turn, so that nobody starves
+ *   2. on_event readable   its sender's turn comes (io/turns): one read of at most INGEST_READ_BYTES
  *   3. choose_format       the first bytes decide; what was held back is fed with what follows
  *   4. feed                decoder -> peer sink -> registry; answers gather in `replies`
  *   5. send_replies        written at once as far as the peer takes them, else when writable
@@ -16,6 +16,9 @@
  *   silence longer than ingest.idle_timeout_ms  close
  *   the journal has no room for a peer that     it is not read until there is; one that only now asks
  *   asks for acknowledgements                   is told limit_reached, and comes again
+ *   more held for its sender than               one error answer, close: this one asked for more last
+ *   ingest.max_peer_bytes
+ *   more records than ingest.max_peer_records_per_second   it is not read for a while; nothing is lost
  */
 #include "io/connection.h"
 
@@ -42,6 +45,9 @@ struct connection {
     struct ingest *ingest;
     uv_poll_t poll;
     int events; /* that `poll` waits for; 0 while it is stopped */
+    struct turn turn;
+    bool is_deaf; /* was told of input twice in the wait for its turn, and need not be told again */
+    bool has_more; /* the last read was full */
     uv_timer_t timer;
     unsigned open_handles;
     int fd;
@@ -53,7 +59,10 @@ struct connection {
     size_t first_len;
     uint64_t last_read_ns;
     bool told_unknown_key;
-    bool past_magic; /* the bytes "DWL1" are behind us, or there were none */
+    bool past_magic;   /* the bytes "DWL1" are behind us, or there were none */
+    uint64_t refused;  /* records; with peer.applied, those that came */
+    uint64_t charged;  /* of both, told to the sender */
+    size_t held_bytes; /* likewise */
     struct peer peer;
     struct record_sink sink;
     struct acknowledger acknowledger;
@@ -123,6 +132,7 @@ static void on_rejected(void *ctx, const struct rejection *rejection)
     struct connection *connection = ctx;
     const struct format *format = &formats[connection->format];
     struct log_about about = {err_label(rejection->err), connection->pid, connection->uid};
+    connection->refused++;
     /* A line number of 0 is none, and "%.0llu" prints nothing of it. */
     log_limited_about(&connection->ingest->rejections, &about,
                       "rejected a record of process %ld, user %u: %s%s%.*s%s%.0llu",
@@ -234,12 +244,15 @@ static void settle(struct connection *connection)
         return;
     }
     compact_replies(connection);
-    bool reads = connection->state == STATE_READING && may_read(connection);
+    bool reads =
+        connection->state == STATE_READING && !connection->is_deaf && may_read(connection);
     int events = (reads ? UV_READABLE : 0) | (unsent ? UV_WRITABLE : 0);
     if (events == connection->events) {
         return; /* asking again for the same costs two system calls */
     }
-    if (uv_poll_start(&connection->poll, events, on_event) != 0) {
+    int err = events == 0 ? uv_poll_stop(&connection->poll)
+                          : uv_poll_start(&connection->poll, events, on_event);
+    if (err != 0) {
         close_now(connection);
         return;
     }
@@ -278,8 +291,12 @@ static void on_timer(uv_timer_t *timer)
     if (limit_ms == 0) {
         return;
     }
-    if (silent_ms < limit_ms || !may_read(connection)) {
-        arm_idle_timer(connection, silent_ms < limit_ms ? limit_ms - silent_ms : limit_ms);
+    if (connection->turn.waits || !may_read(connection)) { /* it is not silent: we do not listen */
+        arm_idle_timer(connection, limit_ms);
+        return;
+    }
+    if (silent_ms < limit_ms) {
+        arm_idle_timer(connection, limit_ms - silent_ms);
         return;
     }
     log_debug("closing the connection of process %ld: silent for %llu ms", (long)connection->pid,
@@ -314,6 +331,7 @@ static void end_with(struct connection *connection, int err)
                     (long)connection->pid, (unsigned)connection->uid, err_sentence(err));
     }
     connection->state = STATE_ENDING;
+    turns_cancel(&connection->ingest->turns, &connection->turn);
     (void)uv_timer_start(&connection->timer, on_timer, INGEST_DRAIN_MS, 0);
 }
 
@@ -449,12 +467,62 @@ static bool read_once(struct connection *connection)
         return false;
     }
     connection->last_read_ns = ingest->clock.mono_ns(ingest->clock.ctx);
+    connection->has_more = (size_t)got == room - kept;
     ingest->intake->counters->value[COUNTER_RECEIVED_BYTES] += (uint64_t)got;
     if (kept > 0) {
         frames_steal_kept(&connection->decoder.frames, ingest->read_buffer);
     }
     feed(connection, (struct str){ingest->read_buffer, kept + (size_t)got});
     return connection->state == STATE_READING;
+}
+
+/* --- what its sender answers for --------------------------------------------------------------- */
+
+static void charge_records(struct connection *connection)
+{
+    struct ingest *ingest = connection->ingest;
+    uint64_t records = connection->peer.applied + connection->refused;
+    bool is_ahead = senders_charge(&ingest->senders, connection->turn.sender,
+                                   records - connection->charged, connection->last_read_ns);
+    ingest->intake->counters->value[COUNTER_PEER_PAUSES] += is_ahead;
+    connection->charged = records;
+}
+
+/* What is kept of input and answers counts for the sender. Returns false when that is too much. */
+static bool charge_bytes(struct connection *connection, size_t held_bytes)
+{
+    struct sender *sender = connection->turn.sender;
+    sender->held_bytes += held_bytes - connection->held_bytes; /* wraps around to less */
+    connection->held_bytes = held_bytes;
+    return sender->held_bytes <= connection->ingest->senders.options.max_bytes;
+}
+
+static void charge(struct connection *connection)
+{
+    const struct format *format = &formats[connection->format];
+    if (connection->state != STATE_READING) {
+        return;
+    }
+    size_t kept = format->kept == NULL ? 0 : format->kept(&connection->decoder);
+    if (!charge_bytes(connection, kept + connection->replies.len)) {
+        connection->ingest->intake->counters->value[COUNTER_PEER_BYTES_EXCEEDED]++;
+        end_with(connection, ERR_LIMIT);
+        settle(connection);
+    }
+}
+
+/* Returns true when there may be more to read. */
+static bool on_turn(struct turn *turn)
+{
+    struct connection *connection = turn->owner;
+    connection->has_more = false;
+    bool goes_on = read_once(connection);
+    charge_records(connection);
+    bool more = goes_on && connection->has_more;
+    connection->is_deaf = connection->is_deaf && more;
+    settle(connection);
+    charge(connection);
+    return more && connection->state == STATE_READING;
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -464,9 +532,11 @@ static void on_event(uv_poll_t *poll, int status, int events)
         connection->events = 0; /* libuv has stopped */
     }
     if (connection->state == STATE_READING && (status != 0 || (events & UV_READABLE) != 0)) {
-        (void)read_once(connection); /* one read a turn; the loop says when there is more */
+        connection->is_deaf = connection->turn.waits;
+        turns_wait(&connection->ingest->turns, &connection->turn);
     }
     settle(connection);
+    charge(connection);
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -494,6 +564,9 @@ static void close_now(struct connection *connection)
     connection->state = STATE_CLOSED;
     acknowledger_close(&connection->acknowledger);
     peer_fini(&connection->peer);
+    turns_cancel(&ingest->turns, &connection->turn);
+    (void)charge_bytes(connection, 0); /* that is never too much */
+    senders_leave(&ingest->senders, connection->turn.sender);
     *connection->link = connection->next;
     if (connection->next != NULL) {
         connection->next->link = connection->link;
@@ -520,7 +593,10 @@ static void link_connection(struct ingest *ingest, struct connection *connection
 int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
 {
     struct connection *connection = mem_zalloc(1, sizeof *connection);
-    if (connection == NULL || uv_poll_init(ingest->loop, &connection->poll, fd) != 0) {
+    uint64_t now_ns = ingest->clock.mono_ns(ingest->clock.ctx);
+    struct sender *sender = senders_meet(&ingest->senders, who, now_ns);
+    if (connection == NULL || sender == NULL ||
+        uv_poll_init(ingest->loop, &connection->poll, fd) != 0) {
         mem_free(connection);
         (void)close(fd);
         return ERR_NOMEM;
@@ -537,7 +613,9 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
     connection->fd = fd;
     connection->pid = who->pid;
     connection->uid = who->uid;
-    connection->last_read_ns = ingest->clock.mono_ns(ingest->clock.ctx);
+    connection->last_read_ns = now_ns;
+    connection->turn = (struct turn){.sender = sender, .owner = connection, .take = on_turn};
+    senders_enter(&ingest->senders, sender);
     buf_init(&connection->replies, INGEST_REPLIES_MAX_BYTES);
     peer_init(&connection->peer, ingest->intake, &events, who->pid);
     connection->sink = peer_sink(&connection->peer);

@@ -1,13 +1,15 @@
 /*
  * Happy path
- *   1. the socket is readable: recvmmsg takes up to DATAGRAMS_A_READ of them, each with the
- *      credentials that the kernel attached (SO_PASSCRED)
- *   2. a datagram is a peer that lives for one call: format, decoder, sink
- *   3. READS_A_TURN reads at most, then others have their turn
+ *   1. the socket is readable: it waits for its turn, as a connection does (io/turns)
+ *   2. recvmmsg takes up to DATAGRAMS_A_READ of them, each with the credentials that the kernel
+ *      attached (SO_PASSCRED); fewer, when those before were long
+ *   3. a datagram is a peer that lives for one call: format, decoder, sink
+ *   4. its sender has used the time that this took
  *
  * What can fail: longer than max_frame_bytes (too_long), a sender who may not (not_allowed), bytes of
  * no format (unknown_format), a broken batch (bad_frame): counted under the reason, logged now and
- * then, and the next datagram is read.
+ * then, and the next datagram is read. A sender that takes more than its share has datagrams dropped
+ * unread (io/shed).
  */
 #include "io/datagrams.h"
 
@@ -20,9 +22,9 @@
 
 enum {
     DATAGRAMS_A_READ = 16,
-    READS_A_TURN = 4,
-    READS_AT_END = 64,   /* more than a socket holds, even while others go on sending */
-    MOST_BYTES = 262144, /* more than the kernel's default send buffer lets through */
+    LONG_READ_BYTES = 65536, /* as a read of a connection: no turn is to be much longer */
+    READS_AT_END = 64,       /* more than a socket holds, even while others go on sending */
+    MOST_BYTES = 262144,     /* more than the kernel's default send buffer lets through */
 };
 
 /* A line number of 0 is none, and "%.0llu" prints nothing of it. */
@@ -42,11 +44,13 @@ static void complain(struct datagrams *datagrams, const struct ucred *who, const
 struct context {
     struct datagrams *datagrams;
     const struct ucred *who;
+    uint64_t records;
 };
 
 static void on_rejected(void *ctx, const struct rejection *rejection)
 {
-    const struct context *context = ctx;
+    struct context *context = ctx;
+    context->records++;
     complain(context->datagrams, context->who, "record", rejection);
 }
 
@@ -111,10 +115,11 @@ static int decode(struct datagrams *datagrams, struct str bytes, const struct re
     }
 }
 
-static int take(struct datagrams *datagrams, struct str bytes, const struct ucred *who)
+static int take(struct datagrams *datagrams, struct str bytes, const struct ucred *who,
+                uint64_t *ret_records)
 {
     struct ingest *ingest = datagrams->ingest;
-    struct context context = {datagrams, who};
+    struct context context = {datagrams, who, 0};
     struct peer_events events = {.ctx = &context,
                                  .rejected = on_rejected,
                                  .unknown_key = on_unknown_key,
@@ -131,6 +136,30 @@ static int take(struct datagrams *datagrams, struct str bytes, const struct ucre
     int err = decode(datagrams, bytes, &sink);
     peer_settle(&peer);
     peer_fini(&peer);
+    context.records += peer.applied;
+    *ret_records = context.records;
+    return err;
+}
+
+/* What its sender has to answer for. One that finds no memory has no limits, for once. */
+static int take_for_sender(struct datagrams *datagrams, struct str bytes, const struct ucred *who)
+{
+    struct ingest *ingest = datagrams->ingest;
+    const struct clock *clock = &ingest->clock;
+    uint64_t began_ns = clock->mono_ns(clock->ctx);
+    uint64_t records = 0;
+    struct sender *sender = senders_meet(&ingest->senders, who, began_ns);
+    if (sender != NULL && shed_wants(&datagrams->shed, sender, began_ns)) {
+        shed_drop(&datagrams->shed, sender, bytes, began_ns);
+        return 0;
+    }
+    int err = take(datagrams, bytes, who, &records);
+    if (sender != NULL) {
+        uint64_t now_ns = clock->mono_ns(clock->ctx);
+        senders_use(&ingest->senders, sender, now_ns - began_ns);
+        ingest->intake->counters->value[COUNTER_PEER_PAUSES] +=
+            senders_charge(&ingest->senders, sender, records, now_ns);
+    }
     return err;
 }
 
@@ -155,10 +184,20 @@ static void take_message(struct datagrams *datagrams, struct mmsghdr *message)
     bool cut = (message->msg_hdr.msg_flags & MSG_TRUNC) != 0;
     intake->counters->value[COUNTER_DATAGRAMS]++;
     intake->counters->value[COUNTER_RECEIVED_BYTES] += bytes.len;
-    int err = cut ? ERR_TOO_LONG : take(datagrams, bytes, &who);
+    int err = cut ? ERR_TOO_LONG : take_for_sender(datagrams, bytes, &who);
     if (err != 0) {
         intake->rejected[err_row(err)]++;
         complain(datagrams, &who, "content", &(struct rejection){.err = err});
+    }
+}
+
+/* A datagram cannot be read in part, so the number of them has to change. */
+static void choose_number(struct datagrams *datagrams, size_t bytes)
+{
+    if (bytes > LONG_READ_BYTES) {
+        datagrams->at_once = (datagrams->at_once + 1) / 2;
+    } else if (datagrams->at_once < DATAGRAMS_A_READ) {
+        datagrams->at_once *= 2;
     }
 }
 
@@ -176,30 +215,45 @@ static bool read_once(struct datagrams *datagrams)
         messages[i].msg_hdr.msg_control = control[i];
         messages[i].msg_hdr.msg_controllen = sizeof control[i];
     }
-    int got = recvmmsg(datagrams->fd, messages, DATAGRAMS_A_READ, MSG_DONTWAIT, NULL);
+    unsigned wanted = datagrams->at_once;
+    int got = recvmmsg(datagrams->fd, messages, wanted, MSG_DONTWAIT, NULL);
     if (got <= 0) {
         return false; /* nothing there; errors of a datagram socket pass */
     }
+    const struct clock *clock = &datagrams->ingest->clock;
+    size_t bytes = 0;
+    shed_look(&datagrams->shed, clock->mono_ns(clock->ctx));
     ingest_set_time(datagrams->ingest);
     for (int i = 0; i < got; i++) {
+        bytes += messages[i].msg_len;
         take_message(datagrams, &messages[i]);
     }
-    return got == DATAGRAMS_A_READ;
+    choose_number(datagrams, bytes);
+    return (unsigned)got == wanted;
+}
+
+static bool on_turn(struct turn *turn)
+{
+    return read_once(turn->owner);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
+    struct datagrams *datagrams = poll->data;
     (void)status;
     (void)events;
-    for (int i = 0; i < READS_A_TURN && read_once(poll->data); i++) {
-    }
+    turns_wait(&datagrams->ingest->turns, &datagrams->turn);
 }
 
 int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd)
 {
     size_t ceiling = ingest->options.max_frame_bytes;
     int on = 1;
-    *datagrams = (struct datagrams){.fd = fd, .ingest = ingest};
+    *datagrams = (struct datagrams){.fd = fd, .ingest = ingest, .at_once = DATAGRAMS_A_READ};
+    datagrams->turn =
+        (struct turn){.sender = &datagrams->sender, .owner = datagrams, .take = on_turn};
+    TAILQ_INIT(&datagrams->sender.turns);
+    shed_init(&datagrams->shed, ingest, &datagrams->sender);
     statsd_init(&datagrams->statsd, ingest->options.max_line_bytes,
                 &ingest->options.statsd_samples);
     datagrams->max_bytes = WIRE_MAGIC_BYTES + (ceiling < MOST_BYTES ? ceiling : MOST_BYTES);
@@ -234,5 +288,6 @@ static void on_closed(uv_handle_t *handle)
 
 void datagrams_close(struct datagrams *datagrams)
 {
+    turns_cancel(&datagrams->ingest->turns, &datagrams->turn);
     uv_close((uv_handle_t *)&datagrams->poll, on_closed);
 }

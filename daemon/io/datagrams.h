@@ -5,13 +5,18 @@
 #ifndef DWELL_IO_DATAGRAMS_H
 #define DWELL_IO_DATAGRAMS_H
 
-#include "io/ingest.h"
+#include "io/shed.h"
 #include "wire/statsd.h"
 
 struct datagrams {
     uv_poll_t poll;
     int fd; /* owned */
     struct ingest *ingest;
+    /* One for all who send datagrams: what waits in their socket is read as that of one sender. */
+    struct sender sender;
+    struct turn turn;
+    struct shed shed;
+    unsigned at_once; /* datagrams of the next read */
     size_t max_bytes; /* of one datagram */
     char *memory;     /* owned; room for a batch of datagrams, touched as far as they need */
     struct statsd

@@ -26,6 +26,11 @@ static void frames_forget(union decoder *decoder)
     frames_fini(&decoder->frames);
 }
 
+static size_t frames_keep(const union decoder *decoder)
+{
+    return frames_kept(&decoder->frames);
+}
+
 /* --- NDJSON ------------------------------------------------------------------------------------ */
 
 static void ndjson_begin(union decoder *decoder, const struct ingest_options *options)
@@ -49,6 +54,11 @@ static int ndjson_finish(union decoder *decoder, const struct record_sink *sink)
 static void ndjson_forget(union decoder *decoder)
 {
     ndjson_fini(&decoder->ndjson);
+}
+
+static size_t ndjson_keep(const union decoder *decoder)
+{
+    return decoder->ndjson.partial.len;
 }
 
 /* Also for whoever never came to have a format. */
@@ -82,6 +92,11 @@ static void statsd_forget(union decoder *decoder)
     statsd_fini(&decoder->statsd);
 }
 
+static size_t statsd_keep(const union decoder *decoder)
+{
+    return decoder->statsd.partial.len;
+}
+
 static void payloads_begin(union decoder *decoder, const struct ingest_options *options)
 {
     statsd_frames_init(&decoder->statsd_frames, options->max_frame_bytes, options->max_line_bytes,
@@ -106,6 +121,11 @@ static void payloads_forget(union decoder *decoder)
     statsd_frames_fini(&decoder->statsd_frames);
 }
 
+static size_t payloads_keep(const union decoder *decoder)
+{
+    return decoder->statsd_frames.lines.partial.len;
+}
+
 /* --- all of them ------------------------------------------------------------------------------- */
 
 const struct format formats[] = {
@@ -114,6 +134,7 @@ const struct format formats[] = {
                      .feed = frames_take,
                      .end = frames_finish,
                      .fini = frames_forget,
+                     .kept = frames_keep,
                      .render_flushed = reply_render_flushed,
                      .render_acknowledging = reply_render_acknowledging,
                      .render_acknowledged = reply_render_acknowledged,
@@ -122,6 +143,7 @@ const struct format formats[] = {
                      .feed = ndjson_take,
                      .end = ndjson_finish,
                      .fini = ndjson_forget,
+                     .kept = ndjson_keep,
                      .render_rejection = ndjson_render_error,
                      .render_flushed = ndjson_render_flushed,
                      .render_acknowledging = ndjson_render_acknowledging,
@@ -130,11 +152,13 @@ const struct format formats[] = {
     [WIRE_STATSD] = {.init = statsd_begin,
                      .feed = statsd_take,
                      .end = statsd_finish,
-                     .fini = statsd_forget},
+                     .fini = statsd_forget,
+                     .kept = statsd_keep},
     [WIRE_STATSD_FRAMES] = {.init = payloads_begin,
                             .feed = payloads_take,
                             .end = payloads_finish,
-                            .fini = payloads_forget},
+                            .fini = payloads_forget,
+                            .kept = payloads_keep},
     [WIRE_UNKNOWN] = {.render_end = ndjson_say_end},
 };
 _Static_assert(sizeof formats / sizeof formats[0] == WIRE_FORMAT_COUNT, "a row for each format");

@@ -25,6 +25,7 @@ struct format {
                 const struct record_sink *sink);
     int (*end)(union decoder *decoder, const struct record_sink *sink);
     void (*fini)(union decoder *decoder);
+    size_t (*kept)(const union decoder *decoder); /* bytes of what has come in part only */
     /* NULL where peers are not told: they do not read. */
     void (*render_rejection)(struct buf *out, const struct rejection *rejection);
     void (*render_flushed)(struct buf *out, uint64_t applied);

@@ -12,7 +12,8 @@ int ingest_init(struct ingest *ingest, uv_loop_t *loop, struct intake *intake,
     *ingest = (struct ingest){.loop = loop, .intake = intake, .options = *options, .clock = *clock};
     ingest->decoder = mem_zalloc(1, sizeof *ingest->decoder);
     ingest->read_buffer = mem_alloc(INGEST_READ_BYTES);
-    if (ingest->decoder == NULL || ingest->read_buffer == NULL) {
+    int err = senders_init(&ingest->senders, &options->senders);
+    if (err != 0 || ingest->decoder == NULL || ingest->read_buffer == NULL) {
         ingest_fini(ingest);
         return ERR_NOMEM;
     }
@@ -26,14 +27,23 @@ int ingest_init(struct ingest *ingest, uv_loop_t *loop, struct intake *intake,
                    COMPLAINT_PERIOD_NS);
     log_limit_init(&ingest->over_budget, LOG_LEVEL_WARNING, "layers over their time budget",
                    COMPLAINTS, COMPLAINT_PERIOD_NS);
+    log_limit_init(&ingest->dropped, LOG_LEVEL_WARNING, "lines on dropped datagrams",
+                   2 * COMPLAINTS, COMPLAINT_PERIOD_NS);
+    turns_start(&ingest->turns, loop, &ingest->senders, intake->counters, clock);
     ingest_set_time(ingest);
     return 0;
+}
+
+void ingest_close(struct ingest *ingest)
+{
+    turns_close(&ingest->turns);
 }
 
 void ingest_fini(struct ingest *ingest)
 {
     mem_free(ingest->decoder);
     mem_free(ingest->read_buffer);
+    senders_fini(&ingest->senders);
     ingest->decoder = NULL;
     ingest->read_buffer = NULL;
 }
@@ -63,8 +73,9 @@ void ingest_tell_over_budget(struct ingest *ingest, pid_t pid, const struct budg
 
 size_t ingest_read_size(const struct ingest *ingest)
 {
-    return ingest->intake->registry->limbo.shared_epoch == 0 ? INGEST_READ_BYTES
-                                                             : INGEST_READ_BYTES_SHARED;
+    bool is_shared = ingest->intake->registry->limbo.shared_epoch != 0;
+    return is_shared || turns_are_wanted(&ingest->turns) ? INGEST_READ_BYTES_SHARED
+                                                         : INGEST_READ_BYTES;
 }
 
 /* A kept frame or line, its length or newline, and a read. */

@@ -12,12 +12,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/intake.h"
+#include "io/senders.h"
+#include "io/turns.h"
 #include "wire/batch.h"
 #include "wire/statsd_line.h"
 
 enum {
     INGEST_READ_BYTES = 65536, /* a larger buffer gains less than 5 % */
-    /* While a snapshot is read a sample may have to copy its model first: a turn stays short. */
+    /* While a snapshot is read a sample may have to copy its model first, and while others wait they
+     * are not to wait long: a read stays short. */
     INGEST_READ_BYTES_SHARED = 16384,
     INGEST_REPLIES_MAX_BYTES = 65536, /* answers that wait for a peer to read; more are dropped */
     INGEST_SNIFF_MS = 1000,
@@ -38,6 +41,7 @@ struct ingest_options {
     unsigned max_connections;
     uint64_t idle_timeout_ms; /* 0: never */
     struct ingest_access access;
+    struct senders_options senders;
     struct statsd_samples statsd_samples;
 };
 
@@ -54,12 +58,18 @@ struct ingest {
     struct journal *journal;       /* borrowed; NULL: nothing is acknowledged */
     struct connection *connections;
     unsigned connection_count;
-    struct log_limit rejections, refusals, violations, broken, over_budget;
+    struct senders senders;
+    struct turns turns;
+    struct log_limit rejections, refusals, violations, broken, over_budget, dropped;
 };
 
 /* Returns 0 or ERR_NOMEM. `intake` must outlive it. */
 int ingest_init(struct ingest *ingest, uv_loop_t *loop, struct intake *intake,
                 const struct ingest_options *options, const struct clock *clock);
+
+/* When all connections and the socket of datagrams are closed. Memory may go when the loop has run the
+ * close callbacks. */
+void ingest_close(struct ingest *ingest);
 
 /* All connections must be gone. */
 void ingest_fini(struct ingest *ingest);

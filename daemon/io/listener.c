@@ -4,8 +4,9 @@
  *   2. ask the kernel who it is (SO_PEERCRED), compare with the lists
  *   3. connection_start takes the descriptor
  *
- * What can fail: too many connections, or a peer that may not send: one line that says why, close,
- * count. Out of descriptors or memory: accepting pauses for PAUSE_MS, the peers wait in the queue.
+ * What can fail: too many connections, in all or of one sender, or a peer that may not send: one line
+ * that says why, close, count. Out of descriptors or memory: accepting pauses for PAUSE_MS, the peers
+ * wait in the queue.
  */
 #include "io/listener.h"
 
@@ -65,6 +66,9 @@ static int admit(struct listener *listener, int fd)
     } else if (!ingest_may_send(ingest, &who)) {
         refuse(ingest, fd, ERR_DENIED, &who);
     } else if (ingest->connection_count >= ingest->options.max_connections) {
+        refuse(ingest, fd, ERR_LIMIT, &who);
+    } else if (senders_are_full(&ingest->senders, &who)) {
+        ingest->intake->counters->value[COUNTER_PEER_CONNECTIONS_REFUSED]++;
         refuse(ingest, fd, ERR_LIMIT, &who);
     } else {
         return connection_start(ingest, fd, &who);

@@ -88,7 +88,7 @@ static pid_t start_scraper(uint16_t port)
     }
 }
 
-struct turn {
+struct longest {
     uv_prepare_t prepare;
     uint64_t last_ns;
     uint64_t worst_ns;
@@ -97,7 +97,7 @@ struct turn {
 /* Before each poll: what the turn took. The poll itself costs little and is counted with it. */
 static void on_prepare(uv_prepare_t *prepare)
 {
-    struct turn *turn = prepare->data;
+    struct longest *turn = prepare->data;
     uint64_t now = thread_cpu_ns();
     uint64_t took = now - turn->last_ns;
     turn->worst_ns = took > turn->worst_ns ? took : turn->worst_ns;
@@ -110,7 +110,7 @@ static void on_time(uv_timer_t *timer)
 }
 
 /* The longest turn of a while, in ms of CPU. */
-static double run_phase(uv_loop_t *loop, uv_timer_t *timer, struct turn *turn)
+static double run_phase(uv_loop_t *loop, uv_timer_t *timer, struct longest *turn)
 {
     turn->worst_ns = 0;
     uv_timer_start(timer, on_time, MS_A_PHASE, 0);
@@ -196,11 +196,13 @@ int main(void)
     struct bench bench;
     struct clock clock = system_clock();
     struct exposition_options how = {.name_space = STR_LITERAL("acgs2")};
-    struct ingest_options limits = {
-        .max_frame_bytes = 1 << 20, .max_line_bytes = 65536, .max_connections = 4};
+    struct ingest_options limits = {.max_frame_bytes = 1 << 20,
+                                    .max_line_bytes = 65536,
+                                    .max_connections = 4,
+                                    .senders = {.max_connections = 4, .max_bytes = 1 << 24}};
     uv_loop_t loop;
     uv_timer_t timer;
-    struct turn turn = {.worst_ns = 0};
+    struct longest turn = {.worst_ns = 0};
     struct ingest ingest;
     struct handover handover;
     struct http *http;

@@ -93,8 +93,10 @@ static inline uint64_t stream_ingest(const struct payload *payload, unsigned rep
 {
     uv_loop_t loop;
     struct ingest ingest;
-    struct ingest_options options = {
-        .max_frame_bytes = 1 << 20, .max_line_bytes = 65536, .max_connections = 4};
+    struct ingest_options options = {.max_frame_bytes = 1 << 20,
+                                     .max_line_bytes = 65536,
+                                     .max_connections = 4,
+                                     .senders = {.max_connections = 4, .max_bytes = 1 << 24}};
     struct clock clock = system_clock();
     struct ucred nobody = {0};
     pid_t child;
@@ -111,6 +113,8 @@ static inline uint64_t stream_ingest(const struct payload *payload, unsigned rep
     }
     uv_run(&loop, UV_RUN_DEFAULT);
     uint64_t took = thread_cpu_ns() - began;
+    ingest_close(&ingest);
+    uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     ingest_fini(&ingest);
     waitpid(child, NULL, 0);

@@ -162,6 +162,9 @@ static void test_conf_defaults_are_the_documented_ones(void **state)
     assert_int_equal(conf.ingest.max_frame_bytes, 1048576);
     assert_int_equal(conf.ingest.max_line_bytes, 65536);
     assert_int_equal(conf.ingest.max_connections, 1024);
+    assert_int_equal(conf.ingest.max_peer_connections, 1008);
+    assert_int_equal(conf.ingest.max_peer_bytes, 67108864);
+    assert_int_equal(conf.ingest.max_peer_records_per_second, 0);
     assert_int_equal(conf.ingest.idle_timeout_ms, 0);
     assert_int_equal(conf.ingest.statsd_samples.count, 2);
     assert_string_equal(conf.ingest.statsd_samples.texts[0], "inference");
@@ -446,6 +449,11 @@ static void test_conf_tells_misspelt_variables_from_those_of_others(void **state
 static void test_conf_takes_values_at_their_limits(void **state)
 {
     (void)state;
+    must_take("ingest.max_peer_connections=1");
+    must_take("ingest.max_peer_connections=65536");
+    must_take("ingest.max_peer_bytes=4294967296");
+    must_take("ingest.max_peer_records_per_second=1");
+    must_take("ingest.max_peer_records_per_second=1000000000");
     must_take("http.max_connections=1");
     must_take("http.max_connections=4096");
     must_take("ingest.max_frame_bytes=16777215");
@@ -493,6 +501,12 @@ static void test_conf_takes_values_at_their_limits(void **state)
 static void test_conf_refuses_values_beyond_their_limits(void **state)
 {
     (void)state;
+    must_refuse("ingest.max_peer_connections=0",
+                "ingest.max_peer_connections: expects a whole number from 1 to 65536, got 0 "
+                "(--set)\n");
+    must_refuse("ingest.max_peer_records_per_second=-1",
+                "ingest.max_peer_records_per_second: expects a whole number from 0 to 1000000000, "
+                "got -1 (--set)\n");
     must_refuse("http.max_connections=0",
                 "http.max_connections: expects a whole number from 1 to 4096, got 0 (--set)\n");
     must_refuse("http.max_connections=4097",
@@ -811,6 +825,10 @@ static void test_conf_checks_options_against_each_other(void **state)
     must_refuse("profiling.cpu_io_threshold_percent=50.5",
                 "profiling.cpu_io_threshold_percent: expects at most "
                 "profiling.cpu_compute_threshold_percent, which is 50, got 50.5\n");
+    must_load(NULL, NULL, (const char *[]){"ingest.max_peer_bytes=1114112", NULL});
+    must_refuse("ingest.max_peer_bytes=1114111",
+                "ingest.max_peer_bytes: expects room for ingest.max_frame_bytes and answers, "
+                "1114112 or more, got 1114111\n");
     must_refuse(
         "metrics.max_series=9999",
         "metrics.max_series_per_family: expects at most metrics.max_series, which is 9999, got "
