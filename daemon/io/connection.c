@@ -544,10 +544,14 @@ static void on_event(uv_poll_t *poll, int status, int events)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
+    struct ingest *ingest = connection->ingest;
     if (--connection->open_handles > 0) {
         return;
     }
     (void)close(connection->fd);
+    if (ingest->freed != NULL) {
+        ingest->freed(ingest->freed_ctx);
+    }
     if (formats[connection->format].fini != NULL) {
         formats[connection->format].fini(&connection->decoder);
     }

@@ -60,6 +60,8 @@ struct ingest {
     unsigned connection_count;
     struct senders senders;
     struct turns turns;
+    void (*freed)(void *ctx); /* a descriptor is free again; NULL: nobody waits for one */
+    void *freed_ctx;
     struct log_limit rejections, refusals, violations, broken, over_budget, dropped;
 };
 

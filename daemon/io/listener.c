@@ -5,8 +5,8 @@
  *   3. connection_start takes the descriptor
  *
  * What can fail: too many connections, in all or of one sender, or a peer that may not send: one line
- * that says why, close, count. Out of descriptors or memory: accepting pauses for PAUSE_MS, the peers
- * wait in the queue.
+ * that says why, close, count. Out of descriptors or memory: accepting pauses until a connection is
+ * closed, or else for PAUSE_MS, as others take descriptors, too; the peers wait in the kernel's queue.
  */
 #include "io/listener.h"
 
@@ -24,15 +24,24 @@ enum {
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
+static void resume(void *ctx)
+{
+    struct listener *listener = ctx;
+    listener->ingest->freed = NULL;
+    (void)uv_timer_stop(&listener->pause);
+    (void)uv_poll_start(&listener->poll, UV_READABLE, on_readable); /* an open, valid handle */
+}
+
 static void on_pause_over(uv_timer_t *timer)
 {
-    struct listener *listener = timer->data;
-    (void)uv_poll_start(&listener->poll, UV_READABLE, on_readable); /* an open, valid handle */
+    resume(timer->data);
 }
 
 static void pause_accepting(struct listener *listener, const char *why)
 {
     log_limited(&listener->ingest->refusals, "cannot accept connections: %s", why);
+    listener->ingest->freed = resume;
+    listener->ingest->freed_ctx = listener;
     (void)uv_poll_stop(&listener->poll);
     (void)uv_timer_start(&listener->pause, on_pause_over, PAUSE_MS, 0);
 }
@@ -129,6 +138,7 @@ void listener_close(struct listener *listener)
 {
     (void)uv_poll_stop(&listener->poll); /* else it would watch a closed descriptor; cannot fail */
     (void)close(listener->fd);
+    listener->ingest->freed = NULL;
     uv_close((uv_handle_t *)&listener->pause, NULL);
     uv_close((uv_handle_t *)&listener->poll, NULL);
 }

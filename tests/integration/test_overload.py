@@ -1,8 +1,10 @@
 """More than can be handled, and peers that take more than their share: each has a ceiling, what goes past it is
 stated and counted, and nobody else notices."""
 import contextlib
+import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -92,6 +94,37 @@ class TestOverloadConnections(OverloadCase):
                 self.assertEqual(again.send(lines(1)).flush(), 1)
         daemon.stop()
         self.assertTrue(any(f"refused a connection of process {os.getpid()}" in text for text in daemon.log))
+
+    def test_overload_without_descriptors_waits_and_recovers(self):
+        """Who comes meanwhile waits in the kernel's queue, and what it sent counts."""
+        daemon = self.start()
+        kept = http.client.HTTPConnection(*daemon.address, timeout=20)
+        self.addCleanup(kept.close)
+
+        def scrape():
+            kept.request("GET", "/metrics")
+            return kept.getresponse().read().decode()
+
+        with contextlib.ExitStack() as stack:
+            early = [stack.enter_context(daemon.peer()) for _ in range(4)]
+            for peer in early:
+                self.assertEqual(peer.send(lines(1)).flush(), 1)
+            self.assertIn("dwelld_connections 4\n", scrape())
+            highest = max(int(name) for name in os.listdir(f"/proc/{daemon.pid}/fd"))
+            _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (highest + 1, hard))
+            late = [stack.enter_context(daemon.peer()) for _ in range(3)]
+            for peer in late:
+                peer.send(lines(1) + '{"type":"flush"}\n')
+            daemon.wait_log("cannot accept connections: Too many open files")
+            self.assertEqual(early[0].send(lines(1)).flush(), 2)
+            self.assertIn("dwelld_connections 4\n", scrape())
+            for peer in early[:3]:
+                self.assertEqual(peer.end().rest(), b"")
+            self.assertEqual([peer.line() for peer in late], [{"flushed": 1}] * 3)
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        self.must_serve_others(daemon)
+        self.assertEqual(daemon.accepted(), 4 + 1 + 3 + 3)
 
 
 class TestOverloadRate(OverloadCase):
