@@ -298,6 +298,14 @@ workloads: ## are verdicts right? an hour on an idle machine; QUICK=1: a part of
 	$(Q)$(SUBMAKE) all $(BUILD)/tests/bench/workloads/run
 	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) -B tests/bench/workloads/workloads.py $(if $(QUICK),--quick) $(ARGS)
 
+SOAK_MINUTES ?= 20
+
+.PHONY: soak
+soak: ## twenty minutes of load, reloads and scrapes: memory must not grow, nothing be unaccounted for
+	$(Q)sh config/packaging/deps.sh build test
+	$(Q)$(SUBMAKE) all
+	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) -B tests/bench/soak.py --minutes $(SOAK_MINUTES) $(ARGS)
+
 SECONDS ?= 600
 
 bench-outage: ## a collector that is gone for SECONDS, under 10,000 spans a second

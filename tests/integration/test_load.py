@@ -3,11 +3,13 @@ takes is theirs alone to judge, on a machine that does nothing else."""
 import json
 import os
 import subprocess
+import sys
 import unittest
 
 from harness import BUILD, ROOT, DaemonCase, environment, sanitized
 
 CROWD = BUILD / "tests/bench/bench_crowd"
+SOAK = ROOT / "tests/bench/soak.py"
 LONG_S = 120  # for some seconds, on a machine that does something else
 
 
@@ -28,6 +30,16 @@ class TestLoad(DaemonCase):
         self.assertGreater(result["flood_mb_a_second"], 1)
         self.assertLess(result["lag_max_ms"], 250)
         self.assertGreater(result["p99_ratio"], 0)
+
+    def test_load_that_comes_and_goes_is_accounted_for(self):
+        result = self.bench(sys.executable, SOAK, "--minutes", "0.1", "--rate", "20000", "--connections", "16")
+        for key in ("unaccounted", "lost", "rejected", "failed_scrapes", "waiting"):
+            self.assertEqual(result[key], 0, key)
+        self.assertGreater(result["connections_in_all"], 16)
+        self.assertGreaterEqual(result["sent"], 20000)
+        self.assertEqual(result["reloads_done"], result["reloads"])
+        self.assertGreaterEqual(result["reloads"], 1)
+        self.assertGreaterEqual(result["scrapes"], 4)
 
 
 if __name__ == "__main__":
