@@ -4,7 +4,7 @@
  *     read    libraries, the resolver's files, certificates of the system  below /usr, /lib, /etc
  *             what processes and machines do, random bytes                 below /proc, /sys, /dev
  *             configuration, families, certificates, keys, headers         in their directories
- *     write   sockets, which are removed at the end; spool; state          in their directories
+ *     write   sockets, which are removed at the end; spool; journal; state          in their directories
  *
  * A file is named by its directory, as editors, and Kubernetes for its volumes, put a new file in
  * place of an old one: a rule for the file itself would be one for the old. A link counts twice, where
@@ -160,6 +160,7 @@ int main_sandbox_needs_init(struct main_sandbox_needs *needs, const struct conf 
     add_directory(needs, conf->otlp.module_directory, false);
     add_directory(needs, directory, true);
     add_directory(needs, conf->otlp.spool_directory, true);
+    add_directory(needs, conf->journal.directory, true);
     add_file(needs, conf->state.file, true);
     add_ports(needs, conf, environment);
     return needs->err;
