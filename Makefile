@@ -224,7 +224,7 @@ ASAN_MAKE  := $(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-str
 asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(ASAN_MAKE) all unit
 
-TSAN_UNITS := test_dwell_client test_dwell_span test_dwell_budget test_dwell_bench test_snapshot test_handover test_families \
+TSAN_UNITS := test_dwell_client test_dwell_acknowledge test_dwell_span test_dwell_budget test_dwell_bench test_snapshot test_handover test_families \
               test_export_queue test_exporter test_otlp_metrics test_metric_exporter \
               test_probe_mailbox test_probe test_journal
 

@@ -12,6 +12,8 @@
  *     without records it dozes, and the next record wakes it.
  *  5. dwell_flush has it add a Flush, and waits for the daemon's Reply.
  *  6. dwell_close stops the thread, sends the rest and a Goodbye itself, and unmaps everything.
+ *  With options.acknowledge a batch goes through a ring of kept frames ("Kept frames"), and stays in
+ *  it until the daemon acknowledges its records.
  *  A span is encoded into the caller's struct dwell_span as it comes about: dwell_span_start reads
  *  the clocks, makes ids and enters the span in the levels of the lane; dwell_span_end puts times
  *  and ids into the lane and what was encoded behind them, by one memcpy. From there on it is a
@@ -24,6 +26,7 @@
  *    (the daemon takes whole frames only, so nothing counts twice). Meanwhile lanes fill. After 10 s
  *    without a connection that lasted, what waits is given up and counted, every 50 ms.
  *  - The socket is full: the batch waits, lanes fill.
+ *  - Nothing is acknowledged: kept frames fill their ring, then no batch is made, and lanes fill.
  *  - A lane is full: the new record is dropped and counted in the lane.
  *  - All lanes are taken: the thread uses the last, shared one, if it is free at once; else drop.
  *    There are no levels for its spans, so none of them is current.
@@ -48,6 +51,12 @@
  *   sending side. head - tail <= size. A record does not wrap: a skip fills the end of the ring.
  *   Full: the writer drops.
  *
+ * Acknowledgements. Resent could be (a) records, batched anew, or (b) the frames that were sent, as they
+ * were. With (a) nothing is stored twice, but every record has to bear its number, and lanes could not be
+ * emptied. (b) costs a copy of what is sent anyway, and the daemon sees the very frame again: its first
+ * number tells that it has it. (b) won. Before the daemon's answer to the hello nothing is sent, since
+ * a daemon that knows no acknowledgements would count a frame twice.
+ *
  * Numbers. WIRE.md wants calls numbered from 0, dropped ones too, and a batch's records consecutive.
  * Lanes know no common order, so numbers are given when a batch is made: `assembled` counts records
  * that were taken from lanes, lane drops are added when the batch's head is written:
@@ -64,8 +73,8 @@
  * but for their tokens ("Current spans"). A layer's word is anybody's ("Time budgets").
  *
  * In this order: types; encoding; lanes, where threads record; evidence, samples, metrics; contexts
- * and spans; time budgets; propagation; batches, connection and pumping, which are the sending side;
- * flushing; fork; open and close.
+ * and spans; time budgets; propagation; batches, kept frames, connection and pumping, which are the
+ * sending side; flushing; fork; open and close.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -144,7 +153,9 @@ enum {
     WAKE_BYTES = 65536,    /* in one lane */
     PREAMBLE_BYTES = 1280, /* magic, hello: five texts of at most 255 bytes each */
     REPLY_BYTES = 4096,    /* the longest reply that is understood */
-    SHARED_TRIES = 64,     /* looks at the shared lane before a record is dropped */
+    KEPT_HEAD_BYTES = 32,
+    KEPT_MOST = KEPT_HEAD_BYTES + BATCH_BYTES, /* of a kept frame in its ring */
+    SHARED_TRIES = 64, /* looks at the shared lane before a record is dropped */
     CALIBRATIONS = 5,
     DISK_BLOCK_BYTES = 512, /* what getrusage counts in, whatever the disk has */
     COST_OUTLIER = 4,       /* a reading that was interrupted counts as this many usual ones */
@@ -293,10 +304,13 @@ enum {
     HELLO_PID = 3,
     HELLO_HASH = 4,
     HELLO_CLIENT = 5,
+    HELLO_ACKNOWLEDGE = 6,
 
     GOODBYE_SEQUENCE = 1,
 
     REPLY_FLUSHED = 1,
+    REPLY_ACKNOWLEDGED = 2,
+    REPLY_ACKNOWLEDGING = 5,
 };
 
 enum span_part { PART_WHOLE = 0, PART_START = 1, PART_END = 2 };
@@ -456,10 +470,12 @@ enum mode {
     MODE_CALLER, /* recording calls send */
 };
 
-/* What is on its way out: the greeting of a connection, then one batch. */
+/* What is on its way out: the greeting of a connection, then one batch, or a kept frame. */
 struct outgoing {
     uint8_t preamble[PREAMBLE_BYTES];
     size_t preamble_bytes;
+    uint8_t *kept; /* in its ring */
+    size_t kept_bytes;
     uint8_t head[BATCH_HEAD_BYTES];
     size_t head_bytes; /* 0: there is no batch */
     uint8_t *strings;
@@ -474,6 +490,19 @@ struct outgoing {
     uint64_t first;   /* number of its first record */
     uint64_t dropped; /* calls given up before it */
     bool has_flush;
+};
+
+/* What the daemon said to a hello that asks for acknowledgements. */
+enum answer { ANSWER_NONE, ANSWER_YES, ANSWER_NO };
+
+/* Frames that are not acknowledged; drawn at "Kept frames". */
+struct kept {
+    uint8_t *ring;
+    uint64_t bytes; /* of the ring; 0: none are asked for */
+    uint64_t tail, next, fresh, head;
+    uint64_t acknowledged; /* on this connection: records below this number are the daemon's */
+    enum answer answer;    /* likewise */
+    bool greets;           /* the answer to the greeting's Flush is still to come */
 };
 
 struct dwell {
@@ -539,6 +568,7 @@ struct dwell {
     uint64_t backoff_ns;
     uint64_t random;
     struct outgoing out;
+    struct kept kept;
     uint32_t next_lane;   /* to be gathered first, in turn */
     uint64_t flush_open;  /* ticket whose targets are set and whose Flush is not in a batch; or 0 */
     uint64_t flush_asked; /* newest ticket that was ever open */
@@ -559,6 +589,8 @@ struct dwell {
     _Atomic uint64_t batches;
     _Atomic uint64_t sent_bytes;
     _Atomic uint64_t connections;
+    _Atomic uint64_t acknowledged;
+    _Atomic uint64_t resent;
     atomic_bool connected;
 };
 
@@ -3469,8 +3501,11 @@ static bool batch_make(struct dwell *dwell)
     uint64_t first = get(&dwell->assembled) + drops;
     add(&dwell->assembled, out->record_count);
 
+    /* A frame that is kept may be sent again, and what is said once may not: it has a batch alone. */
+    bool alone = dwell->kept.bytes == 0 || out->record_count == 0;
+    last = last && alone;
     uint8_t *end = out->records + out->records_bytes;
-    if (dwell->flush_open != 0 && dwell->flush_flying == 0 && flush_is_reached(dwell)) {
+    if (alone && dwell->flush_open != 0 && dwell->flush_flying == 0 && flush_is_reached(dwell)) {
         end = put_varint(put_tag(end, BATCH_FLUSH, WIRE_BYTES), 0);
         out->has_flush = true;
         dwell->flush_flying = dwell->flush_open;
@@ -3496,17 +3531,214 @@ static bool batch_make(struct dwell *dwell)
     return true;
 }
 
+/* The flush whose answer will not come is asked for again. */
+static void flush_reopen(struct dwell *dwell)
+{
+    dwell->flush_open = dwell->flush_open != 0 ? dwell->flush_open : dwell->flush_flying;
+    dwell->flush_flying = 0;
+}
+
 /* Gives up the batch on its way. A flush in it is asked for again: what it waits for is gone. */
 static void batch_give_up(struct dwell *dwell)
 {
     struct outgoing *out = &dwell->out;
     add(&dwell->given_up, out->record_count);
     if (out->has_flush) {
-        dwell->flush_open = dwell->flush_open != 0 ? dwell->flush_open : dwell->flush_flying;
-        dwell->flush_flying = 0;
+        flush_reopen(dwell);
     }
     batch_clear(out);
     out->sent_bytes = at_most(out->sent_bytes, out->preamble_bytes);
+}
+
+/* ---- Kept frames. The caller holds `pumping`. ----
+ *
+ *      ring     tail           next           fresh           head
+ *                v              v              v               v
+ *      | free .. | sent, not    | to be sent   | never sent    | free .. |
+ *                | acknowledged | again        |               |
+ *
+ *   Positions count bytes ever taken up. A frame does not wrap: a skip, a head of zeros, fills the end of
+ *   the ring. Acknowledged: tail goes on. The connection broke: next goes back to tail. Sent: next goes
+ *   on, and fresh with it where it is the first time. Full: no batch is made.
+ *
+ *      | bytes, 4 | records, 4 | first, 8 | dropped, 8 | 8 | frame with its length, rounded up to 8 |
+ */
+
+struct kept_head {
+    uint32_t bytes; /* of the frame with its length; 0: a skip */
+    uint32_t records;
+    uint64_t first;
+    uint64_t dropped;
+    uint64_t reserved;
+};
+_Static_assert(sizeof(struct kept_head) == KEPT_HEAD_BYTES, "as it is drawn");
+
+/* The head of the frame at `*at`, which is before kept.head, past a skip. */
+static struct kept_head kept_head_at(const struct kept *kept, uint64_t *at)
+{
+    struct kept_head head = {0};
+    uint64_t place = *at & (kept->bytes - 1);
+    if (kept->bytes - place >= sizeof head) {
+        memcpy(&head, kept->ring + place, sizeof head);
+    }
+    if (head.bytes == 0) {
+        *at += kept->bytes - place;
+        memcpy(&head, kept->ring, sizeof head);
+    }
+    return head;
+}
+
+static uint64_t kept_step(const struct kept_head *head)
+{
+    return KEPT_HEAD_BYTES + padded(head->bytes);
+}
+
+/* Room for a frame of any length, and for the skip before it. */
+static bool kept_has_room(const struct kept *kept)
+{
+    return kept->bytes - (kept->head - kept->tail) >= UINT64_C(2) * KEPT_MOST;
+}
+
+/* Moves the batch at hand into the ring, which has room. */
+static void kept_take_up(struct dwell *dwell)
+{
+    struct kept *kept = &dwell->kept;
+    struct outgoing *out = &dwell->out;
+    struct kept_head head = {
+        .bytes = (uint32_t)(out->head_bytes + out->strings_bytes + out->records_bytes),
+        .records = (uint32_t)out->record_count,
+        .first = out->first,
+        .dropped = out->dropped};
+    uint64_t left = kept->bytes - (kept->head & (kept->bytes - 1));
+    if (left < kept_step(&head)) {
+        memset(kept->ring + (kept->head & (kept->bytes - 1)), 0,
+               left < KEPT_HEAD_BYTES ? left : KEPT_HEAD_BYTES);
+        kept->head += left;
+    }
+    uint8_t *at = kept->ring + (kept->head & (kept->bytes - 1));
+    memcpy(at, &head, sizeof head);
+    at += sizeof head;
+    memcpy(at, out->head, out->head_bytes);
+    at += out->head_bytes;
+    if (out->strings_bytes > 0) {
+        memcpy(at, out->strings, out->strings_bytes);
+        at += out->strings_bytes;
+    }
+    memcpy(at, out->records, out->records_bytes);
+    kept->head += kept_step(&head);
+    batch_clear(out);
+}
+
+/* Sets out the next frame that was not sent on this connection. False: there is none. */
+static bool kept_set_out(struct dwell *dwell)
+{
+    struct kept *kept = &dwell->kept;
+    if (kept->next == kept->head) {
+        return false;
+    }
+    struct kept_head head = kept_head_at(kept, &kept->next);
+    dwell->out.kept = kept->ring + (kept->next & (kept->bytes - 1)) + KEPT_HEAD_BYTES;
+    dwell->out.kept_bytes = head.bytes;
+    return true;
+}
+
+/* Lets go of frames that are acknowledged, but for one on its way: it has to be sent to its end. */
+static void kept_release(struct dwell *dwell)
+{
+    struct kept *kept = &dwell->kept;
+    uint64_t end = dwell->out.kept_bytes != 0 ? kept->next : kept->fresh;
+    while (kept->tail < end) {
+        uint64_t tail = kept->tail;
+        struct kept_head head = kept_head_at(kept, &tail);
+        if (tail >= end || head.first + head.records > kept->acknowledged) {
+            break;
+        }
+        kept->tail = tail + kept_step(&head);
+        add(&dwell->acknowledged, head.records);
+    }
+    kept->next = kept->next < kept->tail ? kept->tail : kept->next;
+}
+
+/* The frame that was set out is written. A daemon that acknowledges nothing has it, or it is lost. */
+static void kept_sent(struct dwell *dwell)
+{
+    struct kept *kept = &dwell->kept;
+    struct kept_head head = kept_head_at(kept, &kept->next);
+    bool again = kept->next < kept->fresh;
+    kept->next += kept_step(&head);
+    kept->fresh = again ? kept->fresh : kept->next;
+    dwell->conn_sent += head.records;
+    add(again ? &dwell->resent : &dwell->sent, head.records);
+    add(&dwell->batches, 1);
+    add(&dwell->sent_bytes, head.bytes);
+    dwell->out.kept_bytes = 0;
+    if (kept->answer == ANSWER_NO) {
+        kept->tail = kept->next;
+    } else {
+        kept_release(dwell);
+    }
+}
+
+/* Gives up what lies before the position. What was sent once may have arrived: it is in doubt. */
+static void kept_give_up(struct dwell *dwell, uint64_t before)
+{
+    struct kept *kept = &dwell->kept;
+    while (kept->tail < before) {
+        struct kept_head head = kept_head_at(kept, &kept->tail);
+        add(kept->tail < kept->fresh ? &dwell->unconfirmed : &dwell->given_up, head.records);
+        kept->tail += kept_step(&head);
+    }
+    kept->next = kept->next < kept->tail ? kept->tail : kept->next;
+    kept->fresh = kept->fresh < kept->tail ? kept->tail : kept->fresh;
+}
+
+/* A connection begins, or is over: what is not acknowledged is sent again, and what is said once is said
+ * anew. */
+static void kept_rewind(struct dwell *dwell)
+{
+    struct kept *kept = &dwell->kept;
+    kept->next = kept->tail;
+    kept->acknowledged = 0;
+    kept->answer = ANSWER_NONE;
+    kept->greets = true;
+    dwell->out.kept_bytes = 0;
+    if (dwell->out.head_bytes != 0 && dwell->out.has_flush) {
+        flush_reopen(dwell);
+    }
+    batch_clear(&dwell->out);
+}
+
+/* What is to be sent next, with acknowledgements: before their answer, nothing. */
+static bool kept_next(struct dwell *dwell)
+{
+    struct kept *kept = &dwell->kept;
+    if (kept->answer == ANSWER_NONE) {
+        return false;
+    }
+    if (kept_set_out(dwell)) {
+        return true;
+    }
+    if (!kept_has_room(kept) || !batch_make(dwell)) {
+        return false;
+    }
+    if (dwell->out.record_count == 0) {
+        return true;
+    }
+    kept_take_up(dwell);
+    return kept_set_out(dwell);
+}
+
+/* What the daemon says to a hello that asks. One that is older than acknowledgements says nothing, and
+ * would count twice what comes again: that is then in doubt. */
+static void kept_answer(struct dwell *dwell, enum answer answer, bool understands)
+{
+    struct kept *kept = &dwell->kept;
+    if (kept->bytes != 0 && kept->answer == ANSWER_NONE) {
+        kept->answer = answer;
+        if (!understands) {
+            kept_give_up(dwell, kept->fresh);
+        }
+    }
 }
 
 /* Gives up what waits, because it is too old to be worth sending. */
@@ -3515,6 +3747,7 @@ static void waiting_give_up(struct dwell *dwell)
     if (dwell->out.head_bytes != 0) {
         batch_give_up(dwell);
     }
+    kept_give_up(dwell, dwell->kept.head);
     uint32_t live = lanes_live(dwell);
     for (uint32_t i = 0; i < live; i++) {
         struct lane *lane = lane_at(dwell, i, live);
@@ -3579,6 +3812,9 @@ static void preamble_make(struct dwell *dwell)
     end = put_number(end, HELLO_PID, (uint64_t)getpid());
     end = put_text(end, HELLO_HASH, dwell->constitutional_hash);
     end = put_text(end, HELLO_CLIENT, "libdwell/" DWELL_VERSION);
+    if (dwell->kept.bytes != 0) {
+        end = put_number(end, HELLO_ACKNOWLEDGE, 1);
+    }
 
     struct outgoing *out = &dwell->out;
     memcpy(out->preamble, "DWL1", 4);
@@ -3587,8 +3823,18 @@ static void preamble_make(struct dwell *dwell)
     bool waits = out->head_bytes != 0; /* the batch that the last connection did not take */
     uint64_t first = waits ? out->first : get(&dwell->assembled) + drops;
     uint64_t dropped = waits ? out->dropped : drops + get(&dwell->given_up);
+    if (dwell->kept.tail != dwell->kept.head) {
+        uint64_t tail = dwell->kept.tail;
+        struct kept_head oldest = kept_head_at(&dwell->kept, &tail);
+        first = oldest.first;
+        dropped = oldest.dropped;
+    }
     uint8_t *at = ledger_put(frame + sizeof(uint32_t), dwell, first, dropped);
     at = put_bytes(at, BATCH_HELLO, hello, (size_t)(end - hello));
+    if (dwell->kept.bytes != 0) {
+        /* Its answer comes after that to the hello. */
+        at = put_varint(put_tag(at, BATCH_FLUSH, WIRE_BYTES), 0);
+    }
     put_frame_length(frame, (size_t)(at - frame) - sizeof(uint32_t));
     out->preamble_bytes = (size_t)(at - out->preamble);
 }
@@ -3614,6 +3860,9 @@ static void connection_try(struct dwell *dwell, uint64_t now)
     dwell->conn_confirmed = 0;
     dwell->reply_bytes = 0;
     dwell->out.sent_bytes = 0;
+    if (dwell->kept.bytes != 0) {
+        kept_rewind(dwell);
+    }
     preamble_make(dwell);
     add(&dwell->connections, 1);
     atomic_store_explicit(&dwell->connected, true, memory_order_relaxed);
@@ -3630,12 +3879,15 @@ static void connection_break(struct dwell *dwell, uint64_t now)
     }
     retry_later(dwell, now);
 
-    uint64_t doubtful = dwell->conn_sent - dwell->conn_confirmed;
+    /* What is kept is sent again. */
+    uint64_t doubtful =
+        dwell->kept.answer == ANSWER_YES ? 0 : dwell->conn_sent - dwell->conn_confirmed;
     add(&dwell->unconfirmed, doubtful);
+    if (dwell->kept.bytes != 0) {
+        kept_rewind(dwell);
+    }
     if (dwell->flush_flying != 0 && !out->has_flush) {
-        /* It was sent and its answer will not come: it is asked for again. */
-        dwell->flush_open = dwell->flush_open != 0 ? dwell->flush_open : dwell->flush_flying;
-        dwell->flush_flying = 0;
+        flush_reopen(dwell); /* it was sent and its answer will not come */
     }
     if (doubtful > 0) {
         flushes_answer(dwell, atomic_load(&dwell->flush_wanted), true);
@@ -3645,18 +3897,19 @@ static void connection_break(struct dwell *dwell, uint64_t now)
     dwell->said_goodbye = dwell->said_goodbye && out->head_bytes != 0;
 }
 
-/* What is still to be written, in at most 4 pieces. */
-static int outgoing_pieces(struct outgoing *out, struct iovec pieces[4])
+enum { PIECES = 5 };
+
+/* What is still to be written. */
+static int outgoing_pieces(struct outgoing *out, struct iovec pieces[PIECES])
 {
-    const struct iovec all_pieces[4] = {
-        {out->preamble, out->preamble_bytes},
-        {out->head, out->head_bytes},
-        {out->strings, out->strings_bytes},
+    const struct iovec all_pieces[PIECES] = {
+        {out->preamble, out->preamble_bytes}, {out->kept, out->kept_bytes},
+        {out->head, out->head_bytes},         {out->strings, out->strings_bytes},
         {out->records, out->records_bytes},
     };
     size_t skip = out->sent_bytes;
     int count = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < PIECES; i++) {
         size_t skipped = at_most(skip, all_pieces[i].iov_len);
         skip -= skipped;
         if (all_pieces[i].iov_len > skipped) {
@@ -3670,7 +3923,7 @@ static int outgoing_pieces(struct outgoing *out, struct iovec pieces[4])
 
 static bool outgoing_waits(struct outgoing *out)
 {
-    struct iovec pieces[4];
+    struct iovec pieces[PIECES];
     return outgoing_pieces(out, pieces) > 0;
 }
 
@@ -3678,7 +3931,7 @@ static bool outgoing_waits(struct outgoing *out)
 static bool outgoing_write(struct dwell *dwell, uint64_t now)
 {
     struct outgoing *out = &dwell->out;
-    struct iovec pieces[4];
+    struct iovec pieces[PIECES];
     struct msghdr message = {.msg_iov = pieces};
     int count;
     while ((count = outgoing_pieces(out, pieces)) > 0) {
@@ -3694,6 +3947,9 @@ static bool outgoing_write(struct dwell *dwell, uint64_t now)
             return false;
         }
         out->sent_bytes += (size_t)written;
+    }
+    if (out->kept_bytes != 0) {
+        kept_sent(dwell);
     }
     if (out->head_bytes != 0) {
         dwell->conn_sent += out->record_count;
@@ -3722,11 +3978,36 @@ static int get_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret_numb
     return -1;
 }
 
-/* Looks for `flushed` in a Reply; whatever else it says is skipped: an error is followed by the end
- * of the connection, which is treated like any other. -1 when the bytes are no message. */
-static int reply_read(const uint8_t *at, const uint8_t *end, bool *ret_flushed)
+struct reply {
+    bool flushed;
+    bool has_acknowledged, has_acknowledging;
+    uint64_t acknowledged, acknowledging;
+};
+
+static void reply_note(struct reply *reply, uint64_t field, uint64_t number)
 {
-    bool flushed = false;
+    switch (field) {
+    case REPLY_FLUSHED:
+        reply->flushed = true;
+        break;
+    case REPLY_ACKNOWLEDGED:
+        reply->has_acknowledged = true;
+        reply->acknowledged = number;
+        break;
+    case REPLY_ACKNOWLEDGING:
+        reply->has_acknowledging = true;
+        reply->acknowledging = number;
+        break;
+    default:
+        break;
+    }
+}
+
+/* Looks for numbers in a Reply; whatever else it says is skipped: an error is followed by the end of
+ * the connection, which is treated like any other. -1 when the bytes are no message. */
+static int reply_read(const uint8_t *at, const uint8_t *end, struct reply *ret_reply)
+{
+    struct reply reply = {.flushed = false};
     while (at < end) {
         uint64_t tag = 0;
         uint64_t number = 0;
@@ -3739,7 +4020,7 @@ static int reply_read(const uint8_t *at, const uint8_t *end, bool *ret_flushed)
             if (get_varint(&at, end, &number) != 0) {
                 return -1;
             }
-            flushed = flushed || tag >> 3 == REPLY_FLUSHED;
+            reply_note(&reply, tag >> 3, number);
             break;
         case WIRE_FIXED64:
             skip = 8;
@@ -3760,8 +4041,30 @@ static int reply_read(const uint8_t *at, const uint8_t *end, bool *ret_flushed)
         }
         at += skip;
     }
-    *ret_flushed = flushed;
+    *ret_reply = reply;
     return 0;
+}
+
+static void reply_obey(struct dwell *dwell, const struct reply *reply)
+{
+    if (reply->has_acknowledging) {
+        kept_answer(dwell, reply->acknowledging != 0 ? ANSWER_YES : ANSWER_NO, true);
+    }
+    if (reply->has_acknowledged && dwell->kept.answer == ANSWER_YES) {
+        dwell->kept.acknowledged = reply->acknowledged;
+        kept_release(dwell);
+        /* However short it lives, a connection that keeps what it is told was a good one. */
+        dwell->gone_ns = now_ns();
+        dwell->backoff_ns = BACKOFF_MIN_NS;
+    }
+    if (reply->flushed && dwell->kept.greets) {
+        dwell->kept.greets = false;
+        kept_answer(dwell, ANSWER_NO, false);
+    } else if (reply->flushed && dwell->flush_flying != 0 && !dwell->out.has_flush) {
+        dwell->conn_confirmed = dwell->flush_mark;
+        flushes_answer(dwell, dwell->flush_flying, false);
+        dwell->flush_flying = 0;
+    }
 }
 
 /* Handles the whole replies that have come. -1 when they make no sense. */
@@ -3779,15 +4082,11 @@ static int replies_handle(struct dwell *dwell)
             break;
         }
         const uint8_t *body = dwell->reply + done + sizeof len;
-        bool flushed = false;
-        if (reply_read(body, body + len, &flushed) != 0) {
+        struct reply reply;
+        if (reply_read(body, body + len, &reply) != 0) {
             return -1;
         }
-        if (flushed && dwell->flush_flying != 0 && !dwell->out.has_flush) {
-            dwell->conn_confirmed = dwell->flush_mark;
-            flushes_answer(dwell, dwell->flush_flying, false);
-            dwell->flush_flying = 0;
-        }
+        reply_obey(dwell, &reply);
         done += sizeof len + len;
     }
     dwell->reply_bytes -= done;
@@ -3818,6 +4117,19 @@ static void replies_read(struct dwell *dwell, uint64_t now)
 
 /* ---- Pumping: from lanes to the socket, as far as goes without waiting ---- */
 
+/* Makes or finds what is to be sent next. False: there is nothing. */
+static bool outgoing_next(struct dwell *dwell)
+{
+    return dwell->kept.bytes != 0 ? kept_next(dwell) : batch_make(dwell);
+}
+
+/* Nothing of the lanes can be taken for now, and nobody need wake us for them. */
+static bool outgoing_is_stuck(struct dwell *dwell)
+{
+    return dwell->socket < 0 || outgoing_waits(&dwell->out) ||
+           (dwell->kept.bytes != 0 && !kept_has_room(&dwell->kept));
+}
+
 /* The caller holds `pumping`. Sends at most `batches`; true when there may be more to send now. */
 static bool pump(struct dwell *dwell, unsigned batches)
 {
@@ -3831,7 +4143,7 @@ static bool pump(struct dwell *dwell, unsigned batches)
     if (dwell->socket >= 0) {
         replies_read(dwell, now);
     }
-    while (dwell->socket >= 0 && (outgoing_waits(&dwell->out) || batch_make(dwell))) {
+    while (dwell->socket >= 0 && (outgoing_waits(&dwell->out) || outgoing_next(dwell))) {
         if (!outgoing_write(dwell, now)) {
             break;
         }
@@ -3839,11 +4151,11 @@ static bool pump(struct dwell *dwell, unsigned batches)
             return true;
         }
     }
-    if (dwell->socket < 0 && now - dwell->gone_ns >= dwell->keep_ns) {
+    /* It may have been there after `now`. */
+    if (dwell->socket < 0 && less_or_zero(now, dwell->gone_ns) >= dwell->keep_ns) {
         waiting_give_up(dwell);
     }
-    if (dwell->socket < 0 || outgoing_waits(&dwell->out)) {
-        /* Lanes may stay heavy for long: nobody need wake us for that. */
+    if (outgoing_is_stuck(dwell)) {
         atomic_store_explicit(&dwell->muted, true, memory_order_relaxed);
     }
     return false;
@@ -4118,6 +4430,16 @@ static void state_reset(struct dwell *dwell)
     batch_clear(&dwell->out);
     dwell->out.preamble_bytes = 0;
     dwell->out.sent_bytes = 0;
+    dwell->out.kept_bytes = 0;
+    dwell->kept.tail = 0;
+    dwell->kept.next = 0;
+    dwell->kept.fresh = 0;
+    dwell->kept.head = 0;
+    dwell->kept.acknowledged = 0;
+    dwell->kept.answer = ANSWER_NONE;
+    dwell->kept.greets = false;
+    atomic_store(&dwell->acknowledged, 0);
+    atomic_store(&dwell->resent, 0);
     atomic_store(&dwell->assembled, 0);
     atomic_store(&dwell->given_up, 0);
     atomic_store(&dwell->sent, 0);
@@ -4342,7 +4664,8 @@ static size_t part_add(size_t *bytes, size_t count, size_t size)
 }
 
 /* Maps all memory of a handle. Pages cost nothing until they are written to. */
-static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_bytes)
+static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_bytes,
+                                size_t kept_bytes)
 {
     size_t bytes = 0;
     part_add(&bytes, 1, sizeof(struct dwell));
@@ -4354,6 +4677,7 @@ static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_byt
     size_t since_at = part_add(&bytes, ((size_t)lanes + 1) * models, sizeof(uint64_t));
     size_t levels_at = part_add(&bytes, (size_t)lanes * LEVELS_MAX, sizeof(struct level));
     size_t rings_at = part_add(&bytes, (size_t)lanes + 1, ring_bytes);
+    size_t kept_at = part_add(&bytes, 1, kept_bytes);
     uint8_t *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) {
@@ -4371,6 +4695,8 @@ static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_byt
     dwell->refs = (struct batch_ref *)(map + refs_at);
     dwell->out.strings = map + strings_at;
     dwell->out.records = map + records_at;
+    dwell->kept.ring = map + kept_at;
+    dwell->kept.bytes = kept_bytes;
     for (uint32_t i = 0; i <= lanes; i++) {
         dwell->lanes[i].ring = map + rings_at + i * ring_bytes;
         dwell->lanes[i].since = (uint64_t *)(map + since_at) + (size_t)i * models;
@@ -4380,16 +4706,25 @@ static struct dwell *memory_map(uint32_t lanes, uint32_t models, size_t ring_byt
     return dwell;
 }
 
+/* The least power of two that is not less. */
+static size_t power_of_two(size_t bytes)
+{
+    size_t power = 1;
+    while (power < bytes) {
+        power *= 2;
+    }
+    return power;
+}
+
 static struct dwell *handle_make(const struct dwell_options *options)
 {
     uint32_t lanes = in_range(options->threads_max, 64, 1, 1024);
     uint32_t models = in_range(options->models_max, 1024, 1, 65536);
-    uint32_t wanted = in_range(options->buffer_bytes, 1U << 18, 1U << 16, 1U << 24);
-    size_t ring_bytes = 1U << 16;
-    while (ring_bytes < wanted) {
-        ring_bytes *= 2;
-    }
-    struct dwell *dwell = memory_map(lanes, models, ring_bytes);
+    size_t ring_bytes = power_of_two(in_range(options->buffer_bytes, 1U << 18, 1U << 16, 1U << 24));
+    size_t kept_bytes =
+        power_of_two(in_range(options->unacknowledged_bytes, 1U << 22, 1U << 18, 1U << 26));
+    struct dwell *dwell =
+        memory_map(lanes, models, ring_bytes, options->acknowledge ? kept_bytes : 0);
     if (dwell == NULL) {
         return NULL;
     }
@@ -4471,7 +4806,8 @@ dwell_t *dwell_open(const struct dwell_options *options)
 static bool all_is_confirmed(struct dwell *dwell)
 {
     uint64_t kept = calls_counted(dwell) - lane_drops(dwell) - get(&dwell->given_up);
-    return kept > 0 && kept == get(&dwell->sent) && get(&dwell->unconfirmed) == 0;
+    return kept > 0 && kept == get(&dwell->sent) && get(&dwell->unconfirmed) == 0 &&
+           dwell->kept.tail == dwell->kept.head;
 }
 
 /* Sends all that waits, a Flush and a Goodbye, and waits for the answer. */
@@ -4491,11 +4827,13 @@ static int farewell(struct dwell *dwell)
             return all_is_confirmed(dwell) ? result : DWELL_UNCONFIRMED;
         }
         if (flush_is_done(dwell, ticket, &answer)) {
-            if (answer == DWELL_OK) {
+            if (answer == DWELL_OK && dwell->kept.tail == dwell->kept.head) {
                 return result;
             }
-            result = answer; /* what was sent before is in doubt; the rest can still go */
-            ticket = atomic_fetch_add(&dwell->flush_wanted, 1) + 1;
+            if (answer != DWELL_OK) {
+                result = answer; /* what was sent before is in doubt; the rest can still go */
+                ticket = atomic_fetch_add(&dwell->flush_wanted, 1) + 1;
+            }
         }
         uint64_t left_ns = less_or_zero(deadline_ns, now_ns());
         if (left_ns == 0) {
@@ -4582,6 +4920,8 @@ void dwell_stats(dwell_t *dwell, struct dwell_stats *ret_stats)
         stats.batches = get(&dwell->batches);
         stats.sent_bytes = get(&dwell->sent_bytes);
         stats.connections = get(&dwell->connections);
+        stats.acknowledged = get(&dwell->acknowledged);
+        stats.resent = get(&dwell->resent);
         stats.connected = atomic_load_explicit(&dwell->connected, memory_order_relaxed);
     }
     memcpy(ret_stats, &stats, stats.size < sizeof stats ? stats.size : sizeof stats);

@@ -36,6 +36,11 @@
  * or sooner when 64 kB wait. It looks for the daemon again when it is gone, after 10 ms at first
  * and 5 s at most. Once there was none for 10 s (keep_ms), what is recorded is dropped.
  *
+ * Acknowledgements, with options.acknowledge. What was sent is kept until the daemon has written it to
+ * its journal. That survives the end of the daemon, kill -9 too, but not that of the machine. While
+ * the daemon acknowledges nothing, what is kept fills unacknowledged_bytes, then the threads' buffers
+ * fill, then records are dropped and counted.
+ *
  * Exit. A process that ends without dwell_close or dwell_flush loses what still waits.
  *
  * Fork. The child goes on with the same handle, models and options as a client of its own: what the
@@ -126,6 +131,14 @@ struct dwell_options {
      * 0, at most 1; negative: none. 0 or NaN: by OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG,
      * else all. The daemon decides by the same rule what it exports: give it the same share. */
     double sample_rate;
+
+    /* Keep what was sent until the daemon says that it survives it, and send it again after a
+     * reconnect: then nothing is lost when the daemon is killed, and nothing counts twice. Where the
+     * daemon keeps no journal, all is as without. */
+    bool acknowledge;
+    uint32_t
+        unacknowledged_bytes; /* that are kept so; past it recording drops. Rounded up to a power
+                                      of two between 256 kB and 64 MB; default 4 MB */
 };
 
 /* One inference being measured: on the caller's stack, filled by dwell_track_begin. Copying it
@@ -521,12 +534,17 @@ struct dwell_stats {
     uint64_t sent;     /* of these: handed to the kernel on a connection to the daemon */
     uint64_t dropped;  /* of these: given up */
     uint64_t
-        unconfirmed;     /* of those sent: on a connection that broke before the daemon confirmed */
-    uint64_t evidence;   /* inferences for which evidence was taken */
-    uint64_t batches;    /* sent */
-    uint64_t sent_bytes; /* of batches */
+        unconfirmed;   /* of those sent: on a connection that broke before the daemon confirmed, and
+                            not sent again */
+    uint64_t evidence; /* inferences for which evidence was taken */
+    uint64_t batches;  /* sent */
+    uint64_t sent_bytes;  /* of batches */
     uint64_t connections; /* made; all but the first are reconnects */
     bool connected;
+
+    /* With options.acknowledge. A struct that ends before, as the first version's, is taken as well. */
+    uint64_t acknowledged; /* of those sent: the daemon has them for good */
+    uint64_t resent;       /* times that a record was sent again; not in `sent` */
 };
 
 enum dwell_result {

@@ -118,11 +118,21 @@ static uint64_t count_records(const Dwell__Batch *batch)
     return batch->n_sample + batch->n_metric + batch->n_span + batch->n_budget;
 }
 
-/* The rule of WIRE.md: lost = gap - dropped, and here nothing may be repeated. */
+/* The rule of WIRE.md: lost = gap - dropped. Nothing may be repeated but to who acknowledges, and to
+ * those the very batches that they have. */
 static void account(struct server *server, const Dwell__Batch *batch)
 {
     struct server_client *client = client_of(server, batch);
     MUST(batch->has_first_sequence && batch->has_dropped);
+    if (server->answer != SERVER_KNOWS_NONE && batch->first_sequence < client->expected) {
+        MUST(batch->first_sequence + count_records(batch) <= client->expected);
+        client->repeated += count_records(batch);
+        return;
+    }
+    if (batch->n_hello > 0 && batch->hello[0]->acknowledge &&
+        batch->first_sequence < client->expected) {
+        return; /* it would send again, if it were told that this is of use */
+    }
     MUST(batch->first_sequence >= client->expected);
     MUST(batch->dropped >= client->dropped);
     uint64_t gap = batch->first_sequence - client->expected;
@@ -154,10 +164,11 @@ static void account(struct server *server, const Dwell__Batch *batch)
     }
 }
 
-static void take_batch(struct server *server, Dwell__Batch *batch)
+static void take_batch(struct server *server, Dwell__Batch *batch, uint64_t *ret_number)
 {
     pthread_mutex_lock(&server->lock);
     account(server, batch);
+    *ret_number = client_of(server, batch)->expected;
     server->records += count_records(batch);
     server->flushes += batch->n_flush;
     if (batch->n_hello > 0) {
@@ -211,6 +222,56 @@ static void answer_flush(int peer)
     (void)send(peer, reply, sizeof reply, MSG_NOSIGNAL); /* the peer may be gone */
 }
 
+static enum server_answer answer_now(struct server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    enum server_answer answer = server->answer;
+    pthread_mutex_unlock(&server->lock);
+    return answer;
+}
+
+static void reply_number(int peer, uint8_t field, uint64_t number)
+{
+    uint8_t reply[16] = {0, 0, 0, 0, (uint8_t)(field << 3)};
+    size_t len = 5;
+    while (number >= 0x80) {
+        reply[len++] = (uint8_t)(number | 0x80);
+        number >>= 7;
+    }
+    reply[len++] = (uint8_t)number;
+    reply[0] = (uint8_t)(len - 4);
+    (void)send(peer, reply, len, MSG_NOSIGNAL); /* the peer may be gone */
+}
+
+/* Of one connection. */
+struct standing {
+    uint64_t number; /* of the client's next record, as of the last batch */
+    uint64_t told;   /* acknowledged */
+};
+
+static void acknowledge(int peer, struct standing *standing)
+{
+    standing->told = standing->number;
+    reply_number(peer, 2, standing->number);
+}
+
+/* Waits for input while it holds back; what was held back is acknowledged when that is over. */
+static void wait_while_holding(struct server *server, int peer, struct standing *standing)
+{
+    while (answer_now(server) == SERVER_HOLDS) {
+        struct pollfd polled[2] = {
+            {.fd = peer, .events = POLLIN},
+            {.fd = server->stop_pipe[0], .events = POLLIN},
+        };
+        if (poll(polled, 2, 1) > 0) {
+            return;
+        }
+    }
+    if (answer_now(server) == SERVER_SAYS_YES && standing->told < standing->number) {
+        acknowledge(peer, standing);
+    }
+}
+
 static enum server_manner manner_now(struct server *server)
 {
     pthread_mutex_lock(&server->lock);
@@ -229,9 +290,11 @@ static bool use_up_break(struct server *server)
 }
 
 /* False when the connection is to end. */
-static bool serve_frame(struct server *server, int peer, bool is_first, uint8_t *bytes)
+static bool serve_frame(struct server *server, int peer, bool is_first, uint8_t *bytes,
+                        struct standing *standing)
 {
     uint8_t head[4];
+    wait_while_holding(server, peer, standing);
     enum server_manner manner = manner_now(server);
     if (!read_all(server, peer, head, sizeof head)) {
         return false;
@@ -249,11 +312,23 @@ static bool serve_frame(struct server *server, int peer, bool is_first, uint8_t 
     Dwell__Batch *batch = dwell__batch__unpack(NULL, len, bytes);
     MUST(batch != NULL);
     MUST((batch->n_hello > 0) == is_first);
+    enum server_answer answer = answer_now(server);
     bool has_flush = batch->n_flush > 0;
     bool has_goodbye = batch->n_goodbye > 0;
-    take_batch(server, batch);
+    bool asks = is_first && batch->hello[0]->acknowledge;
+    MUST(!asks || has_flush); /* else a client waits for ever for who knows none */
+    if (batch->n_hello == 0) {
+        MUST(count_records(batch) == 0 || answer == SERVER_KNOWS_NONE || !has_flush);
+    }
+    take_batch(server, batch, &standing->number);
     if (manner == SERVER_BREAKS_LATE && !is_first && !has_goodbye && use_up_break(server)) {
         return false;
+    }
+    if (asks && answer != SERVER_KNOWS_NONE) {
+        reply_number(peer, 5, answer != SERVER_SAYS_NO);
+    }
+    if (answer == SERVER_SAYS_YES) {
+        acknowledge(peer, standing);
     }
     if (has_flush && manner != SERVER_MUTE) {
         answer_flush(peer);
@@ -288,7 +363,8 @@ static void *serve_peer(void *arg)
     if (read_all(server, visit->peer, magic, sizeof magic)) {
         MUST(memcmp(magic, "DWL1", 4) == 0);
         bool is_first = true;
-        while (serve_frame(server, visit->peer, is_first, bytes)) {
+        struct standing standing = {0};
+        while (serve_frame(server, visit->peer, is_first, bytes, &standing)) {
             is_first = false;
         }
     }
@@ -372,6 +448,13 @@ void server_fini(struct server *server)
     assert_int_equal(rmdir(server->directory), 0);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
+}
+
+void server_set_answer(struct server *server, enum server_answer answer)
+{
+    pthread_mutex_lock(&server->lock);
+    server->answer = answer;
+    pthread_mutex_unlock(&server->lock);
 }
 
 void server_set_manner(struct server *server, enum server_manner manner)

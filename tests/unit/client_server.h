@@ -24,12 +24,21 @@ enum server_manner {
     SERVER_MANNER_COUNT
 };
 
+/* What it says to a hello that asks for acknowledgements. */
+enum server_answer {
+    SERVER_KNOWS_NONE, /* nothing, as a daemon that is older than they are */
+    SERVER_SAYS_NO,
+    SERVER_SAYS_YES, /* and acknowledges each batch */
+    SERVER_HOLDS,    /* says yes, and acknowledges nothing until it says yes */
+};
+
 /* What one client_id sent, and what became of it. */
 struct server_client {
     uint8_t id[16];
     uint64_t expected; /* number of its next record */
     uint64_t records;
-    uint64_t dropped; /* as last said */
+    uint64_t repeated; /* came once more, to a server that acknowledges; not in `records` */
+    uint64_t dropped;  /* as last said */
     uint64_t lost;
     uint64_t goodbye; /* its last number, if has_goodbye */
     bool has_goodbye;
@@ -46,6 +55,7 @@ struct server {
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t changed;
     enum server_manner manner;
+    enum server_answer answer;
     unsigned connections;
     unsigned breaks_left; /* of SERVER_BREAKS*: polite after them */
     uint64_t records;
@@ -70,6 +80,7 @@ void server_stop(struct server *server);
 void server_fini(struct server *server);
 
 void server_set_manner(struct server *server, enum server_manner manner);
+void server_set_answer(struct server *server, enum server_answer answer);
 
 /* Wait until that many records in all, or goodbyes of different clients, have come; they fail the
  * test after half a minute. */
