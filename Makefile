@@ -306,6 +306,14 @@ soak: ## twenty minutes of load, reloads and scrapes: memory must not grow, noth
 	$(Q)$(SUBMAKE) all
 	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) -B tests/bench/soak.py --minutes $(SOAK_MINUTES) $(ARGS)
 
+KILLS ?= 200
+
+.PHONY: kills
+kills: ## kill -9 the daemon KILLS times under load: is all there that was acknowledged, once?
+	$(Q)$(SUBMAKE) all
+	$(Q)cd tests/integration && DWELL_BUILD=$(abspath $(BUILD)) DWELL_KILLS=$(KILLS) $(PYTHON) -B -m unittest -v \
+	    test_kill.TestKill.test_kill_loses_nothing_and_counts_nothing_twice
+
 SECONDS ?= 600
 
 bench-outage: ## a collector that is gone for SECONDS, under 10,000 spans a second

@@ -6,14 +6,18 @@
  *     full                      one sample with everything in it
  *     budget COUNT MS           operations of layer1_validation that take so long, and the total
  *     fork NAME COUNT           the same as track, in a child that closes its handle
+ *     storm NAME COUNT          so many inferences every millisecond, from a thread, until calm
+ *     calm                      ends that
  *     flush MS, stats, close
  *
- * Each line is answered by one line. Options come from the environment, as dwell_open finds them.
+ * Each line is answered by one line. Options come from the environment, as dwell_open finds them, and
+ * DRIVER_ACKNOWLEDGE=1 asks for acknowledgements.
  */
 #define _POSIX_C_SOURCE 200809L
 
 #include "dwell.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +33,53 @@ static void track(dwell_t *dwell, const char *name, long count, long failed)
         dwell_track_begin(&one, model);
         dwell_track_end(&one, i < failed);
     }
+}
+
+/* A thread that goes on recording. */
+static struct {
+    dwell_t *dwell;
+    char name[64];
+    long count;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    bool blows;
+} storm = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static bool storm_blows(void)
+{
+    (void)pthread_mutex_lock(&storm.mutex);
+    bool blows = storm.blows;
+    (void)pthread_mutex_unlock(&storm.mutex);
+    return blows;
+}
+
+static void *run_storm(void *arg)
+{
+    static const struct timespec pause = {.tv_nsec = 1000000};
+    while (storm_blows()) {
+        track(storm.dwell, storm.name, storm.count, 0);
+        (void)nanosleep(&pause, NULL);
+    }
+    return arg;
+}
+
+static void begin_storm(dwell_t *dwell, const char *name, long count)
+{
+    storm.dwell = dwell;
+    (void)snprintf(storm.name, sizeof storm.name, "%s", name);
+    storm.count = count;
+    storm.blows = true;
+    if (pthread_create(&storm.thread, NULL, run_storm, NULL) != 0) {
+        abort();
+    }
+}
+
+static void end_storm(void)
+{
+    (void)pthread_mutex_lock(&storm.mutex);
+    storm.blows = false;
+    (void)pthread_mutex_unlock(&storm.mutex);
+    (void)pthread_join(storm.thread, NULL);
 }
 
 static double now_ms(void)
@@ -153,10 +204,11 @@ static void print_stats(dwell_t *dwell)
     stats.size = sizeof stats;
     dwell_stats(dwell, &stats);
     printf("{\"recorded\": %llu, \"sent\": %llu, \"dropped\": %llu, \"unconfirmed\": %llu, "
-           "\"connections\": %llu, \"connected\": %s}\n",
+           "\"connections\": %llu, \"acknowledged\": %llu, \"resent\": %llu, \"connected\": %s}\n",
            (unsigned long long)stats.recorded, (unsigned long long)stats.sent,
            (unsigned long long)stats.dropped, (unsigned long long)stats.unconfirmed,
-           (unsigned long long)stats.connections, stats.connected ? "true" : "false");
+           (unsigned long long)stats.connections, (unsigned long long)stats.acknowledged,
+           (unsigned long long)stats.resent, stats.connected ? "true" : "false");
 }
 
 enum { WORDS_MAX = 4 };
@@ -185,6 +237,12 @@ static bool obey(dwell_t **dwell, char *const words[WORDS_MAX])
         puts("done");
     } else if (strcmp(words[0], "fork") == 0) {
         fork_and_track(*dwell, words[1], numbers[2]);
+    } else if (strcmp(words[0], "storm") == 0) {
+        begin_storm(*dwell, words[1], numbers[2]);
+        puts("done");
+    } else if (strcmp(words[0], "calm") == 0) {
+        end_storm();
+        puts("done");
     } else if (strcmp(words[0], "flush") == 0) {
         printf("%d\n", dwell_flush(*dwell, (int)numbers[1]));
     } else if (strcmp(words[0], "stats") == 0) {
@@ -205,6 +263,7 @@ int main(void)
     options.size = sizeof options;
     options.service_name = "driver";
     options.evidence_percent = 100;
+    options.acknowledge = getenv("DRIVER_ACKNOWLEDGE") != NULL;
     dwell_t *dwell = dwell_open(&options);
     char line[512];
     bool understood = true;

@@ -31,9 +31,16 @@ class Driver:
         self.process = subprocess.Popen([program], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, env=environment(DWELL_DIR=str(directory), **env))
 
-    def do(self, line):
+    def tell(self, line):
+        """Without the answer, which is to be taken by `answer`."""
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
+
+    def do(self, line):
+        self.tell(line)
+        return self.answer()
+
+    def answer(self):
         return json.loads(self.process.stdout.readline().replace("done", "true"))
 
     def end(self):
