@@ -628,6 +628,7 @@ static void expect_hello(struct recorder *expected, const Dwell__Hello *from)
         .constitutional_hash = text_of(from->constitutional_hash),
         .client = text_of(from->client),
         .pid = from->has_pid ? from->pid : 0,
+        .acknowledge = from->acknowledge,
     };
     const char *key = hello.service_name.len > RECORD_NAME_MAX          ? "service_name"
                       : hello.service_version.len > RECORD_NAME_MAX     ? "service_version"
@@ -1288,6 +1289,9 @@ static void put_random_control(struct writer *batch)
         } else if (once_in(2)) {
             put_random_text(&record, i);
         }
+    }
+    if (number == 9 && once_in(2)) {
+        put_number(&record, 6, once_in(2) ? random_number() : 0);
     }
     if (number == 11 && once_in(2)) {
         put_number(&record, 1, random_number());

@@ -125,7 +125,7 @@ static const struct {
     unsigned field;
     enum message inner;
 } nestings[] = {
-    {BATCH, 8, SAMPLE},     {BATCH, 9, OTHER},         {BATCH, 10, OTHER},    {BATCH, 11, OTHER},
+    {BATCH, 8, SAMPLE},     {BATCH, 9, HELLO},         {BATCH, 10, OTHER},    {BATCH, 11, OTHER},
     {BATCH, 13, SPAN},      {BATCH, 14, METRIC},       {BATCH, 15, OTHER},    {SAMPLE, 15, LABEL},
     {METRIC, 5, ATTRIBUTE}, {SPAN, 9, KEY_VALUE},      {SPAN, 11, EVENT},     {SPAN, 13, LINK},
     {SPAN, 15, STATUS},     {EVENT, 3, KEY_VALUE},     {LINK, 4, KEY_VALUE},  {ARRAY, 1, ANY_VALUE},
@@ -145,7 +145,8 @@ bool is_message(enum message outer, uint64_t field, enum message *ret_inner)
 
 static bool is_bool(enum message message, uint64_t field)
 {
-    return (message == SAMPLE && field == 8) || (message == ANY_VALUE && field == 2);
+    return (message == SAMPLE && field == 8) || (message == ANY_VALUE && field == 2) ||
+           (message == HELLO && field == 6);
 }
 
 bool is_sound(struct scanner bytes, enum message message, int lists)

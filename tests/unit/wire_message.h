@@ -60,6 +60,7 @@ enum message {
     EVENT,
     LINK,
     STATUS,
+    HELLO,
     OTHER, /* holds no message, and is not told apart */
 };
 
