@@ -226,7 +226,7 @@ asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorS
 
 TSAN_UNITS := test_dwell_client test_dwell_acknowledge test_dwell_span test_dwell_budget test_dwell_bench test_snapshot test_handover test_families \
               test_export_queue test_exporter test_otlp_metrics test_metric_exporter \
-              test_probe_mailbox test_probe test_journal
+              test_probe_mailbox test_probe test_journal test_state_saver
 
 tsan: ## what has several threads, under ThreadSanitizer
 	$(Q)$(SUBMAKE) BUILD=build/tsan CFLAGS='$(TSAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit \

@@ -14,9 +14,11 @@
  */
 #include "io/state_saver.h"
 
+#include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -25,7 +27,10 @@
 #include "io/state_machine.h"
 #include "render/state.h"
 
-enum { PROBLEM_MAX_BYTES = 8192 };
+enum {
+    PROBLEM_MAX_BYTES = 8192,
+    GRACE_MS = 250, /* at the end, for a disk that works: a few MB take some tens of ms */
+};
 
 /* The thread's, until it says that it is done. */
 struct save {
@@ -44,7 +49,7 @@ struct save {
     bool has_written;
     int err;
     pthread_t thread;
-    sem_t rendered;
+    sem_t steps; /* rendered, done */
     atomic_bool is_done;
 };
 
@@ -66,7 +71,7 @@ static void render(struct save *save)
     beside_free(save->beside);
     save->share = NULL;
     save->beside = NULL;
-    (void)sem_post(&save->rendered); /* fails only past a count that is not reached */
+    (void)sem_post(&save->steps); /* fails only past a count that is not reached */
 }
 
 static void *run(void *ctx)
@@ -82,6 +87,7 @@ static void *run(void *ctx)
         save->has_written = save->err == 0;
     }
     uv_async_t *async = save->async;
+    (void)sem_post(&save->steps);
     atomic_store(&save->is_done, true);
     (void)uv_async_send(async); /* fails only on a closed handle */
     return NULL;
@@ -105,7 +111,7 @@ static void free_save(struct save *save)
 {
     buf_fini(&save->body);
     buf_fini(&save->problem);
-    (void)sem_destroy(&save->rendered); /* nobody waits for it */
+    (void)sem_destroy(&save->steps); /* nobody waits for it */
     mem_free(save);
 }
 
@@ -121,7 +127,7 @@ static struct save *new_save(const struct state_saver *saver)
         save->must_write = saver->saving != NULL;
         buf_init(&save->body, options->max_bytes);
         buf_init(&save->problem, PROBLEM_MAX_BYTES);
-        (void)sem_init(&save->rendered, 0, 0); /* fails only for a count that is too large */
+        (void)sem_init(&save->steps, 0, 0); /* fails only for a count that is too large */
     }
     return save;
 }
@@ -220,17 +226,23 @@ static void begin(struct state_saver *saver)
     }
 }
 
-static void on_async(uv_async_t *async)
+/* The thread has nothing left to do but to end. */
+static void finish(struct state_saver *saver)
 {
-    struct state_saver *saver = async->data;
     struct save *save = saver->save;
-    if (save == NULL || !atomic_load(&save->is_done)) {
-        return;
-    }
-    (void)pthread_join(save->thread, NULL); /* it has nothing left to do */
+    (void)pthread_join(save->thread, NULL); /* is joined once, by nobody else */
     saver->save = NULL;
     settle(saver, save, save->err);
     free_save(save);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct state_saver *saver = async->data;
+    if (saver->save == NULL || !atomic_load(&saver->save->is_done)) {
+        return;
+    }
+    finish(saver);
     if (saver->waiting != NULL && saver->save == NULL) {
         begin(saver);
     }
@@ -298,13 +310,37 @@ bool state_saver_is_done(const struct state_saver *saver)
     return !saver->is_started || saver->is_last_done;
 }
 
+static struct timespec grace_end(void)
+{
+    struct timespec end;
+    (void)clock_gettime(CLOCK_REALTIME, &end); /* as sem_timedwait has it; always exists */
+    end.tv_nsec += GRACE_MS * (long)NS_PER_MS;
+    end.tv_sec += end.tv_nsec / (long)NS_PER_SECOND;
+    end.tv_nsec %= (long)NS_PER_SECOND;
+    return end;
+}
+
+/* Waits for a step of the thread; false when the time is over. */
+static bool await_step(struct save *save, const struct timespec *end)
+{
+    int outcome;
+    do {
+        outcome = end == NULL ? sem_wait(&save->steps) : sem_timedwait(&save->steps, end);
+    } while (outcome != 0 && errno == EINTR);
+    return outcome == 0;
+}
+
+/* Rendering ends by itself; writing does where a disk works. */
+static bool ends_soon(struct save *save)
+{
+    struct timespec end = grace_end();
+    return await_step(save, NULL) && await_step(save, &end);
+}
+
 /* The thread hangs in the disk. What it has is left to it; the loop does not wait for its handle. */
 static void leave_behind(struct state_saver *saver)
 {
     struct save *save = saver->save;
-    while (sem_wait(&save->rendered) != 0) {
-        /* interrupted; rendering ends by itself */
-    }
     log_error("state.file: %s is not written: the disk did not answer in time",
               saver->options.file->path);
     (void)pthread_detach(save->thread);
@@ -317,13 +353,12 @@ void state_saver_close(struct state_saver *saver)
         return;
     }
     uv_close((uv_handle_t *)&saver->timer, NULL);
-    if (saver->save != NULL && atomic_load(&saver->save->is_done)) {
-        saver->waiting = NULL;
-        on_async(&saver->async);
+    if (saver->save != NULL && !ends_soon(saver->save)) {
+        leave_behind(saver);
+        return;
     }
     if (saver->save != NULL) {
-        leave_behind(saver);
-    } else {
-        uv_close((uv_handle_t *)&saver->async, NULL);
+        finish(saver);
     }
+    uv_close((uv_handle_t *)&saver->async, NULL);
 }

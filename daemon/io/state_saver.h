@@ -80,7 +80,8 @@ void state_saver_stop(struct state_saver *saver);
 /* After a stop: true when that save is over. */
 bool state_saver_is_done(const struct state_saver *saver);
 
-/* Before the handover closes. A save that is still being written is left behind. */
+/* Before the handover closes. A save that is still being written has a quarter of a second left, and is
+ * then left behind: its thread may hang in a disk, and ends with the process. */
 void state_saver_close(struct state_saver *saver);
 
 #endif
