@@ -1,7 +1,10 @@
 """A restart without loss: what was counted goes on, by SIGTERM and by kill -9, and no file can stop a start."""
 import json
 import os
+import pathlib
+import random
 import resource
+import shutil
 import subprocess
 import sys
 import unittest
@@ -181,6 +184,38 @@ class TestStateGoesOn(StateCase):
             until(lambda: self.file.stat().st_ino != before.st_ino, "the next save")
 
 
+class TestStateKilled(StateCase):
+    LIVES = 8
+
+    def test_state_is_whole_whenever_it_is_killed(self):
+        """Killed while it saves, again and again: what goes on is never more than was sent, never less than was saved
+        the last time, and the ledger closes."""
+        seed = int(os.environ.get("DWELL_TEST_SEED", "24301"))
+        print(f"kills: seed {seed}")
+        chance = random.Random(seed)
+        client, sent, least = b"k" * 16, 0, 0
+        for life in range(self.LIVES):
+            daemon = self.begin(sets={"state.interval_ms": 100})
+            ledger = daemon.status()["ledger"]
+            self.assertEqual(ledger["sent"], ledger["accepted"] + ledger["lost"])
+            self.assertLessEqual(ledger["sent"], sent)
+            self.assertGreaterEqual(ledger["sent"], least)
+            self.assertEqual(daemon.metrics()["dwelld_state_damaged_files_total"], 0)
+            for _ in range(chance.randrange(1, 30)):
+                daemon.send_raw(numbered(client, sent, 100))
+                sent += 100
+            saves = daemon.metrics()["dwelld_state_saves_total"]
+            if life % 2 == 0:
+                until(lambda: daemon.metrics()["dwelld_state_saves_total"] >= saves + 2, "two saves since")
+                least = sent
+            daemon.kill()
+        last = self.begin()
+        last.send_raw(numbered(client, sent, 1))
+        ledger = last.status()["ledger"]
+        self.assertEqual(ledger["sent"], sent + 1)
+        self.assertEqual(ledger["sent"], ledger["accepted"] + ledger["lost"])
+
+
 class TestStateProcesses(StateCase):
     def speaker(self, daemon, *records):
         """A process of its own that says its pid, then the records; ends when its input does."""
@@ -277,6 +312,21 @@ class TestStateDisk(StateCase):
         small.stop()
         self.assertEqual(self.file.read_bytes(), saved)
         self.assertEqual(sorted(os.listdir(self.place)), ["state", "state.lock"])
+
+    @unittest.skipUnless(shutil.which("unshare") and subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode == 0,
+                         "a file system of one's own takes a user namespace, which is not to be had")
+    def test_state_fails_to_save_on_a_full_disk(self):
+        """A real one: of 64 KiB, and full but for a page."""
+        place = self.place / "disk"
+        place.mkdir()
+        script = ('mount -t tmpfs -o size=64k none "$1" && head -c 61440 /dev/zero > "$1/filler" && shift && exec "$@"')
+        full = self.begin(sets={"state.file": place / "state", "state.interval_ms": 100},
+                          wrapper=("unshare", "-rm", "sh", "-c", script, "sh", place))
+        full.wait_log(r"state\.file: cannot save: .*/disk/state\.new: No space left on device")
+        full.send({"model_name": "m", "execution_time_ms": 5})
+        self.assertEqual(full.sample_count("m"), 1)
+        (pathlib.Path(f"/proc/{full.pid}/root") / place.relative_to("/") / "filler").unlink()
+        full.wait_log(r"state\.file: saves again to .*/disk/state")
 
     def test_state_directory_may_come_later(self):
         place = self.place / "later"
