@@ -314,6 +314,15 @@ kills: ## kill -9 the daemon KILLS times under load: is all there that was ackno
 	$(Q)cd tests/integration && DWELL_BUILD=$(abspath $(BUILD)) DWELL_KILLS=$(KILLS) $(PYTHON) -B -m unittest -v \
 	    test_kill.TestKill.test_kill_loses_nothing_and_counts_nothing_twice
 
+TIMES ?= 5
+CHAOS_ARGS = --times $(TIMES) $(if $(ONLY),--only '$(ONLY)') $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: chaos
+chaos: ## faults under load, and what each costs: TIMES=50, TIMES=quick, ONLY='SIGSTOP; no memory', SEED=7
+	$(Q)sh config/packaging/deps.sh build test
+	$(Q)$(SUBMAKE) all $(if $(HAVE_GRPC),$(BUILD)/tests/bench/otlp_sink)
+	$(Q)DWELL_BUILD=$(BUILD) $(PYTHON) -B tests/chaos/chaos.py $(CHAOS_ARGS)
+
 SECONDS ?= 600
 
 bench-outage: ## a collector that is gone for SECONDS, under 10,000 spans a second
