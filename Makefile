@@ -7,6 +7,8 @@ BINDIR     ?= $(PREFIX)/bin
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR     ?= $(PREFIX)/share/man
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
 DESTDIR    ?=
 
 BUILD   ?= build
@@ -334,6 +336,9 @@ format: ## lay out the C code
 	$(Q)clang-format -i $(shell git ls-files '*.c' '*.h')
 
 ##@ Install
+UNITS    := systemd/dwelld.service systemd/dwelld@.service systemd/dwelld.socket
+ETC_FILE := $(SYSCONFDIR)/dwell/dwelld.json
+
 .PHONY: install uninstall dist clean help
 install: all ## under DESTDIR and PREFIX
 	install -Dm755 $(BUILD)/dwelld $(DESTDIR)$(BINDIR)/dwelld
@@ -353,7 +358,14 @@ install: all ## under DESTDIR and PREFIX
 	install -Dm644 client/cli/dwell.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/dwell.fish
 	install -Dm644 config/packaging/dwelld.8 $(DESTDIR)$(MANDIR)/man8/dwelld.8
 	install -Dm644 config/packaging/dwelld.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) $(UNITS)
+	sed -i -e 's|/usr/bin/|$(BINDIR)/|; s|/etc/|$(SYSCONFDIR)/|' $(UNITS:systemd/%=$(DESTDIR)$(UNITDIR)/%)
+	install -Dm644 systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/dwell.conf
+	install -Dm644 systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/dwell.conf
+	install -d $(DESTDIR)$(SYSCONFDIR)/dwell
+	test -e $(DESTDIR)$(ETC_FILE) || echo '{}' > $(DESTDIR)$(ETC_FILE)
 
+# A configuration that somebody has written stays.
 uninstall: ## what install has put there
 	rm -f $(DESTDIR)$(BINDIR)/dwell $(DESTDIR)$(MANDIR)/man1/dwell.1 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwell \
@@ -362,6 +374,10 @@ uninstall: ## what install has put there
 	    $(DESTDIR)$(LIBDIR)/libdwell.so.0 $(DESTDIR)$(LIBDIR)/libdwell.so $(DESTDIR)$(LIBDIR)/pkgconfig/dwell.pc \
 	    $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp.so $(DESTDIR)$(LIBDIR)/dwell/dwell_otlp_insecure.so \
 	    $(DESTDIR)$(MANDIR)/man8/dwelld.8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dwelld
+	rm -f $(UNITS:systemd/%=$(DESTDIR)$(UNITDIR)/%) \
+	    $(DESTDIR)$(PREFIX)/lib/sysusers.d/dwell.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/dwell.conf
+	if echo '{}' | cmp -s - $(DESTDIR)$(ETC_FILE); then rm $(DESTDIR)$(ETC_FILE); fi
+	rmdir $(DESTDIR)$(SYSCONFDIR)/dwell $(DESTDIR)$(LIBDIR)/dwell 2>/dev/null || true
 
 dist: ## a tar archive of the last commit
 	$(Q)mkdir -p $(BUILD); git archive --prefix=dwell-$(VERSION)/ -o $(BUILD)/dwell-$(VERSION).tar.gz HEAD

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import unittest
 
-from harness import DWELLD, ROOT, WAIT_S, DaemonCase, environment
+from harness import BUILD, DWELLD, ROOT, WAIT_S, DaemonCase, environment
 
 UNITS = ROOT / "systemd"
 SERVICES = ("dwelld.service", "dwelld@.service")
 EXPOSED_AT_MOST = 1.5
+INSTALL_S = 300  # of which it takes one, unless something has to be built anew
 
 
 def tool(name):
@@ -152,6 +153,47 @@ class TestUnitsFiles(DaemonCase):
         self.assertEqual((done.returncode, done.stdout), (0, ""))
         made = (self.root / "run/dwell").stat()
         self.assertEqual((made.st_mode & 0o7777, made.st_uid, made.st_gid), (0o750, 54321, 54321))
+
+
+@unittest.skipUnless(BUILD == ROOT / "build", "make would build with other flags")
+class TestUnitsInstalled(DaemonCase):
+    def make(self, target, root, **variables):
+        clean = {name: value for name, value in environment().items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+        done = subprocess.run(["make", "-s", target, f"DESTDIR={root}", *(f"{name}={value}" for name, value in variables.items())],
+                              cwd=ROOT, env=clean, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=INSTALL_S)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def files(self, root):
+        return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+
+    def must_install(self, root, prefix, etc, **variables):
+        self.make("install", root, **variables)
+        units = root / prefix / "lib/systemd/system"
+        for name in SERVICES:
+            self.assertIn(f"\nExecStart=/{prefix}/bin/dwelld --config /{etc}/dwell/dwelld.json\n", (units / name).read_text())
+        for path in (f"{prefix}/bin/dwelld", f"{etc}/dwell/dwelld.json"):
+            self.assertTrue((root / path).is_file(), path)
+        self.assertEqual((units / "dwelld.socket").read_text(), (UNITS / "dwelld.socket").read_text())
+
+    def test_units_are_installed_and_go_again(self):
+        root = self.directory()
+        self.must_install(root, "usr/local", "etc")
+        self.assertEqual(json.loads((root / "etc/dwell/dwelld.json").read_text()), {})
+        self.make("uninstall", root)
+        self.assertEqual(self.files(root), set())
+
+    def test_units_are_installed_for_their_prefix(self):
+        """And a configuration that somebody has written stays, whatever comes and goes."""
+        root = self.directory()
+        path = root / "opt/d/etc/dwell/dwelld.json"
+        path.parent.mkdir(parents=True)
+        path.write_text('{"log": {"level": "debug"}}')
+        elsewhere = {"PREFIX": "/opt/d", "SYSCONFDIR": "/opt/d/etc"}
+        self.must_install(root, "opt/d", "opt/d/etc", **elsewhere)
+        self.make("uninstall", root, **elsewhere)
+        self.assertEqual(path.read_text(), '{"log": {"level": "debug"}}')
+        self.assertEqual(self.files(root), {str(path.relative_to(root))})
 
 
 if __name__ == "__main__":
