@@ -198,6 +198,14 @@ lint: ## layers, layout, generated texts, a second compiler
 	$(Q)sh config/packaging/deps.sh build lint
 	$(Q)BUILD=$(BUILD) $(PYTHON) tests/lint/run
 
+.PHONY: sbom
+sbom: ## what the programs are made of, down to Debian's packages: build/dwell.spdx.json
+	$(Q)sh config/packaging/deps.sh build
+	$(Q)$(SUBMAKE) all
+	$(Q)$(PYTHON) -B config/packaging/sbom.py $(BUILD) $(VERSION) > $(BUILD)/dwell.spdx.part
+	$(Q)mv $(BUILD)/dwell.spdx.part $(BUILD)/dwell.spdx.json
+	$(Q)echo "  SBOM  $(BUILD)/dwell.spdx.json"
+
 $(BUILD)/tests/unit/%.o: tests/unit/%.c | $(PROTO_OBJ:.o=.h)
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(TEST_CFLAGS) $(CFLAGS) -DTEST_DATA='"tests/data"' -DTEST_BUILD='"$(BUILD)"' -Idaemon -Iclient -Itests/unit -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
 
