@@ -132,6 +132,7 @@ struct conf {
         uint64_t window_seconds;
         uint64_t max_samples; /* 0: no cap */
         uint64_t max_models;
+        uint64_t max_models_per_peer;
         struct conf_texts label_keys;
         int classifier; /* enum conf_classifier */
         uint64_t round_ms;
@@ -165,6 +166,7 @@ struct conf {
         char *families_file;
         uint64_t max_series;
         uint64_t max_series_per_family;
+        uint64_t max_series_per_peer;
         uint64_t max_label_bytes;
         uint64_t max_set_values;
         bool created_series;

@@ -423,6 +423,8 @@ static int make_state(struct dwelld *dwelld)
                                       .window_ns = options.window_ns,
                                       .max_set_values = conf->metrics.max_set_values,
                                       .hash_seed = seed};
+    options.max_models_per_maker = (uint32_t)conf->profiling.max_models_per_peer;
+    metrics.max_series_per_maker = (uint32_t)conf->metrics.max_series_per_peer;
     int err = registry_init(&dwelld->registry, &options);
     if (err == 0) {
         err = metrics_init(&dwelld->metrics, &metrics, &dwelld->registry.limbo);
@@ -647,10 +649,12 @@ static void fill_status(struct dwelld *dwelld)
         {"profiling.window_seconds", conf->profiling.window_seconds},
         {"profiling.max_samples", conf->profiling.max_samples},
         {"profiling.max_models", conf->profiling.max_models},
+        {"profiling.max_models_per_peer", conf->profiling.max_models_per_peer},
         {"profiling.max_watched_threads", conf->profiling.max_watched_threads},
         {"profiling.touch_probe_max_mb", conf->profiling.touch_probe_max_mb},
         {"metrics.max_series", conf->metrics.max_series},
         {"metrics.max_series_per_family", conf->metrics.max_series_per_family},
+        {"metrics.max_series_per_peer", conf->metrics.max_series_per_peer},
         {"metrics.max_label_bytes", conf->metrics.max_label_bytes},
         {"metrics.max_set_values", conf->metrics.max_set_values},
         {"otlp.max_queue_spans", conf->otlp.max_queue_spans},

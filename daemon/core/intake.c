@@ -6,7 +6,7 @@
  *   4. sample         to the models, and its evidence to the judge; metric to the metrics, span to the
  *                     spans, budget to the budgets; accepted
  *   5. flush          settles, then the owner is asked to answer
- *   6. peer_settle    the ledger learns what was accepted since peer_begin
+ *   6. peer_end       the ledger learns what was accepted since peer_begin
  *
  * What can fail: the registry or the governance refuses a record; the decoder then calls `reject`,
  * which is the one place where refused records are counted. Numbers that go back (a repetition) put
@@ -52,6 +52,8 @@ static void find_account(struct peer *peer, const struct mark *mark)
 
 void peer_begin(struct peer *peer)
 {
+    peer->intake->metrics->maker = peer->maker;
+    peer->intake->registry->maker = peer->maker;
     /* A client that was forgotten meanwhile is met again at the number it has reached. */
     struct mark reached = {.has_sequence = true, .sequence = peer->reached};
     find_account(peer, &reached);
@@ -109,6 +111,13 @@ void peer_settle(struct peer *peer)
     if (peer->client != LEDGER_NOBODY) {
         peer->reached = ledger_next(peer->intake->ledger, peer->client);
     }
+}
+
+void peer_end(struct peer *peer)
+{
+    peer_settle(peer);
+    peer->intake->metrics->maker = NULL;
+    peer->intake->registry->maker = NULL;
 }
 
 static void name_client(struct peer *peer, const uint8_t id[RECORD_CLIENT_ID_BYTES])

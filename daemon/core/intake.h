@@ -62,6 +62,8 @@ struct peer_identity {
 struct peer {
     struct intake *intake;
     struct peer_events events;
+    /* Of the series and models that it makes, set by the owner; NULL: nobody. */
+    struct maker *maker;
     uint64_t applied; /* records applied on this connection */
     uint64_t settled; /* of them, told to the ledger */
     uint64_t reached; /* number of the client's next record, as of the last settling */
@@ -105,8 +107,9 @@ void peer_bar(struct peer *peer);
 struct record_sink peer_sink(struct peer *peer);
 
 /* Brackets every call of a decoder with this peer's sink: finds its place in the ledger, and tells
- * the ledger what was applied. */
+ * the ledger what was applied; peer_settle does the latter in between, as often as it matters. */
 void peer_begin(struct peer *peer);
 void peer_settle(struct peer *peer);
+void peer_end(struct peer *peer);
 
 #endif

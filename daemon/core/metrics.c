@@ -98,6 +98,8 @@ void metrics_fini(struct metrics *metrics)
     for (uint32_t i = 0; i < metrics->family_count; i++) {
         struct family *family = (struct family *)(uintptr_t)metrics->sets[i].family; /* ends here */
         for (uint32_t place = 0; place < series_places(&metrics->sets[i]); place++) {
+            const struct series_id *id = series_who(&metrics->sets[i], place);
+            maker_remove(id == NULL ? NULL : id->maker);
             drop_beside(metrics, &metrics->sets[i], place);
         }
         series_fini(&metrics->sets[i], metrics->limbo);
@@ -390,6 +392,7 @@ static bool is_full(const struct metrics *metrics, const struct series_set *set)
 {
     uint32_t overflow = metrics->overflow[set->family->number] != 0;
     return metrics->index.count >= metrics->options.max_series ||
+           maker_is_full(metrics->maker, metrics->options.max_series_per_maker) ||
            set->count - overflow >= metrics->options.max_series_per_family;
 }
 
@@ -404,6 +407,8 @@ static int make_series(struct metrics *metrics, struct series_set *set, uint64_t
     err = add_series(metrics, set, id);
     if (err == 0) {
         index_add(&metrics->index, id);
+        id->maker = metrics->maker;
+        maker_add(id->maker);
         *ret_id = id;
     }
     return err;
@@ -699,6 +704,7 @@ static int remove_series(struct metrics *metrics, struct series_set *set, uint32
     bool overflow = is_overflow(metrics, family, place);
     /* The set owns the id, and lends it out as constant. */
     struct series_id *id = (struct series_id *)(uintptr_t)series_who(set, place);
+    struct maker *maker = id->maker;
     if (!overflow) {
         index_remove(&metrics->index, id);
     }
@@ -712,6 +718,7 @@ static int remove_series(struct metrics *metrics, struct series_set *set, uint32
     if (overflow) {
         metrics->overflow[family] = 0;
     }
+    maker_remove(maker);
     drop_beside(metrics, set, place);
     metrics->given_back++;
     metrics->ready++;

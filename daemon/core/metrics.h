@@ -8,6 +8,7 @@
 #define DWELL_CORE_METRICS_H
 
 #include "core/index.h"
+#include "core/maker.h"
 #include "core/members.h"
 #include "core/metric_key.h"
 #include "core/names.h"
@@ -28,6 +29,7 @@ enum {
 struct metrics_options {
     uint32_t max_series; /* in all, without the overflow series */
     uint32_t max_series_per_family;
+    uint32_t max_series_per_maker; /* 0: no ceiling of its own */
     uint32_t max_label_bytes;
     struct str name_space; /* of the daemon's own families, whose names are taken; borrowed */
     uint64_t window_ns;    /* that the values of sets are counted in, as registry_options has it */
@@ -66,6 +68,7 @@ struct metrics {
     uint64_t overflowed;     /* records that went to overflow series */
     uint64_t lost_exemplars; /* for want of memory */
     struct metric_key key;   /* of the record at hand */
+    struct maker *maker;     /* of new series; borrowed; NULL: nobody */
 };
 
 /* Returns 0 or ERR_NOMEM. The struct is large, and must be zero: static, or from mem_zalloc. */

@@ -11,8 +11,8 @@
  *   count        tally_add, and the exemplar
  *
  * What can fail: a new name that is no good text (ERR_NAME); memory, anywhere (ERR_NOMEM): the sample
- * is then not counted, and nothing but the window may have moved on. A new name past `max_models` is
- * counted in the overflow model.
+ * is then not counted, and nothing but the window may have moved on. A new name past `max_models`, or
+ * of a maker past its own ceiling, is counted in the overflow model.
  *
  * The hash table is open addressing with linear probing, at most half full, never shrinking: models
  * are never removed. A cell holds part of the hash, so that a probe rarely looks at a wrong name.
@@ -317,6 +317,13 @@ static int check_names(const struct registry *registry, const struct sample *sam
     return 0;
 }
 
+static bool is_full(const struct registry *registry)
+{
+    uint32_t named = registry->count - (registry->overflow != 0 ? 1 : 0);
+    return named >= registry->options.max_models ||
+           maker_is_full_of_models(registry->maker, registry->options.max_models_per_maker);
+}
+
 static int find_by_key(struct registry *registry, const struct sample *sample, struct str key,
                        bool composed, uint32_t *ret_number)
 {
@@ -330,12 +337,12 @@ static int find_by_key(struct registry *registry, const struct sample *sample, s
     if (err != 0) {
         return err;
     }
-    uint32_t named = registry->count - (registry->overflow != 0 ? 1 : 0);
-    if (named >= registry->options.max_models) {
+    if (is_full(registry)) {
         return overflow_model(registry, ret_number);
     }
     err = add_model(registry, sample, key, composed, ret_number);
     if (err == 0) {
+        maker_add_model(registry->maker);
         *cell = (struct registry_cell){.id = registry->models[*ret_number]->id,
                                        .tag = (uint32_t)(hash >> 32),
                                        .number = *ret_number};

@@ -15,6 +15,7 @@
 #define DWELL_CORE_REGISTRY_H
 
 #include "core/limbo.h"
+#include "core/maker.h"
 #include "core/opinion.h"
 #include "core/recall.h"
 #include "core/record.h"
@@ -38,6 +39,7 @@ struct registry_options {
     uint64_t hash_seed;   /* random for each process, against flooding of the table */
     struct str label_keys[REGISTRY_LABEL_KEYS_MAX]; /* borrowed for the registry's life */
     uint32_t label_key_count;
+    uint32_t max_models_per_maker; /* as max_models; 0: no ceiling of its own */
 };
 
 /* Who a model is: never changes, lives as long as the registry. Its texts lie behind it. */
@@ -126,6 +128,7 @@ struct registry {
     uint64_t lost_exemplars;     /* for want of memory */
     struct registry_cell *cells; /* the hash table, see registry.c */
     uint32_t cell_mask;
+    struct maker *maker; /* of new models; borrowed; NULL: nobody */
     struct recall recall;
 };
 

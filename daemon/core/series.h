@@ -22,12 +22,15 @@
 
 enum { SERIES_PER_PAGE = 64 };
 
+struct maker;
+
 /* Who a series is: constant, and the same in all snapshots. */
 struct series_id {
     struct block block;
     uint64_t hash;            /* of family and pairs */
     uint64_t serial;          /* never the same for two series of a process's life */
     uint64_t created_wall_ns; /* when it was first counted in */
+    struct maker *maker;      /* the loop's alone, no reader looks at it; NULL: nobody */
     uint32_t family;
     uint32_t place;
     uint32_t pair_count;

@@ -394,7 +394,7 @@ static void begin(struct connection *connection)
 
 static void finish(struct connection *connection)
 {
-    peer_settle(&connection->peer);
+    peer_end(&connection->peer);
     acknowledger_finish(&connection->acknowledger);
 }
 
@@ -622,6 +622,7 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
     senders_enter(&ingest->senders, sender);
     buf_init(&connection->replies, INGEST_REPLIES_MAX_BYTES);
     peer_init(&connection->peer, ingest->intake, &events, who->pid);
+    connection->peer.maker = sender->maker;
     connection->sink = peer_sink(&connection->peer);
     connection->acknowledger = (struct acknowledger){.journal = ingest->journal,
                                                      .peer = &connection->peer,

@@ -116,7 +116,7 @@ static int decode(struct datagrams *datagrams, struct str bytes, const struct re
 }
 
 static int take(struct datagrams *datagrams, struct str bytes, const struct ucred *who,
-                uint64_t *ret_records)
+                struct sender *sender, uint64_t *ret_records)
 {
     struct ingest *ingest = datagrams->ingest;
     struct context context = {datagrams, who, 0};
@@ -131,10 +131,11 @@ static int take(struct datagrams *datagrams, struct str bytes, const struct ucre
     }
     peer_init(&peer, ingest->intake, &events, who->pid);
     peer.is_datagram = true;
+    peer.maker = sender == NULL ? NULL : sender->maker;
     struct record_sink sink = peer_sink(&peer);
     peer_begin(&peer);
     int err = decode(datagrams, bytes, &sink);
-    peer_settle(&peer);
+    peer_end(&peer);
     peer_fini(&peer);
     context.records += peer.applied;
     *ret_records = context.records;
@@ -153,7 +154,7 @@ static int take_for_sender(struct datagrams *datagrams, struct str bytes, const 
         shed_drop(&datagrams->shed, sender, bytes, began_ns);
         return 0;
     }
-    int err = take(datagrams, bytes, who, &records);
+    int err = take(datagrams, bytes, who, sender, &records);
     if (sender != NULL) {
         uint64_t now_ns = clock->mono_ns(clock->ctx);
         senders_use(&ingest->senders, sender, now_ns - began_ns);

@@ -35,6 +35,7 @@ static void forget(struct senders *senders, struct sender *sender)
 {
     TAILQ_REMOVE(cell_of(senders, sender->key), sender, cell);
     senders->count--;
+    maker_end(sender->maker);
     mem_free(sender);
 }
 
@@ -91,9 +92,13 @@ struct sender *senders_meet(struct senders *senders, const struct ucred *who, ui
         return sender;
     }
     sender = mem_zalloc(1, sizeof *sender);
-    if (sender == NULL) {
+    struct maker *maker = maker_new();
+    if (sender == NULL || maker == NULL) {
+        mem_free(sender);
+        maker_end(maker);
         return NULL;
     }
+    sender->maker = maker;
     sender->key = key;
     sender->pid = who->pid;
     sender->uid = who->uid;

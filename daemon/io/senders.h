@@ -21,6 +21,8 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 
+#include "core/maker.h"
+
 enum {
     SENDERS_ABSENT_MAX = 1024, /* of some 200 bytes each */
     SENDERS_CELLS = 1024, /* of the hash table: few senders share one, up to thousands of them */
@@ -39,7 +41,8 @@ struct sender {
     pid_t pid; /* 0: not told */
     uid_t uid;
     unsigned connections;
-    size_t held_bytes; /* kept for it: what it sent but half of, answers that it does not read */
+    struct maker *maker; /* owned: the series of metrics that it made */
+    size_t held_bytes;   /* kept for it: what it sent but half of, answers that it does not read */
     /* Loop time that it took, halved with every age: what was long ago counts no more. */
     uint64_t used_ns;
     uint64_t age;

@@ -250,6 +250,41 @@ class TestOverloadBytes(OverloadCase):
         self.assertEqual(daemon.accepted(), 5)
 
 
+class TestOverloadSeries(OverloadCase):
+    def test_overload_series_of_a_peer_at_the_ceiling_and_one_over(self):
+        """They are the process's, whichever connection or datagram makes them, and stay so when it comes again."""
+        daemon = self.start(sets={"metrics.max_series_per_peer": 3})
+
+        def counters(*numbers):
+            return [{"type": "counter", "name": "jobs", "value": 1, "attributes": {"n": str(number)}} for number in numbers]
+
+        daemon.send(*counters(1, 2))
+        daemon.datagram(json.dumps(*counters(3)))
+        until(lambda: daemon.metrics()["dwelld_metric_series"] >= 3, "the third is made")
+        made = daemon.metrics()["dwelld_metric_series"]
+        self.assertEqual(daemon.metrics()["dwelld_overflow_records_total"], 0)
+        daemon.send(*counters(4, 3, 2, 1))
+        metrics = daemon.metrics()
+        self.assertEqual(metrics["dwelld_metric_series"], made)
+        self.assertEqual(metrics["dwelld_overflow_records_total"], 1)
+        self.assertEqual(metrics.get("jobs_total", dwell_overflow="true"), 1)
+        self.assertEqual(metrics.get("jobs_total", n="3"), 2)
+        self.assertEqual(self.tell(daemon, "jobs:1|c|#n:4\njobs:1|c|#n:5\n"), [])
+        metrics = daemon.metrics()
+        self.assertEqual([metrics.get("jobs_total", n=n) for n in "45"], [1, 1])
+        self.assertEqual(metrics["dwelld_metric_series"], made + 2)
+
+
+    def test_overload_models_of_a_peer_at_the_ceiling_and_one_over(self):
+        daemon = self.start(sets={"profiling.max_models_per_peer": 2})
+        daemon.send_raw("".join(lines(1, name) for name in "abcab"))
+        self.assertEqual(set(daemon.models()), {"a", "b", "(overflow)"})
+        self.assertEqual(daemon.metrics()["dwelld_overflow_samples_total"], 1)
+        self.assertEqual(self.tell(daemon, lines(1, "c") + lines(1, "d") + lines(1, "e")), [])
+        self.assertEqual(set(daemon.models()), {"a", "b", "c", "d", "(overflow)"})
+        self.assertEqual(daemon.sample_count("a"), 2)
+
+
 class TestOverloadFloods(OverloadCase):
     def test_overload_by_floods_is_told_and_delays_nobody(self):
         daemon = self.start()

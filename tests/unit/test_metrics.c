@@ -1046,6 +1046,57 @@ static void test_metrics_a_ceiling_has_room_again_when_series_end(void **state)
     assert_int_equal(core.metrics->overflow[0], 0);
 }
 
+/* Its own series at the ceiling and one over; others are not concerned, and what ended leaves room. */
+static void test_metrics_a_maker_has_a_ceiling_of_its_own(void **state)
+{
+    (void)state;
+    struct maker *makers[] = {maker_new(), maker_new()};
+    struct family_shape shape = shape_of(FAMILY_COUNTER, "c");
+    shape.expire_seconds = 5;
+    must_declare(&shape);
+    core.metrics->options.max_series_per_maker = 2;
+    core.metrics->maker = makers[0];
+    count(METRIC_COUNT, "c", 1, "a=1", NULL);
+    count(METRIC_COUNT, "d", 1, "a=1", NULL);
+    assert_int_equal(core.metrics->overflowed, 0);
+    count(METRIC_COUNT, "c", 1, "a=2", NULL);
+    count(METRIC_COUNT, "c", 1, "a=1", NULL); /* that is there already */
+    must_be_value("c", "dwell_overflow=true", 1);
+    must_be_value("c", "a=1", 2);
+    core.metrics->maker = makers[1];
+    count(METRIC_COUNT, "c", 4, "a=2", NULL);
+    must_be_value("c", "a=2", 4);
+    core.metrics->maker = NULL;
+    count(METRIC_COUNT, "c", 8, "a=3", NULL);
+    must_be_value("c", "a=3", 8);
+    assert_int_equal(makers[0]->series, 2);
+    assert_int_equal(makers[1]->series, 1);
+    maker_end(makers[1]);
+    tick(2 * METRICS_HIDDEN_SECONDS + 5);
+    assert_int_equal(makers[0]->series, 1);
+    core.metrics->maker = makers[0];
+    count(METRIC_COUNT, "c", 1, "a=4", NULL);
+    assert_true(core_has_series(&core, "c", "a=4"));
+    core.metrics->maker = NULL;
+    maker_end(makers[0]); /* some of its series are left, which end with the metrics */
+}
+
+/* A record that is refused after all leaves nothing at its maker. */
+static void test_metrics_a_refused_record_has_no_maker(void **state)
+{
+    (void)state;
+    struct maker *maker = maker_new();
+    core.metrics->options.max_series_per_maker = 1;
+    core.metrics->maker = maker;
+    core.metrics->members.pool.max = 0;
+    struct metric member = metric_of(METRIC_MEMBER, "s", 0, "");
+    member.member = STR_LITERAL("x");
+    assert_int_equal(metrics_record(core.metrics, &member, NULL), ERR_LIMIT);
+    assert_int_equal(maker->series, 0);
+    core.metrics->maker = NULL;
+    maker_end(maker);
+}
+
 static void test_metrics_values_that_are_too_long_go_to_the_overflow(void **state)
 {
     (void)state;
@@ -1304,6 +1355,8 @@ int main(void)
         TEST(test_metrics_aggregations_must_agree),
         TEST(test_metrics_past_a_ceiling_records_are_counted_together),
         TEST(test_metrics_a_ceiling_has_room_again_when_series_end),
+        TEST(test_metrics_a_maker_has_a_ceiling_of_its_own),
+        TEST(test_metrics_a_refused_record_has_no_maker),
         TEST(test_metrics_values_that_are_too_long_go_to_the_overflow),
         TEST(test_metrics_has_a_ceiling_of_families),
         TEST(test_metrics_series_come_and_go_in_a_full_table),

@@ -353,6 +353,33 @@ static void test_registry_past_the_ceiling_is_the_overflow_model(void **state)
     core_close(&core);
 }
 
+/* Its own models at the ceiling and one over; others are not concerned. */
+static void test_registry_a_maker_has_a_ceiling_of_its_own(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    options.max_models_per_maker = 2;
+    core_open(&core, &options);
+    struct maker *maker = maker_new();
+    core.registry->maker = maker;
+    record("a", 1);
+    record("b", 1);
+    assert_int_equal(core.registry->overflowed, 0);
+    record("c", 1);
+    record("a", 1);
+    assert_int_equal(core.registry->overflowed, 1);
+    assert_int_equal(maker->models, 2);
+    core.registry->maker = NULL;
+    record("c", 1);
+    core.registry->maker = maker;
+    record("c", 1); /* that somebody else made */
+    assert_int_equal(total_of("c"), 2);
+    assert_int_equal(core.registry->overflowed, 1);
+    core.registry->maker = NULL;
+    maker_end(maker);
+    core_close(&core);
+}
+
 /* With a name that was just remembered, too. */
 static void test_registry_sample_of_weight_counts_as_so_many(void **state)
 {
@@ -1440,6 +1467,7 @@ int main(void)
         cmocka_unit_test(test_registry_labels_are_checked_when_kept),
         cmocka_unit_test(test_registry_most_labels_and_longest_texts_fit),
         cmocka_unit_test(test_registry_past_the_ceiling_is_the_overflow_model),
+        cmocka_unit_test(test_registry_a_maker_has_a_ceiling_of_its_own),
         cmocka_unit_test(test_registry_sample_of_weight_counts_as_so_many),
         cmocka_unit_test(test_registry_ceiling_of_one),
         cmocka_unit_test(test_registry_long_names_past_the_ceiling),
