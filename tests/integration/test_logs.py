@@ -7,7 +7,7 @@ import socket
 import subprocess
 import unittest
 
-from harness import HASH, WAIT_S, DaemonCase, run
+from harness import HASH, WAIT_S, DaemonCase, run, until
 from test_readme import code, section, table
 
 JOURNAL = "/run/systemd/journal/socket"
@@ -106,6 +106,48 @@ class TestLogs(DaemonCase):
             self.assertEqual((record["DWELL_REASON"], record["DWELL_PEER_PID"], record["DWELL_PEER_UID"], record["PRIORITY"],
                               record["SYSLOG_IDENTIFIER"], record["CODE_FILE"], record["DWELL_CONSTITUTIONAL_HASH"]),
                              ("missing_key", str(os.getpid()), str(os.getuid()), "4", "dwelld", "daemon/io/connection.c", HASH))
+
+
+JOURNALD = "/usr/lib/systemd/systemd-journald"
+
+
+@unittest.skipUnless(has_namespaces() and os.path.exists(JOURNALD), "it takes a namespace of mounts, and systemd's journal")
+class TestJournald(DaemonCase):
+    """The journal itself takes what the daemon says, in a /run of its own, and journalctl finds it by its fields."""
+
+    def setUp(self):
+        script = f"mount -t tmpfs none /run && mkdir -p /run/systemd/journal /run/log/journal && exec {JOURNALD}"
+        journald = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdin=subprocess.DEVNULL,
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(journald.wait, WAIT_S)
+        self.addCleanup(journald.terminate)
+        self.inside = ("nsenter", f"--mount=/proc/{journald.pid}/ns/mnt")
+        until(lambda: os.path.exists(f"/proc/{journald.pid}/root{JOURNAL}"), "the journal listens")
+
+    def find(self, *matches):
+        """Records as journalctl has them, once there are any."""
+
+        def ask():
+            done = subprocess.run([*self.inside, "journalctl", "--directory=/run/log/journal", "--output=json", *matches],
+                                  capture_output=True, text=True, timeout=WAIT_S, check=False)
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        return until(ask, f"a record with {matches}")
+
+    def test_journald_finds_who_sent_what_was_rejected(self):
+        path = self.directory() / "dwelld.json"
+        path.write_text("{}")
+        daemon = self.start("--config", path, wrapper=self.inside)
+        path.write_text(json.dumps({"log": {"format": "journald"}}))
+        daemon.send_signal(signal.SIGHUP)
+        self.assertEqual([record["CODE_FUNC"] for record in self.find("SYSLOG_IDENTIFIER=dwelld")], ["reload"])
+        daemon.send({"model_name": EVIL}, {"model_name": "m", EVIL: 1, "execution_time_ms": 1})
+        records = self.find("DWELL_REASON=missing_key")
+        self.assertEqual([(record["PRIORITY"], record["DWELL_PEER_PID"], record["_PID"]) for record in records],
+                         [("4", str(os.getpid()), str(daemon.pid))])
+        told = self.find("SYSLOG_IDENTIFIER=dwelld")
+        self.assertEqual([record["PRIORITY"] for record in told if ESCAPED in record["MESSAGE"]], ["6"])
+        self.assertTrue(all(record["MESSAGE"].startswith(f"[{HASH}] ") for record in told))
 
 
 def fields(journal):
