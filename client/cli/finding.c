@@ -64,7 +64,9 @@ __attribute__((format(printf, 3, 0))) static void put(struct buf *out, bool utf8
     char text[FINDING_TEXT_MAX];
     int len = vsnprintf(text, sizeof text, format, arguments);
     size_t shown = len < 0 ? 0 : (size_t)len;
-    text_safe(out, (struct str){text, shown < sizeof text ? shown : sizeof text - 1}, utf8);
+    bool fits = shown < sizeof text;
+    text_safe(out, (struct str){text, fits ? shown : sizeof text - 1}, utf8);
+    out->err = out->err == 0 && !fits ? ERR_LIMIT : out->err;
 }
 
 void finding_say(struct finding *finding, const char *format, ...)
@@ -105,6 +107,20 @@ static struct str text_of(const struct buf *buf)
     return (struct str){buf->data, buf->len};
 }
 
+/* What did not fit is left out, and one sees that; only memory that is out is an error. */
+static void put_wrapped(struct buf *out, const struct buf *text, size_t indent, size_t columns)
+{
+    text_wrap(out, text_of(text), indent, indent, columns);
+    if (text->err == ERR_LIMIT) {
+        buf_puts(out, " …");
+    }
+}
+
+static bool is_out_of_memory(const struct finding *finding)
+{
+    return finding->found.err == ERR_NOMEM || finding->mend.err == ERR_NOMEM;
+}
+
 static void put_cell(struct buf *out, const char *text, size_t columns)
 {
     size_t width = text_width(str_of(text));
@@ -122,17 +138,15 @@ static void put_row(const struct finding *finding, size_t indent, size_t columns
         buf_char(out, '\n');
         text_pad(out, indent);
     }
-    text_wrap(out, text_of(&finding->found), indent, indent, columns);
+    put_wrapped(out, &finding->found, indent, columns);
     buf_char(out, '\n');
     if (finding->mend.len > 0) {
         text_pad(out, indent);
         buf_puts(out, "→ ");
-        text_wrap(out, text_of(&finding->mend), indent + 2, indent + 2, columns);
+        put_wrapped(out, &finding->mend, indent + 2, columns);
         buf_char(out, '\n');
     }
-    out->err = out->err != 0             ? out->err
-               : finding->found.err != 0 ? finding->found.err
-                                         : finding->mend.err;
+    out->err = out->err == 0 && is_out_of_memory(finding) ? ERR_NOMEM : out->err;
 }
 
 static void put_count(struct buf *out, size_t count, const char *one, const char *many)
@@ -189,7 +203,8 @@ void findings_render_json(const struct findings *findings, struct buf *out)
     json_t *rows = json_array();
     bool good = rows != NULL;
     for (size_t i = 0; i < findings->count; i++) {
-        good = json_array_append_new(rows, row_json(&findings->rows[i])) == 0 && good;
+        good = json_array_append_new(rows, row_json(&findings->rows[i])) == 0 && good &&
+               !is_out_of_memory(&findings->rows[i]);
     }
     json_t *root = json_pack("{s:b, s:o}", "well", findings_are_well(findings), "checks", rows);
     char *text = good && root != NULL ? json_dumps(root, JSON_INDENT(1)) : NULL;

@@ -19,7 +19,7 @@ enum finding_state { FINDING_OK, FINDING_WARN, FINDING_FAIL, FINDING_UNKNOWN, FI
 
 enum {
     FINDINGS_MAX = 128,         /* rows; past it what is found is left out, and said so */
-    FINDING_TEXT_MAX = 4 << 10, /* bytes: paths and numbers */
+    FINDING_TEXT_MAX = 4 << 10, /* bytes: paths and numbers; what is longer is cut */
 };
 
 struct finding {

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import WAIT_S, Daemon
+from harness import BUILD, WAIT_S, Daemon, until
 from test_tool import DWELL, ToolCase, dwell, tool_environment
 
 IS_ROOT = os.geteuid() == 0
@@ -303,6 +303,27 @@ ok       account       10 sent = 1 accepted + 1 rejected + 3 dropped + 5 lost; 1
         daemon.send(*({"model_name": f"m{i}", "execution_time_ms": 1} for i in range(3)))
         self.must_find(1, "warn +models +2 of at most 1; 2 samples of more are counted as one model\n +→ Name models by",
                        "--dir", daemon.directory)
+
+    @unittest.skipUnless(IS_ROOT, "only root can be somebody else")
+    def test_doctor_of_evidence_that_another_user_keeps_to_himself(self):
+        base = self.directory()
+        os.chown(base, SOMEBODY, SOMEBODY)
+        daemon = self.start(directory=base / "d", user=SOMEBODY, group=SOMEBODY, extra_groups=[])
+        with daemon.peer() as peer:
+            peer.records({"model_name": "m", "execution_time_ms": 5, "user_ms": 4, "system_ms": 0,
+                          "thread_id": threading.get_native_id()})
+            self.assertEqual(peer.flush(), 1)
+            until(lambda: "io" in daemon.status()["evidence"]["missing"], "the probe was turned away")
+        self.must_find(1, r"warn +evidence +of some process not to be had: .*\bio\b.*; verdicts go without\n"
+                          r" +→ Run dwelld as the service's own user", "--dir", daemon.directory)
+
+    @unittest.skipUnless((BUILD / "dwell_otlp_insecure.so").exists(), "it takes the module that exports")
+    def test_doctor_of_a_collector_that_is_away(self):
+        daemon = self.start(sets={"otlp.endpoint": "http://127.0.0.1:1", "otlp.metric_interval_ms": 100,
+                                  "shutdown.timeout_ms": 100})
+        until(lambda: daemon.status()["export"]["metrics"]["failing_seconds"], "a call has failed")
+        self.must_find(1, r"warn +export +metrics: 0 of [\d,]+ went out to http://127\.0\.0\.1:1; every call has failed for .*\n"
+                          r" +→ Bring the collector back", "--dir", daemon.directory)
 
     def test_doctor_shows_names_without_what_a_terminal_acts_on(self):
         daemon = self.start()

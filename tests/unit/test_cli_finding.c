@@ -146,6 +146,36 @@ static void test_cli_findings_have_a_ceiling(void **state)
     findings_fini(&findings);
 }
 
+/* Whatever a daemon has for a name: the row is cut, and the rest is there. */
+static void test_cli_findings_cut_what_is_too_long(void **state)
+{
+    (void)state;
+    static char text[FINDING_TEXT_MAX + 100];
+    struct buf out;
+    memset(text, 'x', sizeof text - 1);
+    buf_init(&out, CLI_BYTES_MAX);
+    findings_init(&findings, true);
+    struct finding *finding = finding_add(&findings, "clients");
+    for (int i = 0; i < 2; i++) {
+        finding_say(finding, "%.*s ", FINDING_TEXT_MAX / 2 + 1, text);
+    }
+    finding_say(finding_add(&findings, "version"), "%s", text);
+    finding_say(finding_add(&findings, "records"), "none");
+    findings_render(&findings, TEXT_COLUMNS_MAX, &out);
+    assert_int_equal(out.err, 0);
+    buf_char(&out, '\0');
+    const char *first = strstr(out.data, "x …\n"); /* of the clients, and of the version */
+    assert_non_null(first);
+    assert_non_null(strstr(first + 1, "x …\n"));
+    assert_non_null(strstr(out.data, "records       none\n"));
+    assert_true(out.len < 3 * FINDING_TEXT_MAX);
+    buf_clear(&out);
+    findings_render_json(&findings, &out);
+    assert_int_equal(out.err, 0);
+    buf_fini(&out);
+    findings_fini(&findings);
+}
+
 static void test_cli_findings_tell_that_memory_is_out(void **state)
 {
     (void)state;
@@ -173,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_cli_findings_show_foreign_text_as_it_may_be_shown),
         cmocka_unit_test(test_cli_findings_as_json),
         cmocka_unit_test(test_cli_findings_have_a_ceiling),
+        cmocka_unit_test(test_cli_findings_cut_what_is_too_long),
         cmocka_unit_test(test_cli_findings_tell_that_memory_is_out),
     };
     must_use_locale("C.UTF-8");
