@@ -287,6 +287,20 @@ ok       account       10 sent = 1 accepted + 1 rejected + 3 dropped + 5 lost; 1
         self.must_find(1, r"fail +ingest +refused: .* \(not_allowed\)\n +→ Add the sender's user to ingest.allowed_uids",
                        "--dir", daemon.directory)
 
+    def test_doctor_of_a_hash_that_is_not_the_daemons(self):
+        daemon = self.start(sets={"service.enforce_hash": True})
+        self.must(0, "doctor", "--send", "--dir", daemon.directory)
+        self.must_find(1, r"fail +ingest +refused: .* \(hash_mismatch\)\n +→ .*the same CONSTITUTIONAL_HASH$",
+                       "--send", "--dir", daemon.directory, env={"CONSTITUTIONAL_HASH": "another"})
+
+    def test_doctor_of_a_daemon_that_has_no_room(self):
+        daemon = self.start(sets={"ingest.max_connections": 1})
+        with daemon.peer() as peer:
+            self.assertEqual(peer.flush(), 0)
+            said = self.must(1, "doctor", "--dir", daemon.directory)
+        self.assertRegex(said, r"(?m)^fail +ingest +refused: .* \(limit_reached\)\n +→ Raise the ceiling that the log names")
+        self.assertRegex(said, r"(?m)^warn +connections +1 of at most 1; [12] connections were refused\n +→ Look into the log")
+
     def test_doctor_of_an_address_that_leads_to_another_daemon(self):
         """A daemon of another network namespace may have the same address; here a server answers in its place."""
         daemon, other = self.start(), self.start()
