@@ -55,6 +55,11 @@ static void judge_http(const struct tool *tool, const json_t *root, struct findi
     struct fetch_target target = {.url = address, .timeout = tool->arguments.timeout};
     struct finding *finding = finding_add(findings, "http");
     struct buf problem;
+    if (address[0] == '\0') {
+        finding_say(finding, "the daemon tells no address");
+        finding->state = FINDING_UNKNOWN;
+        return;
+    }
     buf_init(&problem, TOOL_PROBLEM_MAX);
     json_t *other = ask(&target, &problem);
     const char *there = answer_text(other, "process.instance");

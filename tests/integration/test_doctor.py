@@ -304,13 +304,25 @@ ok       account       10 sent = 1 accepted + 1 rejected + 3 dropped + 5 lost; 1
     def test_doctor_of_an_address_that_leads_to_another_daemon(self):
         """A daemon of another network namespace may have the same address; here a server answers in its place."""
         daemon, other = self.start(), self.start()
-        status = {**daemon.status(), "http_address": other.http_address}
+        self.must_find(1, rf"fail +http +another daemon answers at {other.http_address}\n +→ Give each daemon an http.listen",
+                       "--dir", self.place_that_says(daemon, http_address=other.http_address))
+
+    def test_doctor_of_an_address_that_leads_nowhere(self):
+        daemon = self.start()
+        self.must_find(1, r"warn +http +no daemon answers at 127\.0\.0\.1:1: .*\n +→ Let Prometheus ask where",
+                       "--dir", self.place_that_says(daemon, http_address="127.0.0.1:1"))
+        self.must_find(1, "unknown +http +the daemon tells no address$",
+                       "--dir", self.place_that_says(daemon, http_address=None))
+        self.must_find(1, "unknown +http +.* answers; an older daemon does not tell whether it is this one$",
+                       "--dir", self.place_that_says(daemon, process={}))
+
+    def place_that_says(self, daemon, **told):
+        """A directory with the daemon's ingest.sock, where something else answers on query.sock."""
         place = self.directory()
-        server = OneAnswer(place / "query.sock", json.dumps(status).encode())
+        server = OneAnswer(place / "query.sock", json.dumps({**daemon.status(), **told}).encode())
         self.addCleanup(server.close)
         (place / "ingest.sock").symlink_to(daemon.ingest)
-        self.must_find(1, rf"fail +http +another daemon answers at {other.http_address}\n +→ Give each daemon an http.listen",
-                       "--dir", place)
+        return place
 
     def test_doctor_of_models_past_their_ceiling(self):
         daemon = self.start(sets={"profiling.max_models": 1})
