@@ -55,6 +55,17 @@ void judge_init(struct judge *judge, struct registry *registry, struct witness *
     }
 }
 
+void judge_set_round(struct judge *judge, uint64_t round_ns)
+{
+    uint64_t before_ns = judge->delay_ns[JUDGE_ROUND];
+    round_ns = round_ns < judge->window_ns ? round_ns : judge->window_ns;
+    judge->delay_ns[JUDGE_ROUND] = round_ns;
+    for (struct judged *judged = judge->queues[JUDGE_ROUND].first; judged != NULL;
+         judged = judged->next) {
+        judged->due_ns = judged->due_ns - before_ns + round_ns;
+    }
+}
+
 void judge_fini(struct judge *judge)
 {
     for (uint32_t i = 0; i < judge->capacity; i++) {

@@ -61,6 +61,9 @@ void judge_init(struct judge *judge, struct registry *registry, struct witness *
                 const struct machine *machine, uint64_t round_ns);
 void judge_fini(struct judge *judge);
 
+/* Another length of rounds, of open ones too. */
+void judge_set_round(struct judge *judge, uint64_t round_ns);
+
 /* A sample that is evidence, of the model of this number, was counted. `kernel_pid` sent it; 0: not
  * known. */
 void judge_sample(struct judge *judge, uint32_t number, int64_t kernel_pid,

@@ -116,6 +116,15 @@ void metrics_fini(struct metrics *metrics)
     *metrics = (struct metrics){0};
 }
 
+void metrics_limit(struct metrics *metrics, const struct metrics_limits *limits)
+{
+    metrics->options.max_series = limits->max_series;
+    metrics->options.max_series_per_family = limits->max_series_per_family;
+    metrics->options.max_label_bytes = limits->max_label_bytes;
+    metrics->options.max_set_values = limits->max_set_values;
+    metrics->members.pool.max = limits->max_set_values;
+}
+
 void metrics_set_time(struct metrics *metrics, uint64_t mono_ns, uint64_t wall_ns)
 {
     members_set_time(&metrics->members, mono_ns);
@@ -179,6 +188,14 @@ static bool is_taken(const struct metrics *metrics, const struct family_shape *s
                 names_find(&metrics->names, name) != NAMES_NONE;
     }
     return taken;
+}
+
+int metrics_check(const struct metrics *metrics, const struct family_shape *shape)
+{
+    if (shape->only == SPELLING_NONE && is_ours(metrics, shape->name)) {
+        return ERR_NAME;
+    }
+    return is_taken(metrics, shape) ? ERR_CONFLICT : 0;
 }
 
 static int reserve_families(struct metrics *metrics)

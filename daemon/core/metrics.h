@@ -76,8 +76,22 @@ int metrics_init(struct metrics *metrics, const struct metrics_options *options,
                  struct limbo *limbo);
 void metrics_fini(struct metrics *metrics); /* while processes with parts are still there */
 
+/* Other ceilings; what is past them stays, and nothing new is added to it. */
+struct metrics_limits {
+    uint32_t max_series; /* as in struct metrics_options, as all below */
+    uint32_t max_series_per_family;
+    uint32_t max_label_bytes;
+    uint64_t max_set_values;
+};
+
+void metrics_limit(struct metrics *metrics, const struct metrics_limits *limits);
+
 /* The present time. */
 void metrics_set_time(struct metrics *metrics, uint64_t mono_ns, uint64_t wall_ns);
+
+/* Whether a family could be made: 0; ERR_NAME when its name is one of the daemon's own; ERR_CONFLICT when
+ * the name, or one of a sample of it, is taken. */
+int metrics_check(const struct metrics *metrics, const struct family_shape *shape);
 
 /* Makes a family. Returns 0; ERR_CONFLICT when the name, or one of a sample of it, is taken; ERR_LIMIT,
  * ERR_NOMEM. */

@@ -199,6 +199,32 @@ static struct registry_cell *find_cell(const struct registry *registry, uint64_t
     }
 }
 
+int registry_set_max_models(struct registry *registry, uint32_t max_models)
+{
+    uint32_t count = cells_for(max_models);
+    struct registry_cell *before = registry->cells;
+    if (count <= registry->cell_mask + 1) {
+        registry->options.max_models = max_models;
+        return 0;
+    }
+    struct registry_cell *cells = mem_zalloc(count, sizeof *cells);
+    if (cells == NULL) {
+        return ERR_NOMEM;
+    }
+    uint32_t before_mask = registry->cell_mask;
+    registry->cells = cells;
+    registry->cell_mask = count - 1;
+    registry->options.max_models = max_models;
+    for (uint32_t i = 0; i <= before_mask; i++) {
+        const struct model_id *id = before[i].id;
+        if (id != NULL) {
+            *find_cell(registry, hash_key(registry, id->key), id->key, id->composed) = before[i];
+        }
+    }
+    mem_free(before);
+    return 0;
+}
+
 static bool is_good_text(struct str text, size_t min)
 {
     return text.len >= min && text.len <= RECORD_NAME_MAX && name_is_text(text);

@@ -137,6 +137,10 @@ struct registry {
 int registry_init(struct registry *registry, const struct registry_options *options);
 void registry_fini(struct registry *registry);
 
+/* Another ceiling on models; those past it that are there stay. Returns 0, or ERR_NOMEM: it is the old
+ * one. */
+int registry_set_max_models(struct registry *registry, uint32_t max_models);
+
 /* The present time. Monotonic time decides the stretch; going back is ignored. */
 void registry_set_time(struct registry *registry, uint64_t mono_ns, uint64_t wall_ns);
 

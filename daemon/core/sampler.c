@@ -27,12 +27,27 @@ struct held_trace {
     uint8_t trace_id[RECORD_TRACE_ID_BYTES];
 };
 
-void sampler_init(struct sampler *sampler, const struct sampler_options *options)
+static void set_rate(struct sampler *sampler, double rate)
 {
-    *sampler = (struct sampler){.options = *options, .all = options->rate >= 1};
+    sampler->options.rate = rate;
+    sampler->all = rate >= 1;
     /* As Python's round(): to the nearest whole number, of two the even one. Above 2^53 there is
      * nothing to round. */
-    sampler->bound = sampler->all ? 0 : (uint64_t)nearbyint(ldexp(options->rate, 64));
+    sampler->bound = sampler->all ? 0 : (uint64_t)nearbyint(ldexp(rate, 64));
+}
+
+void sampler_change(struct sampler *sampler, const struct sampler_options *options)
+{
+    set_rate(sampler, options->rate);
+    sampler->options.keep_errors = options->keep_errors;
+    sampler->options.keep_slow_ns = options->keep_slow_ns;
+    sampler->options.keep_wait_ns = options->keep_wait_ns;
+}
+
+void sampler_init(struct sampler *sampler, const struct sampler_options *options)
+{
+    *sampler = (struct sampler){.options = *options};
+    set_rate(sampler, options->rate);
     sampler->newest = &sampler->oldest;
     sampler->bucket_mask = 1;
     while (sampler->bucket_mask < options->max_held) {

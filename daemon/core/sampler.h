@@ -71,6 +71,9 @@ struct sampler {
 
 void sampler_init(struct sampler *sampler, const struct sampler_options *options);
 
+/* Another rate, and others to keep; of `options` nothing else counts. Traces that are held wait on. */
+void sampler_change(struct sampler *sampler, const struct sampler_options *options);
+
 /* What is held is gone without a word. */
 void sampler_fini(struct sampler *sampler);
 

@@ -25,6 +25,7 @@ enum {
 void frames_init(struct frames *frames, size_t max_frame_bytes)
 {
     frames->max_frame_bytes = max_frame_bytes;
+    frames->begun_bytes = 0;
     buf_init(&frames->partial, LENGTH_BYTES + max_frame_bytes);
 }
 
@@ -38,6 +39,20 @@ static size_t read_length(const char *at)
     const uint8_t *bytes = (const uint8_t *)at;
     return (size_t)bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16 |
            (size_t)bytes[3] << 24;
+}
+
+void frames_limit(struct frames *frames, size_t max_frame_bytes)
+{
+    struct buf *partial = &frames->partial;
+    size_t begun = partial->len < LENGTH_BYTES ? 0 : read_length(partial->data);
+    frames->max_frame_bytes = max_frame_bytes;
+    frames->begun_bytes = begun;
+    partial->max = LENGTH_BYTES + (begun > max_frame_bytes ? begun : max_frame_bytes);
+}
+
+static bool is_too_long(const struct frames *frames, size_t len)
+{
+    return len > frames->max_frame_bytes && len > frames->begun_bytes;
 }
 
 static int keep(struct frames *frames, struct str *bytes, size_t len)
@@ -63,10 +78,12 @@ static void forget(struct frames *frames)
     buf_clear(&frames->partial);
 }
 
-/* A whole frame, with its length in front. */
-static int decode(struct batch_decoder *decoder, struct str frame, const struct record_sink *sink)
+/* A whole frame, with its length in front. Whatever comes after it has begun under the present ceiling. */
+static int decode(struct frames *frames, struct batch_decoder *decoder, struct str frame,
+                  const struct record_sink *sink)
 {
     struct str batch = {frame.ptr + LENGTH_BYTES, frame.len - LENGTH_BYTES};
+    frames->begun_bytes = 0;
     int err = batch_decode(decoder, batch, sink);
     if (sink->raw != NULL) {
         sink->raw(sink->ctx, frame);
@@ -83,14 +100,14 @@ static int finish_kept(struct frames *frames, struct batch_decoder *decoder, str
         return err;
     }
     size_t len = read_length(frames->partial.data);
-    if (len > frames->max_frame_bytes) {
+    if (is_too_long(frames, len)) {
         return ERR_TOO_LONG;
     }
     err = fill(frames, bytes, LENGTH_BYTES + len);
     if (err != 0 || frames->partial.len < LENGTH_BYTES + len) {
         return err;
     }
-    err = decode(decoder, (struct str){frames->partial.data, LENGTH_BYTES + len}, sink);
+    err = decode(frames, decoder, (struct str){frames->partial.data, LENGTH_BYTES + len}, sink);
     forget(frames);
     return err;
 }
@@ -104,13 +121,13 @@ int frames_feed(struct frames *frames, struct batch_decoder *decoder, struct str
     }
     while (err == 0 && bytes.len >= LENGTH_BYTES) {
         size_t len = read_length(bytes.ptr);
-        if (len > frames->max_frame_bytes) {
+        if (is_too_long(frames, len)) {
             return ERR_TOO_LONG;
         }
         if (bytes.len - LENGTH_BYTES < len) {
             break;
         }
-        err = decode(decoder, (struct str){bytes.ptr, LENGTH_BYTES + len}, sink);
+        err = decode(frames, decoder, (struct str){bytes.ptr, LENGTH_BYTES + len}, sink);
         bytes.ptr += LENGTH_BYTES + len;
         bytes.len -= LENGTH_BYTES + len;
     }

@@ -10,11 +10,16 @@
 
 struct frames {
     size_t max_frame_bytes;
+    size_t
+        begun_bytes; /* of the frame that had begun when the ceiling changed; it may end. Else 0 */
     struct buf partial; /* a frame, with its length, of which only a part has come */
 };
 
 void frames_init(struct frames *frames, size_t max_frame_bytes);
 void frames_fini(struct frames *frames);
+
+/* The ceiling from the next frame on. */
+void frames_limit(struct frames *frames, size_t max_frame_bytes);
 
 /* Takes all of `bytes`. Whole frames are decoded in place, a rest is kept. Returns 0, or the error
  * that ends the connection: ERR_TOO_LONG, ERR_FRAME, ERR_NOMEM. `decoder` is shared by connections:

@@ -691,6 +691,12 @@ void line_init(struct line_memory *memory, size_t max_line_bytes)
     buf_init(&memory->otlp, line_span_room(max_line_bytes));
 }
 
+void line_limit(struct line_memory *memory, size_t max_line_bytes)
+{
+    memory->scratch.max = max_line_bytes;
+    memory->otlp.max = line_span_room(max_line_bytes);
+}
+
 void line_fini(struct line_memory *memory)
 {
     buf_fini(&memory->scratch);

@@ -35,6 +35,9 @@ struct line_memory {
 void line_init(struct line_memory *memory, size_t max_line_bytes);
 void line_fini(struct line_memory *memory);
 
+/* No line will be longer from now on. */
+void line_limit(struct line_memory *memory, size_t max_line_bytes);
+
 /* Samples of lines that hold a name and figures and nothing else, or budgets of usual lines, which go to
  * the sink together; never both, as the order is kept. Their texts lie in the lines: flush before those
  * go. */

@@ -29,6 +29,27 @@ void ndjson_fini(struct ndjson *ndjson)
     line_fini(&ndjson->memory);
 }
 
+void ndjson_limit(struct ndjson *ndjson, size_t max_line_bytes)
+{
+    size_t begun = ndjson->begun_max_bytes;
+    if (ndjson->max_line_bytes > begun) {
+        begun = ndjson->max_line_bytes;
+    }
+    begun = ndjson->partial.len == 0 ? 0 : begun;
+    size_t most = begun > max_line_bytes ? begun : max_line_bytes;
+    ndjson->begun_max_bytes = begun;
+    ndjson->max_line_bytes = max_line_bytes;
+    ndjson->partial.max = most + 1;
+    line_limit(&ndjson->memory, most);
+}
+
+/* How much more the line at hand may hold. */
+static size_t room(const struct ndjson *ndjson)
+{
+    size_t begun = ndjson->partial.len == 0 ? 0 : ndjson->begun_max_bytes;
+    return (begun > ndjson->max_line_bytes ? begun : ndjson->max_line_bytes) - ndjson->partial.len;
+}
+
 static void refuse(const struct ndjson *ndjson, int err, const struct record_sink *sink)
 {
     struct rejection rejection = {.err = err, .line = ndjson->line};
@@ -83,7 +104,7 @@ static int take_line(struct ndjson *ndjson, const char *start, const char *newli
     int err = 0;
     if (ndjson->discarding) {
         ndjson->discarding = false;
-    } else if (len > ndjson->max_line_bytes - partial->len) {
+    } else if (len > room(ndjson)) {
         line_flush(batch, sink);
         refuse_long(ndjson, sink);
         forget(partial);
@@ -105,7 +126,7 @@ static int keep(struct ndjson *ndjson, struct str part, const struct record_sink
     if (ndjson->discarding) {
         return 0;
     }
-    if (part.len > ndjson->max_line_bytes - partial->len) {
+    if (part.len > room(ndjson)) {
         refuse_long(ndjson, sink);
         forget(partial);
         ndjson->discarding = true;

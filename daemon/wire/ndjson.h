@@ -16,7 +16,9 @@
 
 struct ndjson {
     size_t max_line_bytes; /* without the newline */
-    struct buf partial;    /* a line of which only a part has come */
+    size_t
+        begun_max_bytes; /* the ceiling of the line in `partial`, if it began under a higher one */
+    struct buf partial;  /* a line of which only a part has come */
     struct line_memory memory;
     bool discarding; /* an over-long line is being skipped up to its newline */
     uint64_t line;   /* of the line being read, from 1 */
@@ -24,6 +26,9 @@ struct ndjson {
 
 void ndjson_init(struct ndjson *ndjson, size_t max_line_bytes);
 void ndjson_fini(struct ndjson *ndjson);
+
+/* The ceiling from the next line on. */
+void ndjson_limit(struct ndjson *ndjson, size_t max_line_bytes);
 
 /* Takes all of `bytes`, hands over the records of every whole line, keeps the rest. A bad line is
  * rejected through the sink and the next one goes on. Returns 0 or ERR_NOMEM. */

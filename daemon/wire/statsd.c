@@ -25,6 +25,25 @@ void statsd_fini(struct statsd *statsd)
     buf_fini(&statsd->partial);
 }
 
+void statsd_limit(struct statsd *statsd, size_t max_line_bytes)
+{
+    size_t begun = statsd->begun_max_bytes;
+    if (statsd->max_line_bytes > begun) {
+        begun = statsd->max_line_bytes;
+    }
+    begun = statsd->partial.len == 0 ? 0 : begun;
+    statsd->begun_max_bytes = begun;
+    statsd->max_line_bytes = max_line_bytes;
+    statsd->partial.max = begun > max_line_bytes ? begun : max_line_bytes;
+}
+
+/* How much more the line at hand may hold. */
+static size_t room(const struct statsd *statsd)
+{
+    size_t begun = statsd->partial.len == 0 ? 0 : statsd->begun_max_bytes;
+    return (begun > statsd->max_line_bytes ? begun : statsd->max_line_bytes) - statsd->partial.len;
+}
+
 static void refuse_length(const struct statsd *statsd, const struct record_sink *sink)
 {
     struct rejection rejection = {.err = ERR_TOO_LONG, .line = statsd->line};
@@ -46,7 +65,7 @@ static int take_line(struct statsd *statsd, struct str rest, const struct record
     int err = 0;
     if (statsd->discarding) {
         statsd->discarding = false;
-    } else if (rest.len > statsd->max_line_bytes - partial->len) {
+    } else if (rest.len > room(statsd)) {
         refuse_length(statsd, sink);
         forget(partial);
     } else if (partial->len > 0) {
@@ -101,7 +120,7 @@ static int keep(struct statsd *statsd, struct str part, const struct record_sink
     if (statsd->discarding || part.len == 0) {
         return 0;
     }
-    if (part.len > statsd->max_line_bytes - partial->len) {
+    if (part.len > room(statsd)) {
         refuse_length(statsd, sink);
         forget(partial);
         statsd->discarding = true;

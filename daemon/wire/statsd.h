@@ -15,7 +15,9 @@
 
 struct statsd {
     size_t max_line_bytes; /* without the newline */
-    struct buf partial;    /* a line of which only a part has come */
+    size_t
+        begun_max_bytes; /* the ceiling of the line in `partial`, if it began under a higher one */
+    struct buf partial;  /* a line of which only a part has come */
     struct statsd_memory memory;
     bool discarding; /* an over-long line is being skipped up to its newline */
     uint64_t line;   /* of the line being read, from 1 */
@@ -25,6 +27,9 @@ struct statsd {
 void statsd_init(struct statsd *statsd, size_t max_line_bytes,
                  const struct statsd_samples *samples);
 void statsd_fini(struct statsd *statsd);
+
+/* The ceiling from the next line on. */
+void statsd_limit(struct statsd *statsd, size_t max_line_bytes);
 
 /* Takes all of `bytes`, hands over the records of every whole line, keeps the rest. A bad line is
  * rejected through the sink and the next one goes on. Returns 0 or ERR_NOMEM. */

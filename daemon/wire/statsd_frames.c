@@ -26,6 +26,13 @@ void statsd_frames_fini(struct statsd_frames *frames)
     statsd_fini(&frames->lines);
 }
 
+void statsd_frames_limit(struct statsd_frames *frames, size_t max_frame_bytes,
+                         size_t max_line_bytes)
+{
+    frames->max_frame_bytes = max_frame_bytes; /* only ever compared with a new length */
+    statsd_limit(&frames->lines, max_line_bytes);
+}
+
 static size_t read_length(const uint8_t bytes[STATSD_LENGTH_BYTES])
 {
     return (size_t)bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16 |

@@ -22,6 +22,10 @@ void statsd_frames_init(struct statsd_frames *frames, size_t max_frame_bytes, si
                         const struct statsd_samples *samples);
 void statsd_frames_fini(struct statsd_frames *frames);
 
+/* The ceilings from the next payload and the next line on. */
+void statsd_frames_limit(struct statsd_frames *frames, size_t max_frame_bytes,
+                         size_t max_line_bytes);
+
 /* Takes all of `bytes`. Returns 0, or the error that ends the connection: ERR_TOO_LONG, ERR_NOMEM. */
 int statsd_frames_feed(struct statsd_frames *frames, struct str bytes,
                        const struct record_sink *sink);

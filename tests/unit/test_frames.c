@@ -250,6 +250,46 @@ static void test_frames_take_the_ceiling_and_not_one_byte_more(void **state)
     recorder_fini(&recorder);
 }
 
+/* A frame that has begun may end, wherever its beginning is kept; the next one is under the new ceiling. */
+static void test_frames_obey_a_new_ceiling_from_the_next_frame_on(void **state)
+{
+    (void)state;
+    enum { OLD = 3000, NEW = 1000 };
+    static char bytes[4 + OLD];
+    static char more[4 + NEW + 1];
+    struct recorder recorder;
+    recorder_init(&recorder);
+    for (int way = 0; way < 2; way++) {
+        int (*feed_piece)(struct frames *, struct recorder *, struct str) =
+            way == 0 ? feed : feed_behind_kept;
+        for (size_t split = 1; split < 10; split++) {
+            struct frames frames;
+            struct str frame = make_frame(bytes, OLD);
+            bool known = split >= 4; /* its length has come */
+            frames_init(&frames, OLD);
+            assert_int_equal(feed_piece(&frames, &recorder, (struct str){frame.ptr, split}), 0);
+            frames_limit(&frames, NEW);
+            frames_limit(&frames, NEW); /* and again */
+            struct str rest = {frame.ptr + split, frame.len - split};
+            assert_int_equal(feed_piece(&frames, &recorder, rest), known ? 0 : ERR_TOO_LONG);
+            if (known) {
+                assert_int_equal(feed_piece(&frames, &recorder, make_frame(more, NEW)), 0);
+                assert_int_equal(feed_piece(&frames, &recorder, make_frame(more, NEW + 1)),
+                                 ERR_TOO_LONG);
+            }
+            frames_fini(&frames);
+        }
+    }
+    struct frames frames;
+    frames_init(&frames, NEW);
+    frames_limit(&frames, OLD);
+    struct str frame = make_frame(bytes, OLD);
+    assert_int_equal(feed(&frames, &recorder, (struct str){frame.ptr, 2000}), 0);
+    assert_int_equal(feed(&frames, &recorder, (struct str){frame.ptr + 2000, frame.len - 2000}), 0);
+    frames_fini(&frames);
+    recorder_fini(&recorder);
+}
+
 static void test_frames_keep_nothing_for_a_length_that_is_only_announced(void **state)
 {
     (void)state;
@@ -364,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_frames_cut_anywhere_say_no_more_than_what_came),
         cmocka_unit_test(test_frames_with_flipped_bits_do_no_harm),
         cmocka_unit_test(test_frames_take_the_ceiling_and_not_one_byte_more),
+        cmocka_unit_test(test_frames_obey_a_new_ceiling_from_the_next_frame_on),
         cmocka_unit_test(test_frames_keep_nothing_for_a_length_that_is_only_announced),
         cmocka_unit_test(test_frames_are_told_raw),
         cmocka_unit_test(test_frames_give_large_memory_back),

@@ -152,6 +152,27 @@ static void test_judge_round_takes_its_time(void **state)
     close_all();
 }
 
+static void test_judge_round_can_be_given_another_length(void **state)
+{
+    (void)state;
+    open_default();
+    uint32_t m = say("m", ENOUGH, 1);
+    pass(ROUND_MS);
+    assert_int_equal(must_opine(m).rounds, 1);
+    say("m", ENOUGH, 1);
+    judge_set_round(&judge, 2 * ROUND_MS * NS_PER_MS); /* the open one, too */
+    pass(2 * ROUND_MS - 1);
+    assert_int_equal(must_opine(m).rounds, 1);
+    pass(1);
+    assert_int_equal(must_opine(m).rounds, 2);
+    say("m", ENOUGH, 1);
+    judge_set_round(&judge, ROUND_MS * NS_PER_MS);
+    must_be_in_order();
+    pass(ROUND_MS);
+    assert_int_equal(must_opine(m).rounds, 3);
+    close_all();
+}
+
 /* What is known a second after the first inference; it is of no round, and none that is too little. */
 static void test_judge_first_round_has_previews(void **state)
 {
@@ -753,6 +774,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_judge_round_takes_its_time),
+        cmocka_unit_test(test_judge_round_can_be_given_another_length),
         cmocka_unit_test(test_judge_first_round_has_previews),
         cmocka_unit_test(test_judge_round_with_too_little_lengthens),
         cmocka_unit_test(test_judge_window_ends_every_round),

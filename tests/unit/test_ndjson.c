@@ -235,6 +235,34 @@ static void test_ndjson_takes_the_ceiling_and_not_one_byte_more(void **state)
                             "reject too_long line=4\n");
 }
 
+/* A line that has begun may be as long as when it did. */
+static void test_ndjson_obeys_a_new_ceiling_from_the_next_line_on(void **state)
+{
+    (void)state;
+    size_t len = sizeof GOOD - 1;
+    struct recorder recorder;
+    struct ndjson ndjson;
+    recorder_init(&recorder);
+    ndjson_init(&ndjson, len + 10);
+    assert_int_equal(feed(&ndjson, &recorder, STR_LITERAL("          {\"model_name\":")), 0);
+    ndjson_limit(&ndjson, len);
+    ndjson_limit(&ndjson, 10);
+    assert_int_equal(
+        feed(&ndjson, &recorder, STR_LITERAL("\"m\",\"execution_time_ms\":1}\n" GOOD "\n {}")), 0);
+    ndjson_limit(&ndjson, len);
+    assert_int_equal(feed(&ndjson, &recorder, STR_LITERAL("\n" GOOD "\n" GOOD " \n")), 0);
+    ndjson_limit(&ndjson, len + 1);
+    assert_int_equal(feed(&ndjson, &recorder, STR_LITERAL(GOOD " \n")), 0);
+    assert_string_equal(recorder.text, "sample \"m\" execution_time_ms=1\n"
+                                       "reject too_long line=2\n"
+                                       "reject missing_key line=3 key=\"model_name\"\n"
+                                       "sample \"m\" execution_time_ms=1\n"
+                                       "reject too_long line=5\n"
+                                       "sample \"m\" execution_time_ms=1\n");
+    ndjson_fini(&ndjson);
+    recorder_fini(&recorder);
+}
+
 static void test_ndjson_gives_large_memory_back(void **state)
 {
     (void)state;
@@ -1203,6 +1231,7 @@ int main(void)
         cmocka_unit_test(test_ndjson_cut_anywhere_settles_every_line),
         cmocka_unit_test(test_ndjson_with_flipped_bits_does_no_harm),
         cmocka_unit_test(test_ndjson_takes_the_ceiling_and_not_one_byte_more),
+        cmocka_unit_test(test_ndjson_obeys_a_new_ceiling_from_the_next_line_on),
         cmocka_unit_test(test_ndjson_gives_large_memory_back),
         cmocka_unit_test(test_ndjson_reads_whole_lines_without_memory),
         cmocka_unit_test(test_ndjson_without_memory_says_so_and_leaks_nothing),

@@ -481,6 +481,42 @@ static void test_registry_holds_many_models(void **state)
     core_close(&core);
 }
 
+static void test_registry_ceiling_goes_up_and_down(void **state)
+{
+    (void)state;
+    struct registry_options options = core_options();
+    options.max_models = 2;
+    core_open(&core, &options);
+    char name[24];
+    record("a", 1);
+    record("b", 1);
+    record("c", 1);
+    assert_int_equal(models(), 3); /* with the overflow model */
+    mem_fail_after(1);
+    assert_int_equal(registry_set_max_models(core.registry, 5000), ERR_NOMEM);
+    mem_fail_after(0);
+    record("c", 1);
+    assert_int_equal(core.registry->overflowed, 2);
+    assert_int_equal(registry_set_max_models(core.registry, 5000), 0);
+    for (int round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 4998; i++) {
+            (void)snprintf(name, sizeof name, "model-%u", i);
+            record(name, i);
+        }
+    }
+    record("a", 1);
+    record("one more", 1);
+    assert_int_equal(core.registry->overflowed, 3);
+    assert_int_equal(total_of("a"), 2);
+    assert_int_equal(total_of("model-4997"), 2);
+    assert_int_equal(registry_set_max_models(core.registry, 1), 0);
+    record("b", 1); /* who is there stays */
+    record("another", 1);
+    assert_int_equal(core.registry->overflowed, 4);
+    assert_int_equal(total_of("b"), 2);
+    core_close(&core);
+}
+
 /* --- string-table references ------------------------------------------------------------------- */
 
 static void record_ref(const char *name, uint32_t ref)
@@ -1473,6 +1509,7 @@ int main(void)
         cmocka_unit_test(test_registry_long_names_past_the_ceiling),
         cmocka_unit_test(test_registry_overflow_name_is_nobodys),
         cmocka_unit_test(test_registry_holds_many_models),
+        cmocka_unit_test(test_registry_ceiling_goes_up_and_down),
         cmocka_unit_test(test_registry_refs_mean_what_their_batch_says),
         cmocka_unit_test(test_registry_refs_do_not_hide_devices),
         cmocka_unit_test(test_registry_refs_of_bad_names_are_refused_each_time),

@@ -129,6 +129,37 @@ static void must_have_dropped(uint64_t not_sampled, uint64_t full, uint64_t no_m
     assert_int_equal(sampler.dropped[SAMPLER_NO_MEMORY], no_memory);
 }
 
+/* --- changes ----------------------------------------------------------------------------------- */
+
+static void test_sampler_changes_for_the_next_span(void **state)
+{
+    (void)state;
+    struct sampler_options options = options_of(0);
+    open_sampler(&options);
+    give(bad(1, 1), 0);
+    must_keep_none();
+    options = looking_out();
+    options.max_held = 1; /* not among what may change */
+    sampler_change(&sampler, &options);
+    give(plain(2, 2), 0);
+    give(plain(3, 3), 0);
+    give(bad(2, 4), 0);
+    must_keep(2, 4);
+    options.rate = 1;
+    sampler_change(&sampler, &options);
+    give(plain(4, 5), 0);
+    must_keep(5);
+    options = options_of(0);
+    options.keep_wait_ns = 1;
+    sampler_change(&sampler, &options);
+    give(bad(5, 6), 0);
+    must_keep_none();
+    (void)sampler_expire(&sampler, 1);
+    assert_int_equal(sampler.trace_count, 0);
+    must_have_dropped(3, 0, 0);
+    close_sampler();
+}
+
 /* --- the rate ---------------------------------------------------------------------------------- */
 
 static bool chooses(double rate, uint64_t low)
@@ -694,6 +725,7 @@ static void test_sampler_balances(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sampler_changes_for_the_next_span),
         cmocka_unit_test(test_sampler_chooses_below_the_bound),
         cmocka_unit_test(test_sampler_chooses_none_or_all_at_the_ends),
         cmocka_unit_test(test_sampler_chooses_a_share),

@@ -551,6 +551,28 @@ static void test_statsd_takes_the_ceiling_and_not_one_byte_more(void **state)
                             "reject too_long line=4\n");
 }
 
+/* A line that has begun may be as long as when it did. */
+static void test_statsd_obeys_a_new_ceiling_from_the_next_line_on(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    struct statsd statsd;
+    recorder_init(&recorder);
+    statsd_init(&statsd, 12, NULL);
+    feed(&statsd, STR_LITERAL("abcdefgh"), &recorder.sink);
+    statsd_limit(&statsd, 7);
+    statsd_limit(&statsd, 6);
+    feed(&statsd, STR_LITERAL(":1|c\n" GOOD "\nab:1|c\na"), &recorder.sink);
+    statsd_limit(&statsd, 7);
+    feed(&statsd, STR_LITERAL("bc:1|c\n"), &recorder.sink);
+    assert_string_equal(recorder.text, "count \"abcdefgh\" value=1\n"
+                                       "reject too_long line=2\n"
+                                       "count \"ab\" value=1\n"
+                                       "count \"abc\" value=1\n");
+    statsd_fini(&statsd);
+    recorder_fini(&recorder);
+}
+
 static void test_statsd_frames_take_the_ceiling_and_not_one_byte_more(void **state)
 {
     (void)state;
@@ -1160,6 +1182,7 @@ int main(void)
         cmocka_unit_test(test_statsd_other_lines_are_read_in_full),
         cmocka_unit_test(test_statsd_with_flipped_bits_does_no_harm),
         cmocka_unit_test(test_statsd_takes_the_ceiling_and_not_one_byte_more),
+        cmocka_unit_test(test_statsd_obeys_a_new_ceiling_from_the_next_line_on),
         cmocka_unit_test(test_statsd_frames_take_the_ceiling_and_not_one_byte_more),
         cmocka_unit_test(test_statsd_frames_skip_a_long_line_up_to_the_end_of_its_payload),
         cmocka_unit_test(test_statsd_gives_large_memory_back),
