@@ -94,13 +94,15 @@ static void init_records(struct budgets *budgets, struct str name_space)
 }
 
 /* A copy of the limit, the name behind it. */
-static struct budget_limit *new_limit(const struct budget_limit *from, uint32_t number)
+static struct budget_limit *new_limit(const struct budget_limit *from, uint32_t number,
+                                      const struct limbo *limbo)
 {
     struct budget_limit *limit = mem_alloc(sizeof *limit + from->layer.len);
     if (limit != NULL) {
         char *text = (char *)(limit + 1);
         memcpy(text, from->layer.ptr, from->layer.len);
         *limit = *from;
+        limit->block.epoch = limbo->epoch;
         limit->number = number;
         limit->layer.ptr = text;
     }
@@ -111,7 +113,7 @@ static int add_layer(struct budgets *budgets, const struct budget_limit *from, u
 {
     assert(budgets->count < BUDGETS_LAYERS_MAX);
     struct budget_layer *layer = mem_zalloc(1, sizeof *layer);
-    struct budget_limit *limit = new_limit(from, budgets->count);
+    struct budget_limit *limit = new_limit(from, budgets->count, &budgets->registry->limbo);
     if (layer == NULL || limit == NULL ||
         names_add(&budgets->numbers, from->layer, budgets->count) != 0) {
         mem_free(limit);
@@ -170,6 +172,11 @@ void budgets_fini(struct budgets *budgets)
         names_fini(&budgets->numbers);
     }
     *budgets = (struct budgets){0};
+}
+
+static inline bool has_budget(const struct budget_limit *limit)
+{
+    return isfinite(limit->budget_ms);
 }
 
 /* --- families ---------------------------------------------------------------------------------- */
@@ -308,7 +315,8 @@ static int find_layer(struct budgets *budgets, struct str name, uint32_t *ret_nu
     if (name.len == 0 || name.len > RECORD_NAME_MAX || !name_is_text(name)) {
         return ERR_NAME;
     }
-    if (budgets->count - budgets->configured >= BUDGETS_FREE_MAX) {
+    if (budgets->count - budgets->configured >= BUDGETS_FREE_MAX ||
+        budgets->count + 1 >= BUDGETS_LAYERS_MAX) {
         name = STR_LITERAL(BUDGETS_OVERFLOW);
         number = names_find(&budgets->numbers, name);
     }
@@ -551,9 +559,12 @@ static int tell_burn(struct budgets *budgets, const struct budget_layer *layer,
 int budgets_age(struct budgets *budgets)
 {
     int err = 0;
-    for (uint32_t i = 0; err == 0 && i < budgets->configured; i++) {
+    for (uint32_t i = 0; err == 0 && i < budgets->count; i++) {
         const struct budget_layer *layer = budgets->layers[i];
         struct budget_told *told = &budgets->told[i];
+        if (!has_budget(layer->limit)) {
+            continue;
+        }
         err = tell_count(budgets, BUDGET_REQUESTS, layer->limit, layer->count, &told->count);
         err = err != 0 ? err
                        : tell_count(budgets, BUDGET_EXCEEDED, layer->limit, layer->exceeded,
@@ -564,6 +575,162 @@ int budgets_age(struct budgets *budgets)
         err = err != 0 ? err : tell_burn(budgets, layer, &told->burn);
     }
     return err;
+}
+
+/* --- other budgets ----------------------------------------------------------------------------- */
+
+static const struct budget_limit no_limit = {.budget_ms = (double)INFINITY,
+                                             .soft_limit_ms = (double)INFINITY};
+
+/* What a layer is to have by the options. */
+static struct budget_limit limit_by(const struct budgets_options *options, uint32_t number,
+                                    struct str layer)
+{
+    struct budget_limit limit = no_limit;
+    limit.layer = layer;
+    if (number == BUDGETS_TOTAL_NUMBER) {
+        limit.budget_ms = options->total_ms;
+        limit.soft_limit_ms = options->total_ms * BUDGETS_TOTAL_SOFT;
+    }
+    for (uint32_t i = 0; i < options->layer_count; i++) {
+        const struct budget_option *option = &options->layers[i];
+        if (str_equal(option->layer, layer)) {
+            limit.budget_ms = option->budget_ms;
+            limit.soft_limit_ms = option->budget_ms * option->soft_limit_pct;
+        }
+    }
+    return limit;
+}
+
+static bool is_known(const struct budgets *budgets, struct str layer)
+{
+    return names_find(&budgets->numbers, layer) != NAMES_NONE;
+}
+
+/* One place is kept for the overflow layer. */
+int budgets_check(const struct budgets *budgets, const struct budgets_options *options)
+{
+    uint32_t count = budgets->count + !is_known(budgets, STR_LITERAL(BUDGETS_OVERFLOW));
+    for (uint32_t i = 0; i < options->layer_count; i++) {
+        count += !is_known(budgets, options->layers[i].layer);
+    }
+    return count <= BUDGETS_LAYERS_MAX ? 0 : ERR_LIMIT;
+}
+
+/* Layers that are only now heard of, without a budget yet. */
+static int add_missing(struct budgets *budgets, const struct budgets_options *options)
+{
+    int err = budgets_check(budgets, options);
+    for (uint32_t i = 0; err == 0 && i < options->layer_count; i++) {
+        struct budget_limit limit = no_limit;
+        uint32_t number;
+        limit.layer = options->layers[i].layer;
+        err = is_known(budgets, limit.layer) ? 0 : add_layer(budgets, &limit, &number);
+    }
+    return err;
+}
+
+/* The layers past `count`, which nobody has seen. */
+static void take_back_layers(struct budgets *budgets, uint32_t count)
+{
+    while (budgets->count > count) {
+        struct budget_layer *layer = budgets->layers[--budgets->count];
+        names_take_back(&budgets->numbers, layer->limit->layer);
+        mem_free((void *)(uintptr_t)layer->limit); /* it was made a moment ago */
+        mem_free(layer);
+    }
+}
+
+/* The limits that differ; NULL where they do not. */
+static int make_limits(const struct budgets *budgets, const struct budgets_options *options,
+                       struct budget_limit *limits[BUDGETS_LAYERS_MAX])
+{
+    int err = 0;
+    for (uint32_t i = 0; err == 0 && i < budgets->count; i++) {
+        const struct budget_limit *present = budgets->layers[i]->limit;
+        struct budget_limit wanted = limit_by(options, i, present->layer);
+        if (wanted.budget_ms != present->budget_ms ||
+            wanted.soft_limit_ms != present->soft_limit_ms) {
+            limits[i] = new_limit(&wanted, i, &budgets->registry->limbo);
+            err = limits[i] == NULL ? ERR_NOMEM : 0;
+        }
+    }
+    return err;
+}
+
+/* Series of a layer that gets a budget, at 0, and burn rates that say nothing, also where one is lost. */
+static int start_series(struct budgets *budgets, uint32_t number, const struct budget_limit *limit)
+{
+    static const enum budget_family counts[] = {BUDGET_REQUESTS, BUDGET_EXCEEDED,
+                                                BUDGET_SOFT_EXCEEDED};
+    struct budget_told *told = &budgets->told[number];
+    int err = 0;
+    for (unsigned i = 0; err == 0 && has_budget(limit) && i < sizeof counts / sizeof counts[0];
+         i++) {
+        err = metrics_start(budgets->metrics, address(budgets, counts[i], limit));
+    }
+    told->burn = (struct budget_burn){{(double)NAN, (double)NAN}};
+    return err != 0 ? err : set_burn(budgets, limit, &told->burn);
+}
+
+/* All that needs memory. What it has done when it fails says nothing wrong. */
+static int announce(struct budgets *budgets, const struct budgets_options *options,
+                    struct budget_limit *const limits[BUDGETS_LAYERS_MAX])
+{
+    int err = 0;
+    for (uint32_t i = 0; err == 0 && i < budgets->count; i++) {
+        if (limits[i] == NULL) {
+            continue;
+        }
+        bool changes_side = has_budget(limits[i]) != has_budget(budgets->layers[i]->limit);
+        err = own_layer(budgets, i) == NULL ? ERR_NOMEM : 0;
+        if (err == 0 && changes_side) {
+            err = start_series(budgets, i, limits[i]);
+        }
+    }
+    struct metric *objective = address(budgets, BUDGET_OBJECTIVE, budgets->layers[0]->limit);
+    return err != 0 ? err : apply(budgets, objective, options->objective);
+}
+
+/* The layer may be written. What was counted against no budget stays untold. */
+static void adopt_limit(struct budgets *budgets, uint32_t number, const struct budget_limit *limit)
+{
+    struct budget_layer *layer = budgets->layers[number];
+    struct budget_told *told = &budgets->told[number];
+    if (!has_budget(layer->limit)) {
+        told->count = layer->count;
+        told->exceeded = layer->exceeded;
+        told->soft_exceeded = layer->soft_exceeded;
+    }
+    budgets->configured += has_budget(limit);
+    budgets->configured -= has_budget(layer->limit);
+    limbo_retire(&budgets->registry->limbo, (struct block *)(uintptr_t)&layer->limit->block);
+    layer->limit = limit;
+    budgets->ways[number].ready = 0; /* it leads to the old one */
+}
+
+int budgets_change(struct budgets *budgets, const struct budgets_options *options)
+{
+    struct budget_limit *limits[BUDGETS_LAYERS_MAX] = {NULL};
+    uint32_t before = budgets->count;
+    int err = budgets_age(budgets); /* under the old ones */
+    err = err != 0 ? err : add_missing(budgets, options);
+    err = err != 0 ? err : make_limits(budgets, options, limits);
+    err = err != 0 ? err : announce(budgets, options, limits);
+    if (err != 0) {
+        for (uint32_t i = 0; i < budgets->count; i++) {
+            mem_free(limits[i]);
+        }
+        take_back_layers(budgets, before);
+        return err;
+    }
+    for (uint32_t i = 0; i < budgets->count; i++) {
+        if (limits[i] != NULL) {
+            adopt_limit(budgets, i, limits[i]);
+        }
+    }
+    budgets->objective = options->objective;
+    return 0;
 }
 
 /* --- snapshots --------------------------------------------------------------------------------- */

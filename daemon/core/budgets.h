@@ -33,8 +33,9 @@ _Static_assert((int)BUDGETS_LAYERS_MAX <= UINT8_MAX, "a number is a byte");
 #define BUDGETS_TOTAL_SOFT   0.8 /* share of the total: the default of layers, as it has no option */
 #define BUDGETS_TOTAL_NUMBER 0   /* of the total in `layers` */
 
-/* What a layer has. Never changes, lives as long as the budgets. */
+/* What a layer has. Never changes: another budget is another limit. */
 struct budget_limit {
+    struct block block;
     struct str layer;
     uint32_t number;      /* of the layer, from 0 */
     double budget_ms;     /* infinite: no budget is configured */
@@ -114,11 +115,12 @@ struct budgets {
     struct budget_layer *layers[BUDGETS_LAYERS_MAX];
     uint8_t guesses[BUDGETS_GUESSES]; /* numbers of layers, by the length of their names */
     uint32_t count;
-    uint32_t configured; /* the total with them */
+    uint32_t configured; /* those with a budget, the total among them */
     uint64_t overflowed; /* records that went to the overflow layer */
     double objective;
-    struct budget_told told[1 + BUDGETS_CONFIGURED_MAX]; /* by number of the layer */
-    struct budget_way ways[BUDGETS_LAYERS_MAX];          /* likewise */
+    struct budget_told
+        told[BUDGETS_LAYERS_MAX];               /* by number of the layer; of those with a budget */
+    struct budget_way ways[BUDGETS_LAYERS_MAX]; /* likewise */
     struct metric records[BUDGET_FAMILY_COUNT];
     char names[BUDGET_FAMILY_COUNT][BUDGETS_NAME_SPACE_MAX + 32];
 };
@@ -129,7 +131,8 @@ struct budget_verdict {
     double budget_ms;
 };
 
-/* What a snapshot holds: the total first, then the configured ones in their order, then the others. */
+/* What a snapshot holds: the total first, then the others as they came to be, so those that were configured
+ * at the start before all others. */
 struct budgets_view {
     const struct budget_layer **layers; /* owned: one piece of memory */
     uint32_t count;
@@ -142,6 +145,14 @@ struct budgets_view {
 int budgets_init(struct budgets *budgets, const struct budgets_options *options,
                  struct registry *registry, struct metrics *metrics);
 void budgets_fini(struct budgets *budgets); /* before the registry */
+
+/* Whether there is room for the layers that are not known yet. Returns 0 or ERR_LIMIT. */
+int budgets_check(const struct budgets *budgets, const struct budgets_options *options);
+
+/* Other budgets and another objective, from the next record on. A layer that has no budget any more stays,
+ * without one; one that gets a budget counts requests against it from then on. Returns 0; or, with nothing
+ * changed, what budgets_check returns, or ERR_NOMEM. */
+int budgets_change(struct budgets *budgets, const struct budgets_options *options);
 
 /* Makes the families, and their series of configured layers at 0. Returns as metrics_declare does, and
  * in *ret_name the name of the family at hand, valid until budgets_fini. */

@@ -577,6 +577,147 @@ static void test_budgets_steady_state_allocates_nothing(void **state)
     assert_int_equal(mem_count_allocations(), before);
 }
 
+/* --- other budgets ----------------------------------------------------------------------------- */
+
+static int change(double total_ms, double objective, const struct budget_option *layers,
+                  uint32_t count)
+{
+    struct budgets_options options = {
+        .total_ms = total_ms, .objective = objective, .layers = layers, .layer_count = count};
+    return budgets_change(core.budgets, &options);
+}
+
+static void must_be_limited(const char *name, double budget_ms, double soft_limit_ms)
+{
+    struct snapshot *snapshot = must_take(&core);
+    const struct budget_limit *limit = layer_of(snapshot, name)->limit;
+    assert_true(limit->budget_ms == budget_ms);
+    assert_true(limit->soft_limit_ms == soft_limit_ms);
+    core_drop(&core, snapshot);
+}
+
+static void test_budgets_change_for_the_next_record(void **state)
+{
+    (void)state;
+    const struct budget_option layers[] = {{STR_LITERAL("layer1_validation"), 10, 0.5},
+                                           {STR_LITERAL("cache"), 2, 0.5},
+                                           {STR_LITERAL("fresh"), 1, 1}};
+    assert_true(must_spend("layer1_validation", 9).exceeded); /* of 5 */
+    assert_false(must_spend("cache", 9).exceeded);
+    assert_true(must_spend("layer3_policy", 11).exceeded);
+    struct snapshot *held = must_take(&core);
+    assert_int_equal(change(20, 0.5, layers, 3), 0);
+    assert_true(layer_of(held, "layer1_validation")->limit->budget_ms == 5);
+    core_drop(&core, held);
+
+    assert_false(must_spend("layer1_validation", 9).exceeded);
+    struct budget_verdict verdict = must_spend("layer1_validation", 11);
+    assert_true(verdict.exceeded && verdict.budget_ms == 10);
+    must_have("layer1_validation", 3, 2, 3);
+    must_be_limited("total", 20, 16);
+    must_be_limited("fresh", 1, 1);
+    must_have("fresh", 0, 0, 0);
+
+    /* What was counted against no budget is not told as if it had been. */
+    must_be_limited("cache", 2, 1);
+    assert_true(must_spend("cache", 3).exceeded);
+    must_have("cache", 2, 1, 1);
+    struct snapshot *snapshot = must_take(&core);
+    assert_true(core_series(&core, "acgs2_budget_requests", "layer=cache").number == 1);
+    assert_true(core_series(&core, "acgs2_budget_objective_ratio", "").number == 0.5);
+    assert_int_equal(snapshot->budgets.configured, 4);
+    core_drop(&core, snapshot);
+
+    /* Who has no budget any more is never over one, and what it was is still told. */
+    assert_false(must_spend("layer3_policy", 1e9).exceeded);
+    must_be_limited("layer3_policy", (double)INFINITY, (double)INFINITY);
+    snapshot = must_take(&core);
+    assert_true(core_series(&core, OVER, "layer=layer3_policy").number == 1);
+    assert_true(isnan(
+        core_series(&core, "acgs2_budget_burn_rate", "layer=layer3_policy,window=long").number));
+    core_drop(&core, snapshot);
+}
+
+static void test_budgets_change_back_and_forth_goes_on_counting(void **state)
+{
+    (void)state;
+    const struct budget_option one[] = {{STR_LITERAL("cache"), 2, 0.5}};
+    for (unsigned i = 1; i <= 10; i++) {
+        assert_int_equal(change(50, 0.9, one, 1), 0);
+        assert_true(must_spend("cache", 3).exceeded);
+        must_have("cache", 2 * i - 1, i, i);
+        assert_int_equal(change(50, 0.9, NULL, 0), 0);
+        assert_false(must_spend("cache", 3).exceeded);
+    }
+    struct snapshot *snapshot = must_take(&core);
+    assert_true(core_series(&core, "acgs2_budget_requests", "layer=cache").number == 10);
+    assert_int_equal(snapshot->budgets.configured, 1);
+    core_drop(&core, snapshot);
+}
+
+static void test_budgets_change_finds_no_room_at_last(void **state)
+{
+    (void)state;
+    static char names[BUDGETS_CONFIGURED_MAX][16];
+    struct budget_option layers[BUDGETS_CONFIGURED_MAX];
+    uint32_t room = BUDGETS_LAYERS_MAX - 1 - core.budgets->count; /* one is the overflow layer's */
+    for (unsigned run = 0; room > 0; run++) {
+        uint32_t count = room < BUDGETS_CONFIGURED_MAX ? room : BUDGETS_CONFIGURED_MAX;
+        for (uint32_t i = 0; i < count; i++) {
+            int len = snprintf(names[i], sizeof names[i], "%u-%u", run, (unsigned)i);
+            layers[i] = (struct budget_option){{names[i], (size_t)len}, 1, 0.5};
+        }
+        assert_int_equal(change(50, 0.9, layers, count), 0);
+        room -= count;
+    }
+    uint32_t count = core.budgets->count;
+    layers[0].layer = STR_LITERAL("one more");
+    assert_int_equal(change(7, 0.5, layers, 1), ERR_LIMIT);
+    assert_int_equal(core.budgets->count, count);
+    must_be_limited("total", 50, 40);
+    (void)must_spend("one more", 2); /* goes to the overflow layer, which has the last place */
+    must_have(BUDGETS_OVERFLOW, 1, 0, 0);
+    assert_int_equal(change(50, 0.9, NULL, 0), 0);
+    (void)must_spend("and more", 2);
+    must_have(BUDGETS_OVERFLOW, 2, 0, 0);
+}
+
+static void test_budgets_change_without_memory_changes_nothing(void **state)
+{
+    (void)state;
+    const struct budget_option layers[] = {{STR_LITERAL("layer1_validation"), 10, 0.5},
+                                           {STR_LITERAL("fresh"), 1, 1},
+                                           {STR_LITERAL("fresher"), 1, 1}};
+    for (size_t n = 1;; n++) {
+        (void)close_core(NULL);
+        (void)open_core(NULL);
+        (void)must_spend("layer1_validation", 9);
+        struct snapshot *held = must_take(&core);
+        mem_fail_after(n);
+        int err = change(20, 0.5, layers, 3);
+        bool failed = mem_has_failed();
+        mem_fail_after(0);
+        core_drop(&core, held);
+        if (!failed) {
+            assert_int_equal(err, 0);
+            assert_true(n > 5);
+            break;
+        }
+        if (err == 0) {
+            must_be_limited("total", 20, 16); /* it could do without */
+            continue;
+        }
+        assert_int_equal(err, ERR_NOMEM);
+        must_be_limited("total", 50, 40);
+        must_be_limited("layer1_validation", 5, 4);
+        assert_int_equal(core.budgets->count, 5);
+    }
+    must_be_limited("total", 20, 16);
+    must_be_limited("fresher", 1, 1);
+    assert_true(must_spend("fresh", 2).exceeded);
+    must_have("fresh", 1, 1, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -600,6 +741,10 @@ int main(void)
         TEST(test_budgets_begin_without_memory),
         cmocka_unit_test(test_budgets_together_are_budgets_one_after_the_other),
         TEST(test_budgets_steady_state_allocates_nothing),
+        TEST(test_budgets_change_for_the_next_record),
+        TEST(test_budgets_change_back_and_forth_goes_on_counting),
+        TEST(test_budgets_change_finds_no_room_at_last),
+        TEST(test_budgets_change_without_memory_changes_nothing),
     };
     return cmocka_run_group_tests_name("budgets", tests, core_tables, NULL);
 }
