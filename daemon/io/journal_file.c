@@ -1,9 +1,7 @@
 #include "io/journal_file.h"
 
 #include "base/err.h"
-
-#define XXH_INLINE_ALL /* header only: nothing to link */
-#include <xxhash.h>
+#include "io/export/spool_file.h" /* spool_file_hash: one checksum for all files */
 
 static const char magic[8] = {'d', 'w', 'j', 'o', 'u', 'r', 'n', 'l'};
 
@@ -43,19 +41,24 @@ static uint64_t get(const char *bytes, unsigned count)
     return number;
 }
 
+static uint64_t hash_of(const char *bytes, size_t len)
+{
+    return spool_file_hash((struct str){bytes, len});
+}
+
 void journal_header_write(uint64_t position, char out[JOURNAL_HEADER_BYTES])
 {
     memset(out, 0, JOURNAL_HEADER_BYTES);
     memcpy(out, magic, sizeof magic);
     put(out + HEADER_AT_VERSION, JOURNAL_VERSION, 4);
     put(out + HEADER_AT_POSITION, position, 8);
-    put(out + HEADER_AT_HASH, XXH3_64bits(out, HEADER_AT_HASH), 8);
+    put(out + HEADER_AT_HASH, hash_of(out, HEADER_AT_HASH), 8);
 }
 
 int journal_header_read(struct str bytes, uint64_t *ret_position)
 {
     if (bytes.len < JOURNAL_HEADER_BYTES || memcmp(bytes.ptr, magic, sizeof magic) != 0 ||
-        get(bytes.ptr + HEADER_AT_HASH, 8) != XXH3_64bits(bytes.ptr, HEADER_AT_HASH)) {
+        get(bytes.ptr + HEADER_AT_HASH, 8) != hash_of(bytes.ptr, HEADER_AT_HASH)) {
         return ERR_SYNTAX;
     }
     if (get(bytes.ptr + HEADER_AT_VERSION, 4) != JOURNAL_VERSION) {
@@ -91,7 +94,7 @@ void journal_entry_write(const struct journal_entry *entry, struct buf *out)
     buf_str(out, who->library);
     buf_str(out, who->service);
     buf_str(out, entry->bytes);
-    put(hash, XXH3_64bits(out->data + start, out->len - start), HASH_BYTES);
+    put(hash, hash_of(out->data + start, out->len - start), HASH_BYTES);
     buf_append(out, hash, sizeof hash);
 }
 
@@ -135,7 +138,7 @@ int journal_entry_read(struct str bytes, struct journal_entry *ret_entry, size_t
         return ERR_SYNTAX;
     }
     size_t hashed = len - HASH_BYTES;
-    if (get(bytes.ptr + hashed, HASH_BYTES) != XXH3_64bits(bytes.ptr, hashed)) {
+    if (get(bytes.ptr + hashed, HASH_BYTES) != hash_of(bytes.ptr, hashed)) {
         return ERR_SYNTAX;
     }
     int err = read_parts(bytes.ptr, len, ret_entry);

@@ -6,10 +6,8 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "io/export/spool_file.h"
 #include "io/journal_file.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 enum { ENTRY_MAX = 1024 };
 
@@ -37,7 +35,7 @@ static struct buf must_write(const struct journal_entry *entry)
 /* Seals bytes that were changed on purpose. */
 static void seal(char *bytes, size_t hashed)
 {
-    uint64_t hash = XXH3_64bits(bytes, hashed);
+    uint64_t hash = spool_file_hash((struct str){bytes, hashed});
     for (unsigned i = 0; i < 8; i++) {
         bytes[hashed + i] = (char)(hash >> 8 * i);
     }
