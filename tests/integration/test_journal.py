@@ -276,7 +276,7 @@ class TestJournal(DaemonCase):
         daemon = self.begin(**SMALL)
         peer, _ = self.ask(daemon)
         peer.socket.setblocking(False)
-        chunk = lines(samples(50)).encode()
+        chunk = lines(samples(1000)).encode()
         sent = 0
 
         def is_full():
