@@ -23,10 +23,10 @@ static struct room measure(const struct intake *intake)
     return room;
 }
 
-/* At least one: an empty piece of memory is none. */
+/* One more than there is: an empty piece of memory is none, and distinct_copy wants it. */
 static void *make(uint64_t count, size_t size)
 {
-    return mem_zalloc((size_t)count + 1, size);
+    return count < SIZE_MAX / size ? mem_alloc(((size_t)count + 1) * size) : NULL;
 }
 
 static struct beside *new_beside(const struct intake *intake)

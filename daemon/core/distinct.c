@@ -434,15 +434,22 @@ struct copy {
     uint32_t count;
 };
 
+/* Every cell is written, and the next one over it if it does not count: whether it does is what processors
+ * guess worst. */
 static void copy_leaf(struct leaf *leaf, struct copy *copy)
 {
     const uint8_t *marks = marks_of(leaf);
+    uint8_t ages[MARKS + 1] = {0};
+    uint8_t counts[MARKS + 1] = {0}; /* 1: in the window */
+    for (uint8_t mark = 1; mark <= MARKS; mark++) {
+        uint64_t slot = slot_of(leaf, mark);
+        counts[mark] = window_holds(slot, copy->slot);
+        ages[mark] = (uint8_t)(copy->slot - slot);
+    }
     for (uint32_t at = 0; at < leaf->node.cells; at++) {
-        uint64_t slot = marks[at] == 0 ? 0 : slot_of(leaf, marks[at]);
-        if (marks[at] != 0 && window_holds(slot, copy->slot)) {
-            copy->hashes[copy->count] = leaf->hash[at];
-            copy->ages[copy->count++] = (uint8_t)(copy->slot - slot);
-        }
+        copy->hashes[copy->count] = leaf->hash[at];
+        copy->ages[copy->count] = ages[marks[at]];
+        copy->count += counts[marks[at]];
     }
 }
 

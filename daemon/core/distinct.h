@@ -65,7 +65,7 @@ bool distinct_is_clean(const struct distinct *distinct);
 uint32_t distinct_sweep(struct distinct *distinct, struct distinct_pool *pool);
 
 /* Writes the hash of each value in the window, and how many slots ago it was last seen; there is room for
- * as many as distinct_count says. Returns how many there were. */
+ * one more than distinct_count says. Returns how many there were. */
 uint32_t distinct_copy(const struct distinct *distinct, uint64_t *ret_hashes, uint8_t *ret_ages);
 
 /* Drops everything. */

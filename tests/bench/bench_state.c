@@ -10,7 +10,14 @@
 #include "render/state.h"
 #include "wire/state.h"
 
-enum { SERIES = 10000, MODELS = 100, FAMILIES = 100, BODY_MAX = 1 << 28, READY_LIMIT_MS = 50 };
+enum {
+    VALUES = 100000,
+    SERIES = 10000,
+    MODELS = 100,
+    FAMILIES = 100,
+    BODY_MAX = 1 << 28,
+    READY_LIMIT_MS = 50
+};
 
 static char state_path[64];
 static char state_setting[96];
@@ -50,6 +57,21 @@ static void fill(void)
         struct sample sample = {.model_name = str_of(name),
                                 .execution_time_ms = 0.5 + (double)(i * 7919 % 10000) / 100};
         if (registry_record(&registry, &sample) != 0) {
+            abort();
+        }
+    }
+}
+
+static void fill_values(void)
+{
+    for (unsigned i = 0; i < VALUES; i++) {
+        char value[32];
+        snprintf(value, sizeof value, "user-%u", i);
+        struct metric metric = {.name = STR_LITERAL("users"),
+                                .op = METRIC_MEMBER,
+                                .weight = 1,
+                                .member = str_of(value)};
+        if (metrics_record(&metrics, &metric, NULL) != 0) {
             abort();
         }
     }
@@ -202,11 +224,20 @@ int main(void)
         reading[round] = figures.read_ms;
         copies[round] = figures.copies;
     }
+    double bytes_per_series = figures.bytes_per_series;
+    double freeze_values[BENCH_ROUNDS];
+    fill_values();
+    for (unsigned round = 0; round < BENCH_ROUNDS; round++) {
+        save_once(&body, &figures);
+        freeze_values[round] = figures.freeze_us;
+    }
     time_starts(&starts);
     bench_number(&bench, "series", SERIES);
     bench_number(&bench, "models", MODELS);
-    bench_number(&bench, "bytes_per_series", figures.bytes_per_series);
+    bench_number(&bench, "bytes_per_series", bytes_per_series);
     bench_number(&bench, "freeze_us", median(freeze, BENCH_ROUNDS));
+    bench_number(&bench, "set_values", VALUES);
+    bench_number(&bench, "freeze_with_values_us", median(freeze_values, BENCH_ROUNDS));
     bench_number(&bench, "render_ms", median(render, BENCH_ROUNDS));
     bench_number(&bench, "check_ms", median(reading, BENCH_ROUNDS));
     bench_number(&bench, "check_to_copy_ratio", median(copies, BENCH_ROUNDS));
