@@ -245,22 +245,27 @@ tsan: ## what has several threads, under ThreadSanitizer
 FUZZ_SECONDS ?= 60
 FUZZ_NAMES   := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
 FUZZ_OBJ     := $(DAEMON_OBJ) $(BUILD)/tests/unit/wire_recorder.o $(BUILD)/tests/unit/wire_otlp.o \
-                $(BUILD)/tests/unit/wire_speller.o
+                $(BUILD)/tests/unit/wire_speller.o $(PROTO_OBJ)
 
-$(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c
-	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -Itests/unit -MMD -MP -c -o $@ $<
+FUZZ_LIBS    := $(shell pkg-config --libs libprotobuf-c 2>/dev/null)
+
+$(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c | $(PROTO_OBJ:.o=.h)
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(TEST_CFLAGS) $(CFLAGS) -Idaemon -Itests/unit -Itests/bench -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(FUZZ_OBJ)
-	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(FUZZ_LIBS) -pthread
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
-	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) -pthread
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(FUZZ_LIBS) -pthread
 
-fuzz: ## each fuzz target for FUZZ_SECONDS with clang's fuzzer, on a copy of its corpus
+FUZZ_RUN := $(if $(ONLY),$(ONLY),$(FUZZ_NAMES))
+
+fuzz: ## each fuzz target for FUZZ_SECONDS with clang's fuzzer, on a copy of its corpus; ONLY='http conf'
+	$(Q)sh config/packaging/deps.sh build fuzz
 	$(Q)$(SUBMAKE) BUILD=build/fuzz CC=clang CFLAGS='$(ASAN_FLAGS) -fsanitize=fuzzer-no-link' \
-	    HARDEN=-fno-strict-aliasing $(FUZZ_NAMES:%=build/fuzz/tests/fuzz/fuzz_%)
-	$(Q)set -e; for t in $(FUZZ_NAMES); do mkdir -p build/fuzz/corpus/$$t; \
-	    build/fuzz/tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/ \
+	    HARDEN=-fno-strict-aliasing $(FUZZ_RUN:%=build/fuzz/tests/fuzz/fuzz_%)
+	$(Q)set -e; for t in $(FUZZ_RUN); do mkdir -p build/fuzz/corpus/$$t; \
+	    build/fuzz/tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=60 -artifact_prefix=build/fuzz/ \
 	    build/fuzz/corpus/$$t tests/fuzz/corpus/$$t; done
 
 fuzz-replay: ## each fuzz target once on every file of its corpus, under sanitizers
