@@ -61,7 +61,7 @@ enum {
     FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 29,
+    LIMITS = 31,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
@@ -566,8 +566,9 @@ static int start_ingest(struct dwelld *dwelld)
     watcher_start(&dwelld->watcher, &dwelld->loop, &dwelld->intake, dwelld->watched_processes,
                   &dwelld->clock);
     struct journal *journal;
-    int err = main_journal_start(conf, 0, &dwelld->intake, &options, &dwelld->loop, &dwelld->clock,
-                                 &dwelld->journal, &journal);
+    int err =
+        main_journal_start(conf, main_state_journal_position(&dwelld->state), &dwelld->intake,
+                           &options, &dwelld->loop, &dwelld->clock, &dwelld->journal, &journal);
     if (err == 0) {
         err =
             ingest_init(&dwelld->ingest, &dwelld->loop, &dwelld->intake, &options, &dwelld->clock);
@@ -999,6 +1000,7 @@ static int run(struct dwelld *dwelld)
     if (err == 0) {
         err = main_state_start(&dwelld->state, &dwelld->conf, &dwelld->loop, &dwelld->handover,
                                &dwelld->self);
+        main_state_set_journal(&dwelld->state, dwelld->ingest.journal);
     }
     if (err != 0) {
         log_error("cannot start: %s", err_sentence(err));

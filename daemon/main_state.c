@@ -170,6 +170,43 @@ int main_state_start(struct main_state *state, const struct conf *conf, uv_loop_
     return state->is_on ? state_saver_start(&state->saver, loop, &options) : 0;
 }
 
+/* A position is eight bytes, the lowest first. */
+static uint64_t read_position(const char *bytes, size_t len)
+{
+    uint64_t position = 0;
+    for (size_t i = 0; i < sizeof position && len == sizeof position; i++) {
+        position |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
+    }
+    return position;
+}
+
+static size_t put_position(void *ctx, char *ret_position)
+{
+    uint64_t position = journal_position(ctx);
+    _Static_assert(sizeof position <= SAVED_JOURNAL_MAX, "there is room");
+    for (size_t i = 0; i < sizeof position; i++) {
+        ret_position[i] = (char)(position >> 8 * i & 0xff);
+    }
+    return sizeof position;
+}
+
+static void forget(void *ctx, struct str position)
+{
+    journal_forget_before(ctx, read_position(position.ptr, position.len));
+}
+
+uint64_t main_state_journal_position(const struct main_state *state)
+{
+    return read_position(state->journal, state->journal_len);
+}
+
+void main_state_set_journal(struct main_state *state, struct journal *journal)
+{
+    if (journal != NULL) {
+        state_saver_set_journal(&state->saver, put_position, forget, journal);
+    }
+}
+
 bool main_state_stop(struct main_state *state, bool is_late)
 {
     state_saver_stop(&state->saver);

@@ -6,6 +6,7 @@
 #define DWELL_MAIN_STATE_H
 
 #include "conf.h"
+#include "io/journal.h"
 #include "io/state_saver.h"
 
 struct main_state {
@@ -33,6 +34,12 @@ uint64_t main_state_since(const struct main_state *state, const struct clock *cl
 /* Returns 0 or ERR_SYSTEM. */
 int main_state_start(struct main_state *state, const struct conf *conf, uv_loop_t *loop,
                      struct handover *handover, struct self *self);
+
+/* Where the journal stood when the file was written; 0: it says nothing of that. */
+uint64_t main_state_journal_position(const struct main_state *state);
+
+/* After main_state_start: a save tells the journal what it may forget. NULL: there is no journal. */
+void main_state_set_journal(struct main_state *state, struct journal *journal);
 
 /* As those of the saver. `is_late`: it is not waited for any more. */
 bool main_state_stop(struct main_state *state, bool is_late);

@@ -1,6 +1,6 @@
 /*
- * What the daemon tells of its exports by /api/v1/status: whether each signal goes out, what was dropped and
- * why, and how full the spool is. Pure.
+ * What the daemon tells of its exports by /api/v1/status: whether each signal goes out, what was dropped
+ * and why, and how full the spool is. Pure.
  */
 #ifndef DWELL_CLI_DOCTOR_EXPORT_H
 #define DWELL_CLI_DOCTOR_EXPORT_H

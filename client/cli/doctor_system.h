@@ -1,6 +1,6 @@
 /*
  * What the system allows the daemon: waiting connections and datagrams, memory and CPU of its cgroup (both
- * versions). Looking and judging are apart. For a daemon of this machine whose process can be seen from here.
+ * versions). Looking and judging are apart. For a daemon of this machine whose process can be seen.
  */
 #ifndef DWELL_CLI_DOCTOR_SYSTEM_H
 #define DWELL_CLI_DOCTOR_SYSTEM_H

@@ -40,7 +40,8 @@ struct findings {
 void findings_init(struct findings *findings, bool utf8);
 void findings_fini(struct findings *findings);
 
-/* The next row, which is ok until something else is written into it. Never NULL; valid until the next call. */
+/* The next row, which is ok until something else is written into it. Never NULL; valid until the next
+ * call. */
 struct finding *finding_add(struct findings *findings, const char *name);
 
 /* Appends to what was found, and unless the row is ok says what to do. What of it comes from outside is

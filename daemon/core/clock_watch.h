@@ -1,6 +1,7 @@
 /*
- * Notices when somebody sets the wall clock: the two clocks are compared now and then, and where the one has
- * gone much further than the other, it was set. (A machine that slept does the same to it.) It reads no clock.
+ * Notices when somebody sets the wall clock: the two clocks are compared now and then, and where one has
+ * gone much further than the other, it was set. (A machine that slept does the same to it.) It reads no
+ * clock.
  *
  *     monotonic   ──────────●───────────●──────>   10 s
  *     wall        ──────────●─────────────────────────────●──>   3610 s: it was set by an hour

@@ -17,7 +17,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { SWEEP_PORTION = 2048 }; /* blocks; some 60 µs */
+enum {
+    SWEEP_PORTION = 2048,    /* blocks; some 60 µs */
+    TOGETHER_NS = 100000000, /* a fifth of the least step of a clock */
+};
 
 /* Locking a plain mutex cannot fail. */
 static void lock(struct handover *handover)
@@ -65,7 +68,9 @@ static struct share *freeze(struct handover *handover, unsigned readers, int *re
     }
     uint64_t began = clock->mono_ns(clock->ctx);
     uint64_t wall_ns = clock->wall_ns(clock->ctx);
-    if (clock_watch_look(&counters->clock, began, wall_ns)) {
+    /* Whoever is stopped between the two readings has seen no step. */
+    bool together = clock->mono_ns(clock->ctx) - began < TOGETHER_NS;
+    if (together && clock_watch_look(&counters->clock, began, wall_ns)) {
         log_warning("the wall clock was set by %+.1f s, or the machine slept: windows go on by "
                     "another clock, timestamps do not",
                     counters->clock.step_seconds);

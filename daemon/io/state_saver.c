@@ -197,6 +197,9 @@ static void settle(struct state_saver *saver, struct save *save, int err)
     if (err == 0 && save->has_written) {
         saver->has_saved = true;
         saver->lasting_hash = save->lasting_hash;
+        if (saver->covered != NULL) {
+            saver->covered(saver->journal_ctx, save->source.journal);
+        }
     } else if (err == 0) {
         log_debug("state.file: nothing has come since it was saved");
     }
@@ -271,9 +274,11 @@ int state_saver_start(struct state_saver *saver, uv_loop_t *loop,
     return 0;
 }
 
-void state_saver_set_journal(struct state_saver *saver, state_journal_fn *journal, void *ctx)
+void state_saver_set_journal(struct state_saver *saver, state_journal_fn *journal,
+                             state_covered_fn *covered, void *ctx)
 {
     saver->journal = journal;
+    saver->covered = covered;
     saver->journal_ctx = ctx;
 }
 

@@ -43,11 +43,15 @@ struct state_saver_options {
  * Called right before a freeze: what counts then is before that position, all of it and nothing else. */
 typedef size_t state_journal_fn(void *ctx, char *ret_position);
 
+/* The file with this position is on the disk: what comes before it is in the state. */
+typedef void state_covered_fn(void *ctx, struct str position);
+
 struct save;
 
 struct state_saver {
     struct state_saver_options options;
     state_journal_fn *journal; /* NULL: there is none */
+    state_covered_fn *covered;
     void *journal_ctx;
     uv_timer_t timer;
     uv_async_t async;
@@ -67,8 +71,9 @@ struct state_saver {
 int state_saver_start(struct state_saver *saver, uv_loop_t *loop,
                       const struct state_saver_options *options);
 
-/* From the next save on the file says where this journal is. */
-void state_saver_set_journal(struct state_saver *saver, state_journal_fn *journal, void *ctx);
+/* From the next save on the file says where this journal is, and the journal is told what it covers. */
+void state_saver_set_journal(struct state_saver *saver, state_journal_fn *journal,
+                             state_covered_fn *covered, void *ctx);
 
 /* Asks for a save of what is counted now, and calls back from the loop when that is on the disk or could
  * not be. The checkpoint is the saver's until then. */

@@ -32,8 +32,8 @@ class TestKill(DaemonCase):
     def setUp(self):
         self.base = self.directory()
 
-    def begin(self):
-        return self.start(directory=self.base / "d", sets={"journal.directory": self.base / "journal", "journal.max_bytes": 1 << 30})
+    def begin(self, **sets):
+        return self.start(directory=self.base / "d", sets={"journal.directory": self.base / "journal", "journal.max_bytes": 1 << 30, **sets})
 
     def kill(self, daemon):
         daemon.process.kill()
@@ -53,8 +53,25 @@ class TestKill(DaemonCase):
         return ledger
 
     def test_kill_loses_nothing_and_counts_nothing_twice(self):
+        self.must_lose_nothing({})
+
+    def test_kill_loses_nothing_while_states_make_room_in_the_journal(self):
+        daemon = self.must_lose_nothing({"state.file": self.base / "state", "state.interval_ms": 100,
+                                         "journal.max_bytes": 16 << 20})
+        before = self.journal_begin()
+        client = self.drive(**ASKS)
+        client.do("track late 100000 0")
+        self.assertEqual(client.do("flush 10000"), OK)
+        until(lambda: self.journal_begin() > before, "what a state has is removed from the journal")
+        self.assertEqual(daemon.sample_count("late"), 100000)
+
+    def journal_begin(self):
+        """The position where the oldest segment begins."""
+        return min((int(path.stem) for path in (self.base / "journal").glob("*.journal")), default=0)
+
+    def must_lose_nothing(self, sets):
         moments = random.Random(SEED)
-        daemon = self.begin()
+        daemon = self.begin(**sets)
         clients = [self.drive(**ASKS) for _ in PER_MS]
         for number, client in enumerate(clients):
             client.do(f"storm m{number} {PER_MS[number]}")
@@ -68,7 +85,7 @@ class TestKill(DaemonCase):
             time.sleep(moments.uniform(0, ON_ITS_WAY_S))  # the moment itself
             self.kill(daemon)
             began = time.monotonic()
-            daemon = self.begin()
+            daemon = self.begin(**sets)
             for client in clients:
                 self.assertEqual(client.answer(), OK, f"seed {SEED}")
             slowest_ms = max(slowest_ms, (time.monotonic() - began) * 1000)
@@ -91,6 +108,7 @@ class TestKill(DaemonCase):
                                   "unledgered": 0}, f"seed {SEED}")
         self.assertEqual(counted, ledger["accepted"], f"seed {SEED}")
         self.assertEqual([one["unconfirmed"] for one in stats], [0] * len(clients))
+        return daemon
 
     def test_kill_without_acknowledgements_shows_what_is_lost(self):
         daemon = self.begin()

@@ -206,26 +206,50 @@ static void test_handover_pings(void **state)
     (void)uv_run(&world.loop, UV_RUN_DEFAULT);
 }
 
-static uint64_t an_hour_later(void *ctx)
+/* The clocks of the handover: the monotonic one passes with each look, the wall clock is hours ahead. */
+static uint64_t mono_ns, passing_ns, hours_ahead;
+
+static uint64_t read_mono(void *ctx)
 {
-    return system_clock().wall_ns(ctx) + 3600 * NS_PER_SECOND;
+    (void)ctx;
+    return mono_ns += passing_ns;
+}
+
+static uint64_t read_wall(void *ctx)
+{
+    (void)ctx;
+    return mono_ns + hours_ahead * 3600 * NS_PER_SECOND;
+}
+
+/* A snapshot sees as many steps of the wall clock, and the last one. */
+static void must_see_steps(uint64_t steps, double seconds)
+{
+    struct job job = {.kind = JOB_SNAPSHOT};
+    handover_submit(&world.readers[0], &job);
+    (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+    (void)must_collect(&world.readers[0], 1);
+    const struct counters *counters = &job.share->snapshot->counters;
+    assert_int_equal(counters->value[COUNTER_CLOCK_STEPS], steps);
+    assert_int_equal(counters->clock.steps, steps);
+    assert_true(counters->clock.step_seconds == seconds);
+    handover_return(&world.handover, job.share);
 }
 
 static void test_handover_notices_that_the_clock_was_set(void **state)
 {
     (void)state;
-    for (unsigned steps = 0; steps <= 1; steps++) {
-        struct job job = {.kind = JOB_SNAPSHOT};
-        handover_submit(&world.readers[0], &job);
-        (void)uv_run(&world.loop, UV_RUN_NOWAIT);
-        (void)must_collect(&world.readers[0], 1);
-        const struct counters *counters = &job.share->snapshot->counters;
-        assert_int_equal(counters->value[COUNTER_CLOCK_STEPS], steps);
-        assert_int_equal(counters->clock.steps, steps);
-        assert_int_equal((int)counters->clock.step_seconds, steps == 0 ? 0 : 3600);
-        handover_return(&world.handover, job.share);
-        world.handover.clock.wall_ns = an_hour_later;
-    }
+    world.handover.clock = (struct clock){.mono_ns = read_mono, .wall_ns = read_wall};
+    mono_ns = NS_PER_SECOND;
+    passing_ns = NS_PER_SECOND / 10 - 1;
+    hours_ahead = 0;
+    must_see_steps(0, 0);
+    hours_ahead = 1;
+    must_see_steps(1, 3600);
+    hours_ahead = 0;
+    must_see_steps(2, -3600);
+    hours_ahead = 1;
+    passing_ns = NS_PER_SECOND / 10; /* it was stopped between the looks at the two clocks */
+    must_see_steps(2, -3600);
     (void)uv_async_send(&world.stop);
     (void)uv_run(&world.loop, UV_RUN_DEFAULT);
 }
