@@ -270,6 +270,43 @@ static void test_probe_notices_that_a_number_is_used_again(void **state)
     fake_proc_close(&fake);
 }
 
+static uv_sem_t entered;
+static pthread_t entered_by;
+
+static void enter(void *ctx)
+{
+    assert_ptr_equal(ctx, &world);
+    entered_by = pthread_self();
+    uv_sem_post(&entered);
+}
+
+static void test_probe_starts_first_where_it_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(uv_sem_init(&entered, 0), 0);
+    world.options.starts_first = true;
+    world.options.enter = enter;
+    world.options.enter_ctx = &world;
+    must_start();
+    assert_true(world.probe.has_thread);
+    uv_sem_wait(&entered);
+    assert_true(pthread_equal(entered_by, world.probe.thread));
+    uv_sem_destroy(&entered);
+}
+
+/* Without memory for its thread there is a daemon all the same, which says so. */
+static void test_probe_that_cannot_start_first_says_so(void **state)
+{
+    (void)state;
+    world.options.starts_first = true;
+    mem_fail_after(3);
+    must_start();
+    assert_true(mem_has_failed());
+    mem_fail_after(0);
+    assert_true(world.probe.has_failed && !world.probe.has_thread);
+    assert_int_equal(count_lines(), 1);
+}
+
 static void test_probe_needs_memory_to_start(void **state)
 {
     (void)state;
@@ -308,6 +345,8 @@ int main(void)
         TEST(test_probe_reads_figures_and_the_machine),
         TEST(test_probe_touches_memory_of_who_wants_it),
         TEST(test_probe_notices_that_a_number_is_used_again),
+        TEST(test_probe_starts_first_where_it_is_told),
+        TEST(test_probe_that_cannot_start_first_says_so),
         TEST(test_probe_needs_memory_to_start),
         TEST(test_probe_that_was_not_started_may_be_closed),
     };
