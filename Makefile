@@ -24,7 +24,9 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -
             -Wimplicit-fallthrough
 WERROR   ?=
 HARDEN   := -fstack-protector-strong -fno-strict-aliasing -fvisibility=hidden
-BASE     := -std=c11 -D_GNU_SOURCE -DDWELL_VERSION='"$(VERSION)"' -fPIE $(WARNINGS) $(WERROR) $(HARDEN)
+# Names of files in the programs are those in the tree: the same bytes wherever it is built.
+MAPPED   := -ffile-prefix-map=$(CURDIR)=.
+BASE     := -std=c11 $(MAPPED) -D_GNU_SOURCE -DDWELL_VERSION='"$(VERSION)"' -fPIE $(WARNINGS) $(WERROR) $(HARDEN)
 
 PACKAGES      := libuv libmicrohttpd jansson libdeflate libxxhash
 TEST_PACKAGES := cmocka libprotobuf-c gsl
@@ -106,7 +108,7 @@ $(BUILD)/pic/daemon/%.o: daemon/%.c | $(BUILD)/gen/otlp.pb-c.h
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) -fPIC $(CFLAGS) -Idaemon -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
 
 $(BUILD)/pic/gen/%.o: $(BUILD)/gen/%.c
-	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CFLAGS) -fvisibility=hidden -fPIC -c -o $@ $<
+	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(MAPPED) $(CFLAGS) -fvisibility=hidden -fPIC -c -o $@ $<
 
 $(BUILD)/client/cli/%.o: client/cli/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(CLI_CFLAGS) $(CFLAGS) -Idaemon -Iclient -MMD -MP -c -o $@ $<
