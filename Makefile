@@ -200,7 +200,16 @@ lint: ## layers, layout, generated texts, a second compiler
 	$(Q)sh config/packaging/deps.sh build lint
 	$(Q)BUILD=$(BUILD) $(PYTHON) tests/lint/run
 
-.PHONY: sbom
+.PHONY: audit sbom print-flags
+audit: ## minutes: static analysis, two builds of the same bytes, the library's interface; ONLY='cppcheck tidy reproducible abi'
+	$(Q)sh config/packaging/deps.sh build audit
+	$(Q)$(SUBMAKE) all
+	$(Q)BUILD=$(BUILD) ONLY='$(ONLY)' $(PYTHON) -B tests/lint/audit
+
+# For tools that read C as the compiler does.
+print-flags:
+	$(Q):$(info $(BASE) $(PKG_CFLAGS) $(CLI_CFLAGS) -DDWELL_LIBDIR='"$(LIBDIR)"' -Idaemon -Iclient -isystem $(BUILD)/gen)
+
 sbom: ## what the programs are made of, down to Debian's packages: build/dwell.spdx.json
 	$(Q)sh config/packaging/deps.sh build
 	$(Q)$(SUBMAKE) all

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for the named purposes: build, test, peers, demo, workloads, lint, fuzz.
+# Installs what is missing for the named purposes: build, test, peers, demo, workloads, lint, audit, fuzz.
 # On Debian with apt, with sudo when not root; elsewhere it says what to install. Exit 1: missing.
 set -eu
 
@@ -11,6 +11,7 @@ peers='python3 python3-venv python3-pip protobuf-compiler valgrind'
 demo='python3 python3-sklearn python3-numpy'
 workloads='python3 python3-venv python3-pip python3-numpy python3-sklearn libopenblas0-pthread'
 lint='clang clang-format shellcheck python3'
+audit='git cppcheck clang-tidy abigail-tools python3'
 fuzz='clang libclang-rt-dev'
 
 wanted=
@@ -30,6 +31,7 @@ for purpose in "$@"; do
     demo) wanted="$wanted $demo" ;;
     workloads) wanted="$wanted $workloads" ;;
     lint) wanted="$wanted $lint" ;;
+    audit) wanted="$wanted $audit" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     *) echo "deps.sh: no purpose named $purpose" >&2 && exit 64 ;;
     esac
