@@ -153,12 +153,15 @@ void senders_use(const struct senders *senders, struct sender *sender, uint64_t 
 
 /* --- rate -------------------------------------------------------------------------------------- */
 
-/* Of one that saves up, a second's worth is kept: so much may come in one go. */
+/* Of one that saves up, a second's worth is kept: so much may come in one go. A reading of the clock may
+ * be older than one before, as a read is charged for when it began: no time passes twice. */
 static void refill(const struct senders *senders, struct sender *sender, uint64_t now_ns)
 {
     double rate = (double)senders->options.max_records_a_second;
-    double passed_ns = now_ns > sender->credit_ns ? (double)(now_ns - sender->credit_ns) : 0;
-    sender->credit += rate * passed_ns / (double)NS_PER_SECOND;
+    if (now_ns <= sender->credit_ns) {
+        return;
+    }
+    sender->credit += rate * (double)(now_ns - sender->credit_ns) / (double)NS_PER_SECOND;
     sender->credit = sender->credit < rate ? sender->credit : rate;
     sender->credit_ns = now_ns;
 }

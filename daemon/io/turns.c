@@ -62,6 +62,12 @@ static void tell_overload(struct turns *turns)
     const struct sender *most = greediest(turns);
     turns->is_overloaded = true;
     turns->counters->value[COUNTER_OVERLOADS]++;
+    if (most->connections == 0) {
+        log_limited(&turns->overloads,
+                    "more comes in than can be read: of %u peers that wait most was datagrams",
+                    turns->ready);
+        return;
+    }
     log_limited(&turns->overloads,
                 "more comes in than can be read: %llu connections of %u peers wait, most was of "
                 "process %ld, user %u",

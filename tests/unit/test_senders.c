@@ -147,6 +147,8 @@ static void test_senders_rate_at_the_limit_and_one_over(void **state)
     must_charge(sender, 0, 1010, false, 10);
     must_charge(sender, 0, 1020, false, 0);
     must_charge(sender, 1, 1020, true, 1);
+    must_charge(sender, 0, 1010, false, 1); /* no time passes twice */
+    must_charge(sender, 1, 1020, false, 2);
 }
 
 /* Who sent nothing for long may send a second's worth at once, and no more. */
