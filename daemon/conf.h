@@ -24,6 +24,7 @@ enum {
     CONF_ERRORS_MAX_BYTES = 1 << 16, /* a good ceiling for the buffers of errors and warnings */
     CONF_LABEL_KEYS_MAX = 16,
     CONF_STATSD_SAMPLES_MAX = 64,
+    CONF_HOSTS_MAX = 64,
     CONF_LAYERS_MAX = 64,
     CONF_IDS_MAX = 256,
     CONF_PAIRS_MAX = 64,
@@ -125,8 +126,10 @@ struct conf {
     } ingest;
     struct {
         struct conf_address listen;
+        struct conf_texts allowed_hosts;
         uint64_t max_connections;
         uint64_t timeout_ms;
+        uint64_t request_timeout_ms;
     } http;
     struct {
         uint64_t window_seconds;
@@ -255,9 +258,17 @@ int conf_load(struct conf *conf, const struct conf_sources *sources, struct buf 
 
 void conf_fini(struct conf *conf);
 
-/* Appends the paths, separated by ", ", of options that differ and cannot change without a
- * restart; nothing when a reload from `old` to `new` can be whole. */
-void conf_render_fixed_changes(struct buf *out, const struct conf *old, const struct conf *new);
+/* Appends a line for each option that differs and cannot change without a restart: its path, why that
+ * is so, and the value that stays. Returns how many there are. */
+size_t conf_render_fixed_changes(struct buf *out, const struct conf *in_force,
+                                 const struct conf *fresh);
+
+/* Appends the paths, separated by ", ", of options that differ and can. Returns how many there are. */
+size_t conf_render_changes(struct buf *out, const struct conf *in_force, const struct conf *fresh);
+
+/* Takes over what a reload may change. `fresh` has the old values then: free it when nobody uses them
+ * any more. */
+void conf_adopt(struct conf *in_force, struct conf *fresh);
 
 /* A file that stands for this configuration, secrets left out. */
 void conf_render_json(struct buf *out, const struct conf *conf);

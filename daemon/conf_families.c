@@ -545,16 +545,13 @@ static bool same_values(const struct conf_family *a, const struct conf_family *b
     return true;
 }
 
-enum { MEMBERS_MAX = 9 };
-
-/* The members in which two families of one name differ. Returns how many. */
-static size_t find_differences(const struct conf_family *a, const struct conf_family *b,
-                               const char *ret_members[MEMBERS_MAX])
+size_t conf_family_differences(const struct conf_family *a, const struct conf_family *b,
+                               const char *ret_members[CONF_FAMILY_MEMBERS_MAX])
 {
     const struct {
         const char *member;
         bool is_same;
-    } rows[MEMBERS_MAX] = {
+    } rows[CONF_FAMILY_MEMBERS_MAX] = {
         {"type", a->type == b->type},
         {"help", strcmp(a->help, b->help) == 0},
         {"labels", same_texts(&a->labels, &b->labels)},
@@ -566,7 +563,7 @@ static size_t find_differences(const struct conf_family *a, const struct conf_fa
         {"expire_seconds", a->expire_seconds == b->expire_seconds},
     };
     size_t count = 0;
-    for (size_t i = 0; i < MEMBERS_MAX; i++) {
+    for (size_t i = 0; i < CONF_FAMILY_MEMBERS_MAX; i++) {
         if (!rows[i].is_same) {
             ret_members[count++] = rows[i].member;
         }
@@ -654,8 +651,8 @@ static bool is_new(struct loader *loader, const struct conf_family *family)
     for (size_t i = 0; i < loader->families->count; i++) {
         const struct conf_family *other = &loader->families->families[i];
         if (strcmp(family->name, other->name) == 0) {
-            const char *members[MEMBERS_MAX];
-            size_t count = find_differences(family, other, members);
+            const char *members[CONF_FAMILY_MEMBERS_MAX];
+            size_t count = conf_family_differences(family, other, members);
             if (count > 0) {
                 complain_differences(loader, i, count, members);
             }
@@ -825,26 +822,26 @@ int conf_families_load(struct conf_families *families, struct str builtin_json,
     return 0;
 }
 
-bool conf_families_equal(const struct conf_families *a, const struct conf_families *b)
+const struct conf_family *conf_families_find(const struct conf_families *families, const char *name)
 {
-    if (a->count != b->count) {
-        return false;
-    }
-    for (size_t i = 0; i < a->count; i++) {
-        const char *members[MEMBERS_MAX];
-        if (strcmp(a->families[i].name, b->families[i].name) != 0 ||
-            find_differences(&a->families[i], &b->families[i], members) > 0) {
-            return false;
+    for (size_t i = 0; i < families->count; i++) {
+        if (strcmp(families->families[i].name, name) == 0) {
+            return &families->families[i];
         }
     }
-    return true;
+    return NULL;
+}
+
+void conf_families_truncate(struct conf_families *families, size_t count)
+{
+    while (families->count > count) {
+        fini_family(&families->families[--families->count]);
+    }
 }
 
 void conf_families_fini(struct conf_families *families)
 {
-    for (size_t i = 0; i < families->count; i++) {
-        fini_family(&families->families[i]);
-    }
+    conf_families_truncate(families, 0);
     mem_free(families->families);
     *families = (struct conf_families){0};
 }

@@ -6,7 +6,7 @@
  *
  * Text is handed in, nothing is opened; every mistake is told as a line of text, all at once:
  * `families[3].buckets[2]: expects X, got Y (FILE)`. It knows no records and no series.
- * Made at start by one thread, constant and readable by any thread after.
+ * Made at start and at reload by one thread.
  */
 #ifndef DWELL_CONF_FAMILIES_H
 #define DWELL_CONF_FAMILIES_H
@@ -29,6 +29,7 @@ enum {
     CONF_FAMILY_BUCKETS_MAX = 64, /* +Inf aside */
     CONF_FAMILY_STARTS_MAX = 1000,
     CONF_FAMILY_EXPIRE_MAX = 366 * 24 * 3600, /* s */
+    CONF_FAMILY_MEMBERS_MAX = 9,              /* beside the name */
 };
 
 enum conf_family_type {
@@ -89,8 +90,35 @@ extern const size_t conf_families_builtin_len;
 int conf_families_load(struct conf_families *ret_families, struct str builtin_json,
                        const char *file_name, struct str file_text, struct buf *errors);
 
-/* Whether both declare the same families in the same order. */
-bool conf_families_equal(const struct conf_families *a, const struct conf_families *b);
+/* The family of this name, or NULL. */
+const struct conf_family *conf_families_find(const struct conf_families *families,
+                                             const char *name);
+
+/* The members in which two families of one name differ. Returns how many. */
+size_t conf_family_differences(const struct conf_family *a, const struct conf_family *b,
+                               const char *ret_members[CONF_FAMILY_MEMBERS_MAX]);
+
+/*
+ * What a reload makes of families (conf_families_reload.c).
+ *
+ *     in force        fresh
+ *     jobs, counter   jobs, gauge        refused, a line in `errors`: one name cannot be both
+ *     jobs            jobs, other help   stays as it was, a line in `fixed`
+ *     jobs            -                  stays, a line in `fixed`
+ *     -               jobs               is new
+ *
+ * Returns 0 or ERR_CONFLICT; adds to *fixed_count how many lines it wrote there.
+ */
+int conf_families_compare(const struct conf_families *in_force, const struct conf_families *fresh,
+                          struct buf *errors, struct buf *fixed, size_t *fixed_count);
+
+/* Moves those of `fresh` that are wanted, by place, behind the others. Returns 0, or ERR_NOMEM with nothing
+ * moved. */
+int conf_families_take(struct conf_families *in_force, struct conf_families *fresh,
+                       const bool *wanted);
+
+/* Forgets the last ones, so that so many are left. */
+void conf_families_truncate(struct conf_families *families, size_t count);
 
 void conf_families_fini(struct conf_families *families);
 

@@ -10,6 +10,7 @@
 enum {
     LABEL_MAX = 64,        /* bytes of a label's name */
     STATSD_NAME_MAX = 256, /* bytes */
+    HOST_MAX = 253,        /* bytes: of a name in the DNS */
     PAIR_KEY_MAX = 256,    /* bytes */
     PAIR_VALUE_MAX = 4096, /* bytes; keys for an OTLP collector can be long */
     LAYER_NAME_MAX = 64,   /* bytes */
@@ -256,6 +257,52 @@ const struct conf_kind_ops conf_names_ops = {.size = sizeof(struct conf_texts),
                                              .read = read_names,
                                              .render = render_texts,
                                              .describe = describe_names,
+                                             .fini = fini_texts};
+
+/* --- names of hosts --- */
+
+static bool is_host(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '-' || c == '_' || c == '.';
+        if (!good) {
+            return false;
+        }
+    }
+    return name.len > 0 && name.len <= HOST_MAX && name.ptr[0] != '.';
+}
+
+static int read_host(const struct conf_reader *reader, const json_t *json, struct list *list,
+                     size_t at)
+{
+    struct str name = conf_json_text(json);
+    if (!is_host(name)) {
+        return wrong_item(
+            reader, at,
+            "a name of 1 to 253 letters, digits, \"-\", \"_\" and \".\", without a port", json);
+    }
+    if (has_text(list, at, name)) {
+        return wrong_item(reader, at, "a name that is not in the list yet", json);
+    }
+    return keep_text(list, at, name);
+}
+
+static int read_hosts(const struct conf_reader *reader, const json_t *json, void *ret)
+{
+    return read_texts(reader, json, read_host, ret);
+}
+
+static void describe_hosts(struct buf *out, const struct conf_option *option)
+{
+    buf_printf(out, "a list of at most %.0f names of hosts", option->max);
+}
+
+const struct conf_kind_ops conf_hosts_ops = {.size = sizeof(struct conf_texts),
+                                             .read = read_hosts,
+                                             .render = render_texts,
+                                             .describe = describe_hosts,
                                              .fini = fini_texts};
 
 /* --- pairs of texts --- */

@@ -1,5 +1,5 @@
 /*
- * Prints the whole configuration or the whole table: for --print-config, the README and reloads.
+ * Prints the whole configuration or the whole table: for --print-config and the README.
  */
 #include "conf_table.h"
 
@@ -46,32 +46,4 @@ void conf_render_table(struct buf *out)
         buf_printf(out, " | %s |\n", option->sentence);
     }
     buf_puts(out, "\n↻ can be changed by a reload (SIGHUP).\n");
-}
-
-static bool is_changed(const struct conf_option *option, const struct conf *old,
-                       const struct conf *new, struct buf *scratch)
-{
-    buf_clear(scratch);
-    conf_render_value(scratch, option, old);
-    size_t len = scratch->len;
-    conf_render_value(scratch, option, new);
-    /* When memory is out nothing can be said for sure: better to name one option too many. */
-    return scratch->err != 0 || scratch->len != 2 * len ||
-           memcmp(scratch->data, scratch->data + len, len) != 0;
-}
-
-void conf_render_fixed_changes(struct buf *out, const struct conf *old, const struct conf *new)
-{
-    struct buf scratch;
-    buf_init(&scratch, SIZE_MAX / 2);
-    const char *separator = "";
-    for (size_t i = 0; i < conf_option_count; i++) {
-        const struct conf_option *option = &conf_options[i];
-        if (!option->reloadable && is_changed(option, old, new, &scratch)) {
-            buf_puts(out, separator);
-            buf_puts(out, option->path);
-            separator = ", ";
-        }
-    }
-    buf_fini(&scratch);
 }

@@ -23,6 +23,7 @@ enum conf_kind {
     CONF_IDS,       /* struct conf_ids; max is the length */
     CONF_KEYS,      /* struct conf_texts, labels; max is the length */
     CONF_NAMES,     /* struct conf_texts, names of StatsD; max is the length */
+    CONF_HOSTS,     /* struct conf_texts, names of hosts; max is the length */
     CONF_PAIRS,     /* struct conf_pairs; max is the length */
     CONF_LAYERS,    /* struct conf_layers; max is the length */
     CONF_KIND_COUNT
@@ -72,8 +73,8 @@ struct conf_kind_ops {
 };
 
 /* The rows of lists and objects (conf_list.c). */
-extern const struct conf_kind_ops conf_ids_ops, conf_keys_ops, conf_names_ops, conf_pairs_ops,
-    conf_layers_ops;
+extern const struct conf_kind_ops conf_ids_ops, conf_keys_ops, conf_names_ops, conf_hosts_ops,
+    conf_pairs_ops, conf_layers_ops;
 
 /* Reads `json` into conf, in place of what is there. Returns 0; ERR_SYNTAX after complaining, and
  * ERR_NOMEM, with the old value kept. */
@@ -95,6 +96,9 @@ void conf_describe(struct buf *out, const struct conf_option *option);
 
 /* Frees what the option owns and zeroes it. */
 void conf_forget_value(const struct conf_option *option, struct conf *conf);
+
+/* Each gets the other's value. */
+void conf_swap_value(const struct conf_option *option, struct conf *a, struct conf *b);
 
 /* Appends the option's value as JSON. */
 void conf_render_value(struct buf *out, const struct conf_option *option, const struct conf *conf);

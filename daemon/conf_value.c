@@ -527,8 +527,8 @@ static const struct conf_kind_ops *const kinds[] = {
     [CONF_NUMBER] = &number_ops,       [CONF_MODE] = &mode_ops,
     [CONF_ADDRESS] = &address_ops,     [CONF_CHOICE] = &choice_ops,
     [CONF_IDS] = &conf_ids_ops,        [CONF_KEYS] = &conf_keys_ops,
-    [CONF_NAMES] = &conf_names_ops,    [CONF_PAIRS] = &conf_pairs_ops,
-    [CONF_LAYERS] = &conf_layers_ops,
+    [CONF_NAMES] = &conf_names_ops,    [CONF_HOSTS] = &conf_hosts_ops,
+    [CONF_PAIRS] = &conf_pairs_ops,    [CONF_LAYERS] = &conf_layers_ops,
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == CONF_KIND_COUNT, "a row for each kind");
 
@@ -553,6 +553,16 @@ void conf_forget_value(const struct conf_option *option, struct conf *conf)
         kind->fini(place(option, conf));
     }
     memset(place(option, conf), 0, kind->size);
+}
+
+void conf_swap_value(const struct conf_option *option, struct conf *a, struct conf *b)
+{
+    union any_value value;
+    size_t size = kinds[option->kind]->size;
+    assert(size <= sizeof value);
+    memcpy(&value, place(option, a), size);
+    memcpy(place(option, a), place(option, b), size);
+    memcpy(place(option, b), &value, size);
 }
 
 int conf_read_value(const struct conf_reader *reader, struct conf *conf, const json_t *json)

@@ -33,6 +33,7 @@
 #include "conf.h"
 #include "conf_families.h"
 #include "core/intake.h"
+#include "io/configuration.h"
 #include "io/connection.h"
 #include "io/datagrams.h"
 #include "io/directory.h"
@@ -51,26 +52,26 @@
 #include "io/pulse.h"
 #include "io/system.h"
 #include "io/watcher.h"
+#include "main_apply.h"
 #include "main_exporter.h"
 #include "main_families.h"
 #include "main_journal.h"
 #include "main_sandbox.h"
 #include "main_state.h"
+#include "main_options.h"
 
 enum {
-    FILE_MAX_BYTES = 1 << 20,
     TEXT_MAX_BYTES = 1 << 20,
     SIGNALS = 3,
-    LIMITS = 31,
     TRIM_BYTES = 8 << 20,
     DRAIN_CHECK_MS = 10,
     CLOSE_SHARE =
         20, /* of the shutdown's time, one part is kept for closing after the last export */
     HTTP_DOORS = 3,
     RESOURCE_MAX = 4 + CONF_PAIRS_MAX,
-    OWN_DESCRIPTORS =
-        32, /* of the daemon itself: 20, with both exports and a journal 29, and what is open for a
-               moment */
+    /* Of the daemon itself: 21, with both exports and a journal 30, what is open for a moment, and who is
+     * refused. */
+    OWN_DESCRIPTORS = 32 + HTTP_DOORS * HTTP_REFUSALS_MAX,
     THREAD_DESCRIPTORS = 2, /* of the probe, for each thread that it watches */
 };
 
@@ -123,9 +124,9 @@ struct dwelld {
     unsigned ingest_connections, http_connections, watched_processes;
     bool has_room_to_probe;
     struct json_path sockets[PLACE_COUNT];
-    struct json_limit limits[LIMITS];
     struct json_path confinement[SANDBOX_FACT_COUNT];
     uv_signal_t signals[SIGNALS];
+    struct reload reload;
     uv_timer_t drain_timer;
     uint64_t deadline_ns; /* of the shutdown */
     bool stopping;
@@ -140,71 +141,6 @@ static void print(FILE *stream, struct buf *text)
         (void)fflush(stream);
     }
     buf_clear(text);
-}
-
-/* Reads a whole file; complains when it cannot be had. */
-static int read_file(const char *name, struct buf *out, struct buf *errors)
-{
-    int reason = system_read_file(name, out);
-    if (reason != 0) {
-        buf_printf(errors, "%s: %s\n", name, strerror(reason));
-    }
-    return reason == 0 ? 0 : ERR_SYSTEM;
-}
-
-static int load_conf(struct dwelld *dwelld, struct conf *ret_conf, struct buf *errors,
-                     struct buf *warnings)
-{
-    struct buf file;
-    buf_init(&file, FILE_MAX_BYTES);
-    struct conf_sources sources = {.file_name = dwelld->command.file_name,
-                                   .environment = environ,
-                                   .sets = dwelld->command.sets,
-                                   .set_count = dwelld->command.set_count};
-    int err = 0;
-    if (sources.file_name != NULL) {
-        err = read_file(sources.file_name, &file, errors);
-        sources.file_text = (struct str){file.data, file.len};
-    }
-    if (err == 0) {
-        err = conf_load(ret_conf, &sources, errors, warnings);
-    }
-    buf_fini(&file);
-    return err;
-}
-
-/* The families that a configuration declares. */
-static int load_families(const struct conf *conf, struct conf_families *ret_families,
-                         struct buf *errors)
-{
-    struct buf file;
-    buf_init(&file, CONF_FAMILIES_FILE_MAX_BYTES + FILE_MAX_BYTES); /* the loader has a sentence */
-    const char *name = conf->metrics.families_file;
-    int err = 0;
-    if (name[0] != '\0') {
-        err = read_file(name, &file, errors);
-    }
-    if (err == 0) {
-        struct str builtin = {conf_families_builtin, conf_families_builtin_len};
-        err = conf_families_load(ret_families, builtin, name[0] == '\0' ? NULL : name,
-                                 (struct str){file.data, file.len}, errors);
-    }
-    buf_fini(&file);
-    return err;
-}
-
-/* Writes each line of `text` to the log. */
-static void log_lines(enum log_level level, const struct buf *text)
-{
-    size_t at = 0;
-    while (at < text->len) {
-        size_t len = 0;
-        while (at + len < text->len && text->data[at + len] != '\n') {
-            len++;
-        }
-        log_write(level, "%.*s", (int)len, text->data + at);
-        at += len + 1;
-    }
 }
 
 /* What can be said without starting. Returns an exit status, or -1: go on. */
@@ -254,8 +190,8 @@ static int read_conf(struct dwelld *dwelld, int argc, char **argv)
         buf_puts(&errors, "Try: dwelld --help\n");
         status = EX_USAGE;
     } else if (needs_conf(dwelld->command.action) &&
-               (load_conf(dwelld, &dwelld->conf, &errors, &warnings) != 0 ||
-                load_families(&dwelld->conf, &dwelld->families, &errors) != 0)) {
+               configuration_read(&dwelld->command, &dwelld->conf, &dwelld->families, &errors,
+                                  &warnings) != 0) {
         status = EX_CONFIG;
     }
     print(stderr, &errors);
@@ -270,7 +206,7 @@ static int read_conf(struct dwelld *dwelld, int argc, char **argv)
                                        .format = (enum log_format)dwelld->conf.log.format,
                                        .hash = dwelld->conf.service.constitutional_hash,
                                        .clock = dwelld->clock});
-        log_lines(LOG_LEVEL_WARNING, &warnings);
+        main_log_lines(LOG_LEVEL_WARNING, &warnings);
     }
     buf_fini(&errors);
     buf_fini(&warnings);
@@ -367,17 +303,11 @@ static int declare_families(struct dwelld *dwelld)
 static void init_spans(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
-    struct spans_options options = {
-        .name_space = str_of(conf->metrics.name_space),
-        .max_open = (uint32_t)conf->ingest.max_open_spans,
-        .max_open_bytes = conf->ingest.max_open_span_bytes,
-        .sampler = {.rate = conf->otlp.sample_rate,
-                    .keep_errors = conf->otlp.keep_errors,
-                    .keep_slow_ns = (uint64_t)(conf->otlp.keep_slow_ms * NS_PER_MS),
-                    .keep_wait_ns = conf->otlp.keep_wait_ms * NS_PER_MS,
-                    .max_held = (uint32_t)conf->otlp.max_held_spans,
-                    .max_held_bytes = conf->otlp.max_held_bytes,
-                    .hash_seed = dwelld->hash_seed}};
+    struct spans_options options = {.name_space = str_of(conf->metrics.name_space),
+                                    .max_open = (uint32_t)conf->ingest.max_open_spans,
+                                    .max_open_bytes = conf->ingest.max_open_span_bytes,
+                                    .sampler = options_sampler(conf)};
+    options.sampler.hash_seed = dwelld->hash_seed;
     spans_init(&dwelld->spans, &options, &dwelld->registry, &dwelld->metrics);
 }
 
@@ -385,19 +315,8 @@ static int init_budgets(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
     struct budget_option layers[BUDGETS_CONFIGURED_MAX];
-    _Static_assert((int)CONF_LAYERS_MAX <= (int)BUDGETS_CONFIGURED_MAX, "there is room for all");
-    for (size_t i = 0; i < conf->budgets.layers.count; i++) {
-        const struct conf_layer *layer = &conf->budgets.layers.layers[i];
-        double budget_ms = layer->budget_share > 0 ? layer->budget_share * conf->budgets.total_ms
-                                                   : layer->budget_ms;
-        layers[i] = (struct budget_option){str_of(layer->layer), budget_ms, layer->soft_limit_pct};
-    }
-    struct budgets_options options = {.name_space = str_of(conf->metrics.name_space),
-                                      .total_ms = conf->budgets.total_ms,
-                                      .objective = conf->budgets.objective,
-                                      .layers = layers,
-                                      .layer_count = (uint32_t)conf->budgets.layers.count,
-                                      .hash_seed = dwelld->hash_seed};
+    struct budgets_options options = options_budgets(conf, layers);
+    options.hash_seed = dwelld->hash_seed;
     return budgets_init(&dwelld->budgets, &options, &dwelld->registry, &dwelld->metrics);
 }
 
@@ -468,39 +387,6 @@ static int make_state(struct dwelld *dwelld)
     return err == 0 ? say_service(dwelld) : err;
 }
 
-static struct gpu_options gpu_options_of(const struct conf *conf)
-{
-    _Static_assert((int)CONF_GPU_LATENCY == (int)GPU_LATENCY, "in the same order");
-    return (struct gpu_options){.peak_tflops = conf->gpu.peak_tflops,
-                                .bandwidth_gb = conf->gpu.bandwidth_gb,
-                                .launch_us = conf->gpu.launch_us,
-                                .transfer_us = conf->gpu.transfer_us,
-                                .efficiency_low = conf->gpu.efficiency_low,
-                                .efficiency_high = conf->gpu.efficiency_high,
-                                .price_low = conf->gpu.price_low,
-                                .price_high = conf->gpu.price_high,
-                                .cpu_price_low = conf->gpu.cpu_price_low,
-                                .cpu_price_high = conf->gpu.cpu_price_high,
-                                .cpu_threads = (double)conf->gpu.cpu_threads,
-                                .host_threads = (double)conf->gpu.host_threads,
-                                .utilization = conf->gpu.utilization,
-                                .instances = (double)conf->gpu.instances,
-                                .max_latency_ms = conf->gpu.max_latency_ms,
-                                .min_speedup = conf->gpu.min_speedup,
-                                .max_batch = (uint32_t)conf->gpu.max_batch,
-                                .objective = (enum gpu_objective)conf->gpu.objective};
-}
-
-static struct thresholds thresholds_of(const struct conf *conf)
-{
-    return (struct thresholds){
-        .by_evidence = conf->profiling.classifier == CONF_CLASSIFIER_EVIDENCE,
-        .latency_gpu_threshold_ms = conf->profiling.latency_gpu_threshold_ms,
-        .cpu_compute_threshold_percent = conf->profiling.cpu_compute_threshold_percent,
-        .cpu_io_threshold_percent = conf->profiling.cpu_io_threshold_percent,
-        .gpu = gpu_options_of(conf)};
-}
-
 /* Of the probe: a directory of each process, the files of each thread. */
 static uint64_t probe_descriptors(const struct conf *conf)
 {
@@ -542,7 +428,7 @@ static void fit_connections(struct dwelld *dwelld)
     dwelld->watched_processes = granted < needed ? 0 : (unsigned)(granted - needed);
 }
 
-static int start_ingest(struct dwelld *dwelld)
+static struct ingest_options ingest_options(const struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
     struct ingest_options options = {
@@ -561,7 +447,14 @@ static int start_ingest(struct dwelld *dwelld)
     for (size_t i = 0; i < conf->ingest.statsd_samples.count; i++) {
         statsd_samples_add(&options.statsd_samples, str_of(conf->ingest.statsd_samples.texts[i]));
     }
-    struct thresholds thresholds = thresholds_of(conf);
+    return options;
+}
+
+static int start_ingest(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct ingest_options options = ingest_options(dwelld);
+    struct thresholds thresholds = options_thresholds(conf);
     lag_start(&dwelld->lag, &dwelld->loop, &dwelld->counters.loop_lag);
     watcher_start(&dwelld->watcher, &dwelld->loop, &dwelld->intake, dwelld->watched_processes,
                   &dwelld->clock);
@@ -624,7 +517,6 @@ static int confine(struct dwelld *dwelld)
 
 static void fill_status(struct dwelld *dwelld)
 {
-    const struct conf *conf = &dwelld->conf;
     const char *names[PLACE_COUNT] = {
         [PLACE_STREAM] = "ingest",
         [PLACE_DATAGRAM] = "datagram",
@@ -634,7 +526,27 @@ static void fill_status(struct dwelld *dwelld)
     for (unsigned i = 0; i < PLACE_COUNT; i++) {
         dwelld->sockets[i] = (struct json_path){names[i], dwelld->directory.sockets[i].path};
     }
-    const struct json_limit limits[LIMITS] = {
+    for (unsigned i = 0; i < SANDBOX_FACT_COUNT; i++) {
+        enum sandbox_fact fact = (enum sandbox_fact)i;
+        dwelld->confinement[i] =
+            (struct json_path){sandbox_fact_name(fact), sandbox_fact(&dwelld->sandbox, fact)};
+    }
+    dwelld->process.pid = (uint64_t)getpid();
+    dwelld->process.uid = geteuid();
+    dwelld->context.status = (struct json_status){.version = DWELL_VERSION,
+                                                  .http_address = dwelld->http_address,
+                                                  .sockets = dwelld->sockets,
+                                                  .socket_count = PLACE_COUNT,
+                                                  .process = dwelld->process,
+                                                  .sandbox = dwelld->confinement,
+                                                  .sandbox_count = SANDBOX_FACT_COUNT};
+}
+
+/* The ceilings that are in force, for /api/v1/status. */
+static void list_limits(const struct dwelld *dwelld, struct http_settings *settings)
+{
+    const struct conf *conf = &dwelld->conf;
+    const struct json_limit limits[] = {
         {"ingest.max_frame_bytes", conf->ingest.max_frame_bytes},
         {"ingest.max_line_bytes", conf->ingest.max_line_bytes},
         {"ingest.max_connections", dwelld->ingest_connections},
@@ -647,6 +559,7 @@ static void fill_status(struct dwelld *dwelld)
         {"http.max_connections", dwelld->http_connections},
         {"http.timeout_ms", conf->http.timeout_ms},
         {"journal.max_bytes", conf->journal.max_bytes},
+        {"http.request_timeout_ms", conf->http.request_timeout_ms},
         {"profiling.window_seconds", conf->profiling.window_seconds},
         {"profiling.max_samples", conf->profiling.max_samples},
         {"profiling.max_models", conf->profiling.max_models},
@@ -667,23 +580,10 @@ static void fill_status(struct dwelld *dwelld)
         {"shutdown.timeout_ms", conf->shutdown.timeout_ms},
         {"state.max_bytes", conf->state.max_bytes},
     };
-    memcpy(dwelld->limits, limits, sizeof limits);
-    dwelld->process.pid = (uint64_t)getpid();
-    dwelld->process.uid = geteuid();
-    for (unsigned i = 0; i < SANDBOX_FACT_COUNT; i++) {
-        enum sandbox_fact fact = (enum sandbox_fact)i;
-        dwelld->confinement[i] =
-            (struct json_path){sandbox_fact_name(fact), sandbox_fact(&dwelld->sandbox, fact)};
-    }
-    dwelld->context.status = (struct json_status){.version = DWELL_VERSION,
-                                                  .http_address = dwelld->http_address,
-                                                  .sockets = dwelld->sockets,
-                                                  .socket_count = PLACE_COUNT,
-                                                  .limits = dwelld->limits,
-                                                  .limit_count = LIMITS,
-                                                  .process = dwelld->process,
-                                                  .sandbox = dwelld->confinement,
-                                                  .sandbox_count = SANDBOX_FACT_COUNT};
+    _Static_assert(sizeof limits <= sizeof settings->limits, "there is room for all");
+    memcpy(settings->limits, limits, sizeof limits);
+    settings->limit_count = sizeof limits / sizeof limits[0];
+    settings->max_connections = dwelld->http_connections;
 }
 
 /* What target_info says of the service. */
@@ -738,9 +638,9 @@ static int start_exporters(struct dwelld *dwelld)
                                                  &dwelld->metric_exporter);
 }
 
-static int start_http(struct dwelld *dwelld)
+/* NULL without memory. */
+static struct exposition *new_exposition(const struct dwelld *dwelld, const struct conf *conf)
 {
-    const struct conf *conf = &dwelld->conf;
     struct label resource[RESOURCE_MAX];
     struct exposition_options exposition = {
         .name_space = str_of(conf->metrics.name_space),
@@ -753,26 +653,55 @@ static int start_http(struct dwelld *dwelld)
         .label_key_count = dwelld->registry.options.label_key_count};
     memcpy(exposition.label_keys, dwelld->registry.options.label_keys,
            sizeof exposition.label_keys);
+    return exposition_new(&exposition);
+}
+
+/* Of a configuration that is not in force yet: the ceilings are listed when it is. NULL without memory. */
+static struct http_settings *new_settings(const struct dwelld *dwelld, const struct conf *conf)
+{
+    const struct conf *before = &dwelld->conf;
+    bool looks_other =
+        conf->metrics.created_series != before->metrics.created_series ||
+        conf->metrics.constitutional_hash_label != before->metrics.constitutional_hash_label;
+    struct http_settings *settings = http_settings_new(
+        conf->http.allowed_hosts.texts, conf->http.allowed_hosts.count, conf->service.display_name);
+    if (settings == NULL) {
+        return NULL;
+    }
+    settings->timeout_ms = conf->http.timeout_ms;
+    settings->request_timeout_ms = conf->http.request_timeout_ms;
+    settings->exposition = looks_other ? new_exposition(dwelld, conf) : NULL;
+    if (looks_other && settings->exposition == NULL) {
+        http_settings_free(settings);
+        return NULL;
+    }
+    return settings;
+}
+
+static int start_http(struct dwelld *dwelld)
+{
+    const struct conf *conf = &dwelld->conf;
+    struct http_settings *settings = new_settings(dwelld, conf);
     struct route_context *context = &dwelld->context;
-    context->exposition = exposition_new(&exposition);
+    context->exposition = new_exposition(dwelld, conf);
     context->scratch = mem_zalloc(1, sizeof *context->scratch);
-    context->display_name = str_of(conf->service.display_name);
     context->constitutional_hash = str_of(conf->service.constitutional_hash);
     context->self = &dwelld->self;
     context->directory = &dwelld->directory;
     context->clock = dwelld->clock;
     context->started_ns = dwelld->clock.mono_ns(NULL);
     fill_status(dwelld);
-    if (context->exposition == NULL || context->scratch == NULL) {
+    if (settings == NULL || context->exposition == NULL || context->scratch == NULL) {
+        http_settings_free(settings);
         return ERR_NOMEM;
     }
+    list_limits(dwelld, settings);
     struct http_options options = {
-        .doors = {{.fd = dwelld->http_fd},
+        .doors = {{.fd = dwelld->http_fd, .is_network = true},
                   {.fd = directory_steal_fd(&dwelld->directory, PLACE_QUERY)},
                   {.fd = directory_steal_fd(&dwelld->directory, PLACE_ADMIN), .is_admin = true}},
         .door_count = HTTP_DOORS,
-        .max_connections = dwelld->http_connections,
-        .timeout_ms = conf->http.timeout_ms};
+        .settings = settings};
     dwelld->http_fd = -1;
     return http_start(&options, &dwelld->handover, context, &dwelld->http);
 }
@@ -795,6 +724,7 @@ static void close_handles(struct dwelld *dwelld)
     }
     ingest_close(&dwelld->ingest);
     watcher_close(&dwelld->watcher);
+    reload_close(&dwelld->reload);
     for (int i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&dwelld->signals[i], NULL);
     }
@@ -868,39 +798,62 @@ static void stop(struct dwelld *dwelld, const char *signal_name)
     (void)uv_timer_start(&dwelld->drain_timer, on_drain_check, 0, DRAIN_CHECK_MS);
 }
 
-static void reload(struct dwelld *dwelld)
+/* The queue of the journal has room for what may come at once by the ceilings of the start. */
+static struct ingest_options keep_to_journal(const struct dwelld *dwelld,
+                                             struct ingest_options fresh)
 {
-    struct conf fresh = {0};
-    struct conf_families families = {0};
-    struct buf errors;
-    struct buf warnings;
-    struct buf fixed;
-    buf_init(&errors, CONF_ERRORS_MAX_BYTES);
-    buf_init(&warnings, CONF_ERRORS_MAX_BYTES);
-    buf_init(&fixed, CONF_ERRORS_MAX_BYTES);
-    if (load_conf(dwelld, &fresh, &errors, &warnings) != 0 ||
-        load_families(&fresh, &families, &errors) != 0) {
-        log_error("SIGHUP: the configuration is refused as a whole, the old one stays in force");
-        log_lines(LOG_LEVEL_ERROR, &errors);
-        goto out;
+    const struct journal *journal = dwelld->ingest.journal;
+    if (journal != NULL && ingest_most_at_once(&fresh) > journal->options.max_entry_bytes) {
+        fresh.max_frame_bytes = dwelld->ingest.options.max_frame_bytes;
+        fresh.max_line_bytes = dwelld->ingest.options.max_line_bytes;
+        log_warning("ingest.max_frame_bytes, ingest.max_line_bytes: grow with a restart only, as "
+                    "the journal has room for what they were (still %zu and %zu)",
+                    (size_t)fresh.max_frame_bytes, (size_t)fresh.max_line_bytes);
     }
-    conf_render_fixed_changes(&fixed, &dwelld->conf, &fresh);
-    if (fixed.len > 0) {
-        log_warning("SIGHUP: changes only with a restart: %.*s", (int)fixed.len, fixed.data);
+    return fresh;
+}
+
+/* Puts a configuration that was adopted into force where it is used; nothing of it can fail. */
+static void obey(struct dwelld *dwelld, struct http_settings *settings)
+{
+    fit_connections(dwelld);
+    dwelld->watcher.max_watched = dwelld->watched_processes;
+    dwelld->ingest.options = keep_to_journal(dwelld, ingest_options(dwelld));
+    connection_obey_all(&dwelld->ingest);
+    datagrams_obey(&dwelld->datagrams);
+    list_limits(dwelld, settings);
+    http_change(dwelld->http, settings);
+}
+
+static void on_reloaded(void *ctx, struct reload_news *news)
+{
+    struct dwelld *dwelld = ctx;
+    if (dwelld->stopping) {
+        return;
     }
-    if (!conf_families_equal(&dwelld->families, &families)) {
-        log_warning("SIGHUP: changes only with a restart: the declared metric families");
+    struct http_settings *settings = news->err == 0 ? new_settings(dwelld, &news->conf) : NULL;
+    news->err = news->err == 0 && settings == NULL ? ERR_NOMEM : news->err;
+    struct apply apply = {.conf = &dwelld->conf,
+                          .families = &dwelld->families,
+                          .directory = &dwelld->directory,
+                          .intake = &dwelld->intake,
+                          .judge = &dwelld->judge,
+                          .handover = &dwelld->handover,
+                          .wall_ns = dwelld->clock.wall_ns(NULL)};
+    if (main_apply(&apply, news) == RELOAD_REFUSED) {
+        http_settings_free(settings);
+    } else {
+        obey(dwelld, settings);
     }
-    dwelld->handover.thresholds = thresholds_of(&fresh);
-    log_set((enum log_level)fresh.log.level, (enum log_format)fresh.log.format);
-    log_lines(LOG_LEVEL_WARNING, &warnings);
-    log_info("SIGHUP: configuration reloaded");
-out:
-    conf_fini(&fresh);
-    conf_families_fini(&families);
-    buf_fini(&errors);
-    buf_fini(&warnings);
-    buf_fini(&fixed);
+    notify_ready(&dwelld->notify);
+}
+
+static void ask_for_reload(struct dwelld *dwelld)
+{
+    struct reload_news failed = {.err = reload_ask(&dwelld->reload)};
+    if (failed.err != 0) {
+        on_reloaded(dwelld, &failed);
+    }
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -910,8 +863,7 @@ static void on_signal(uv_signal_t *handle, int number)
         stop(dwelld, number == SIGTERM ? "SIGTERM" : "SIGINT");
     } else if (!dwelld->stopping) {
         notify_reloading(&dwelld->notify, dwelld->clock.mono_ns(NULL));
-        reload(dwelld);
-        notify_ready(&dwelld->notify);
+        ask_for_reload(dwelld);
     }
 }
 
@@ -926,7 +878,7 @@ static int start_signals(struct dwelld *dwelld)
     }
     (void)uv_timer_init(&dwelld->loop, &dwelld->drain_timer); /* cannot fail */
     dwelld->drain_timer.data = dwelld;
-    return 0;
+    return reload_start(&dwelld->reload, &dwelld->loop, &dwelld->command, on_reloaded, dwelld);
 }
 
 static void say_where(const struct dwelld *dwelld)
@@ -951,6 +903,7 @@ static void free_state(struct dwelld *dwelld)
     metrics_fini(&dwelld->metrics);
     processes_fini(&dwelld->processes);
     witness_fini(&dwelld->witness);
+    reloads_fini(&dwelld->counters.reloads, &dwelld->registry.limbo);
     registry_fini(&dwelld->registry);
     ledger_fini(&dwelld->ledger);
     main_state_fini(&dwelld->state);

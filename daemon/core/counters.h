@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/clock_watch.h"
+#include "core/reloads.h"
 
 /* code, metric name without the prefix dwelld_, kind, help */
 #define COUNTER_TABLE(X)                                                                           \
@@ -101,7 +102,13 @@
     X(STATE_LEFT_OUT, "state_left_out_total", COUNTER,                                             \
       "Pieces of state that did not fit the configuration or the processes at a start.")           \
     X(SCRAPES, "scrapes_total", COUNTER, "Answers to /metrics.")                                   \
-    X(HTTP_ERRORS, "http_errors_total", COUNTER, "HTTP answers with a status of 400 or above.")
+    X(HTTP_ERRORS, "http_errors_total", COUNTER, "HTTP answers with a status of 400 or above.")    \
+    X(HTTP_FOREIGN_HOSTS, "http_foreign_hosts_total", COUNTER,                                     \
+      "HTTP requests refused because the host that they name is none of http.allowed_hosts.")      \
+    X(HTTP_REFUSED, "http_connections_refused_total", COUNTER,                                     \
+      "HTTP connections refused by http.max_connections.")                                         \
+    X(HTTP_SLOW, "http_slow_connections_total", COUNTER,                                           \
+      "HTTP connections cut off by http.request_timeout_ms.")
 
 enum counter {
 #define X(code, name, kind, help) COUNTER_##code,
@@ -131,6 +138,7 @@ struct counters {
     struct timing snapshot; /* freezing, on the loop */
     struct clock_watch clock;
     unsigned missing_sources; /* set of 1 << SEEN_…: of some process they cannot be had */
+    struct reloads reloads;
 };
 
 #endif

@@ -271,7 +271,8 @@ uint64_t profile_compute(const struct snapshot *snapshot, const struct model *mo
     quantiles_of(&parts, scratch, sums.latency_min_ms, sums.latency_max_ms, sums.count,
                  ret_profile->quantile_ms);
     uint64_t evidence_count = window_evidence(snapshot, model);
-    const struct opinion *opinion = find_opinion(model, evidence_count);
+    const struct opinion *opinion =
+        snapshot->thresholds.by_evidence ? find_opinion(model, evidence_count) : NULL;
     if (opinion != NULL) {
         classify_by_opinion(opinion, model->id->device, &ret_profile->verdict);
     } else if (snapshot->thresholds.by_evidence && evidence_count >= PROFILE_EVIDENCE_MIN) {

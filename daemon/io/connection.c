@@ -53,6 +53,7 @@ struct connection {
     int fd;
     pid_t pid; /* of the peer, for complaints */
     uid_t uid;
+    gid_t gid;
     enum connection_state state;
     enum wire_format format;
     char first[WIRE_MAGIC_BYTES]; /* bytes held back until the format is chosen */
@@ -244,8 +245,7 @@ static void settle(struct connection *connection)
         return;
     }
     compact_replies(connection);
-    bool reads =
-        connection->state == STATE_READING && !connection->is_deaf && may_read(connection);
+    bool reads = connection->state == STATE_READING && !connection->is_deaf && may_read(connection);
     int events = (reads ? UV_READABLE : 0) | (unsent ? UV_WRITABLE : 0);
     if (events == connection->events) {
         return; /* asking again for the same costs two system calls */
@@ -617,6 +617,7 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
     connection->fd = fd;
     connection->pid = who->pid;
     connection->uid = who->uid;
+    connection->gid = who->gid;
     connection->last_read_ns = now_ns;
     connection->turn = (struct turn){.sender = sender, .owner = connection, .take = on_turn};
     senders_enter(&ingest->senders, sender);
@@ -639,6 +640,35 @@ int connection_start(struct ingest *ingest, int fd, const struct ucred *who)
     (void)uv_timer_start(&connection->timer, on_timer, INGEST_SNIFF_MS, 0);
     settle(connection);
     return 0;
+}
+
+/* What was read counts. Whoever may no longer send is told so, and the connection ends; for everybody else
+ * it goes on, a frame or line that has begun under its old ceiling. */
+static void obey(struct connection *connection)
+{
+    const struct ingest_options *options = &connection->ingest->options;
+    const struct format *format = &formats[connection->format];
+    struct ucred who = {connection->pid, connection->uid, connection->gid};
+    if (connection->state != STATE_READING) {
+        return;
+    }
+    if (!ingest_may_send(connection->ingest, &who)) {
+        end_with(connection, ERR_DENIED);
+        settle(connection);
+    } else if (format->limit != NULL) {
+        format->limit(&connection->decoder, options);
+        arm_idle_timer(connection, options->idle_timeout_ms);
+    }
+}
+
+void connection_obey_all(struct ingest *ingest)
+{
+    struct connection *next;
+    for (struct connection *connection = ingest->connections; connection != NULL;
+         connection = next) {
+        next = connection->next;
+        obey(connection);
+    }
 }
 
 void connection_drain_all(struct ingest *ingest)

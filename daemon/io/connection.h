@@ -10,6 +10,9 @@
 /* Takes `fd`, also when it fails: the connection closes and frees itself. Returns 0 or ERR_NOMEM. */
 int connection_start(struct ingest *ingest, int fd, const struct ucred *who);
 
+/* After a change of the ingest's options: what is open goes on under the new ones. */
+void connection_obey_all(struct ingest *ingest);
+
 /* For the end of the daemon: every connection reads what has already come, answers, closes. */
 void connection_drain_all(struct ingest *ingest);
 

@@ -25,6 +25,7 @@ enum {
     LONG_READ_BYTES = 65536, /* as a read of a connection: no turn is to be much longer */
     READS_AT_END = 64,       /* more than a socket holds, even while others go on sending */
     MOST_BYTES = 262144,     /* more than the kernel's default send buffer lets through */
+    ROOM_BYTES = WIRE_MAGIC_BYTES + MOST_BYTES, /* for one; what none needs is never touched */
 };
 
 /* A line number of 0 is none, and "%.0llu" prints nothing of it. */
@@ -209,8 +210,7 @@ static bool read_once(struct datagrams *datagrams)
     struct iovec parts[DATAGRAMS_A_READ];
     _Alignas(struct cmsghdr) char control[DATAGRAMS_A_READ][CMSG_SPACE(sizeof(struct ucred))];
     for (unsigned i = 0; i < DATAGRAMS_A_READ; i++) {
-        parts[i] =
-            (struct iovec){datagrams->memory + i * datagrams->max_bytes, datagrams->max_bytes};
+        parts[i] = (struct iovec){datagrams->memory + i * (size_t)ROOM_BYTES, datagrams->max_bytes};
         messages[i].msg_hdr.msg_iov = &parts[i];
         messages[i].msg_hdr.msg_iovlen = 1;
         messages[i].msg_hdr.msg_control = control[i];
@@ -246,9 +246,14 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     turns_wait(&datagrams->ingest->turns, &datagrams->turn);
 }
 
+static void take_ceilings(struct datagrams *datagrams)
+{
+    size_t ceiling = datagrams->ingest->options.max_frame_bytes;
+    datagrams->max_bytes = WIRE_MAGIC_BYTES + (ceiling < MOST_BYTES ? ceiling : MOST_BYTES);
+}
+
 int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd)
 {
-    size_t ceiling = ingest->options.max_frame_bytes;
     int on = 1;
     *datagrams = (struct datagrams){.fd = fd, .ingest = ingest, .at_once = DATAGRAMS_A_READ};
     datagrams->turn =
@@ -257,8 +262,8 @@ int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd)
     shed_init(&datagrams->shed, ingest, &datagrams->sender);
     statsd_init(&datagrams->statsd, ingest->options.max_line_bytes,
                 &ingest->options.statsd_samples);
-    datagrams->max_bytes = WIRE_MAGIC_BYTES + (ceiling < MOST_BYTES ? ceiling : MOST_BYTES);
-    datagrams->memory = mem_alloc(DATAGRAMS_A_READ * datagrams->max_bytes);
+    take_ceilings(datagrams);
+    datagrams->memory = mem_alloc((size_t)DATAGRAMS_A_READ * ROOM_BYTES);
     if (datagrams->memory == NULL) {
         (void)close(fd);
         return ERR_NOMEM;
@@ -271,6 +276,12 @@ int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd)
     }
     datagrams->poll.data = datagrams;
     return uv_poll_start(&datagrams->poll, UV_READABLE, on_readable) == 0 ? 0 : ERR_SYSTEM;
+}
+
+void datagrams_obey(struct datagrams *datagrams)
+{
+    take_ceilings(datagrams);
+    statsd_limit(&datagrams->statsd, datagrams->ingest->options.max_line_bytes);
 }
 
 void datagrams_drain(struct datagrams *datagrams)

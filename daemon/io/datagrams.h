@@ -18,7 +18,7 @@ struct datagrams {
     struct shed shed;
     unsigned at_once; /* datagrams of the next read */
     size_t max_bytes; /* of one datagram */
-    char *memory;     /* owned; room for a batch of datagrams, touched as far as they need */
+    char *memory;     /* owned; room for a batch of the longest, touched as far as they need */
     struct statsd
         statsd; /* stays, so that what sampled lines carry over is not lost between datagrams */
     bool told_unknown_key;
@@ -26,6 +26,9 @@ struct datagrams {
 
 /* Takes `fd`, also when it fails. Returns 0, ERR_SYSTEM or ERR_NOMEM. */
 int datagrams_start(struct datagrams *datagrams, struct ingest *ingest, int fd);
+
+/* After a change of the ingest's options. */
+void datagrams_obey(struct datagrams *datagrams);
 
 /* Reads what has come, without waiting. */
 void datagrams_drain(struct datagrams *datagrams);

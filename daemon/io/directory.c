@@ -114,7 +114,7 @@ static int check_directory(const char *path, struct buf *problem)
     return 0;
 }
 
-static int find_group(const char *name, gid_t *ret_gid, struct buf *problem)
+int directory_find_group(const char *name, gid_t *ret_gid, struct buf *problem)
 {
     uint64_t number;
     if (num_read_u64(str_of(name), &number) == 0 && number < UINT32_MAX) {
@@ -129,9 +129,11 @@ static int find_group(const char *name, gid_t *ret_gid, struct buf *problem)
     return 0;
 }
 
-static int make_directory(const char *path, bool has_group, gid_t gid, struct buf *problem)
+static int make_directory(const char *path, bool has_group, gid_t gid, bool *ret_made,
+                          struct buf *problem)
 {
     if (mkdir(path, 0700) == 0) {
+        *ret_made = true;
         if (has_group && (chown(path, (uid_t)-1, gid) != 0 || chmod(path, 0750) != 0)) {
             return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: cannot give it to group %u: %s",
                         path, (unsigned)gid, strerror(errno));
@@ -328,10 +330,11 @@ int directory_open(struct directory *directory, const struct directory_options *
     int failure =
         directory->path == NULL ? fail(problem, DIRECTORY_CANNOT_CREATE, "out of memory") : 0;
     if (failure == 0 && access.has_group) {
-        failure = find_group(options->group, &access.gid, problem);
+        failure = directory_find_group(options->group, &access.gid, problem);
     }
     if (failure == 0) {
-        failure = make_directory(directory->path, access.has_group, access.gid, problem);
+        failure = make_directory(directory->path, access.has_group, access.gid, &directory->is_made,
+                                 problem);
     }
     if (failure == 0) {
         failure = take_lock(directory, problem);

@@ -1,6 +1,7 @@
 /*
  * The directory of the sockets: which one it is, whether it can be trusted, who holds it, and the
- * sockets in it. It does not read from them. Start and end of the daemon only, on the main thread.
+ * sockets in it. It does not read from them. Start and end of the daemon only, on the main thread, but
+ * where it says otherwise.
  */
 #ifndef DWELL_IO_DIRECTORY_H
 #define DWELL_IO_DIRECTORY_H
@@ -49,7 +50,8 @@ struct directory_socket {
 };
 
 struct directory {
-    char *path; /* owned */
+    char *path;   /* owned */
+    bool is_made; /* by us, at this start: nobody else has decided who may pass */
     int lock_fd;
     struct directory_socket sockets[PLACE_COUNT];
 };
@@ -68,6 +70,9 @@ int directory_open(struct directory *directory, const struct directory_options *
 /* Whether what lies at a socket's path is still what was bound there. Any thread that begins after the
  * opening and ends before the closing. */
 bool directory_holds(const struct directory *directory, enum directory_place place);
+/* The number of a group, by name or number. Asks whoever knows the groups, which may be a server, and one
+ * thread at a time. Returns 0, or an enum directory_failure with a sentence in `problem`. */
+int directory_find_group(const char *name, gid_t *ret_gid, struct buf *problem);
 
 /* Removes the sockets that are still ours, and lets go of the lock. Descriptors that were taken are
  * not closed. */

@@ -9,6 +9,11 @@ static void frames_begin(union decoder *decoder, const struct ingest_options *op
     frames_init(&decoder->frames, options->max_frame_bytes);
 }
 
+static void frames_obey(union decoder *decoder, const struct ingest_options *options)
+{
+    frames_limit(&decoder->frames, options->max_frame_bytes);
+}
+
 static int frames_take(union decoder *decoder, struct batch_decoder *batches, struct str bytes,
                        const struct record_sink *sink)
 {
@@ -36,6 +41,11 @@ static size_t frames_keep(const union decoder *decoder)
 static void ndjson_begin(union decoder *decoder, const struct ingest_options *options)
 {
     ndjson_init(&decoder->ndjson, options->max_line_bytes);
+}
+
+static void ndjson_obey(union decoder *decoder, const struct ingest_options *options)
+{
+    ndjson_limit(&decoder->ndjson, options->max_line_bytes);
 }
 
 static int ndjson_take(union decoder *decoder, struct batch_decoder *batches, struct str bytes,
@@ -75,6 +85,11 @@ static void statsd_begin(union decoder *decoder, const struct ingest_options *op
     statsd_init(&decoder->statsd, options->max_line_bytes, &options->statsd_samples);
 }
 
+static void statsd_obey(union decoder *decoder, const struct ingest_options *options)
+{
+    statsd_limit(&decoder->statsd, options->max_line_bytes);
+}
+
 static int statsd_take(union decoder *decoder, struct batch_decoder *batches, struct str bytes,
                        const struct record_sink *sink)
 {
@@ -101,6 +116,11 @@ static void payloads_begin(union decoder *decoder, const struct ingest_options *
 {
     statsd_frames_init(&decoder->statsd_frames, options->max_frame_bytes, options->max_line_bytes,
                        &options->statsd_samples);
+}
+
+static void payloads_obey(union decoder *decoder, const struct ingest_options *options)
+{
+    statsd_frames_limit(&decoder->statsd_frames, options->max_frame_bytes, options->max_line_bytes);
 }
 
 static int payloads_take(union decoder *decoder, struct batch_decoder *batches, struct str bytes,
@@ -131,6 +151,7 @@ static size_t payloads_keep(const union decoder *decoder)
 const struct format formats[] = {
     [WIRE_UNDECIDED] = {.render_end = ndjson_say_end},
     [WIRE_FRAMES] = {.init = frames_begin,
+                     .limit = frames_obey,
                      .feed = frames_take,
                      .end = frames_finish,
                      .fini = frames_forget,
@@ -140,6 +161,7 @@ const struct format formats[] = {
                      .render_acknowledged = reply_render_acknowledged,
                      .render_end = reply_render_error},
     [WIRE_NDJSON] = {.init = ndjson_begin,
+                     .limit = ndjson_obey,
                      .feed = ndjson_take,
                      .end = ndjson_finish,
                      .fini = ndjson_forget,
@@ -150,11 +172,13 @@ const struct format formats[] = {
                      .render_acknowledged = ndjson_render_acknowledged,
                      .render_end = ndjson_say_end},
     [WIRE_STATSD] = {.init = statsd_begin,
+                     .limit = statsd_obey,
                      .feed = statsd_take,
                      .end = statsd_finish,
                      .fini = statsd_forget,
                      .kept = statsd_keep},
     [WIRE_STATSD_FRAMES] = {.init = payloads_begin,
+                            .limit = payloads_obey,
                             .feed = payloads_take,
                             .end = payloads_finish,
                             .fini = payloads_forget,

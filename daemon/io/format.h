@@ -21,6 +21,7 @@ union decoder {
 struct format {
     /* NULL where there is no decoder: the connection is refused. */
     void (*init)(union decoder *decoder, const struct ingest_options *options);
+    void (*limit)(union decoder *decoder, const struct ingest_options *options);
     int (*feed)(union decoder *decoder, struct batch_decoder *batches, struct str bytes,
                 const struct record_sink *sink);
     int (*end)(union decoder *decoder, const struct record_sink *sink);

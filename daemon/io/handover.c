@@ -118,6 +118,8 @@ static void do_jobs(struct handover *handover, struct job *jobs)
         case JOB_SNAPSHOT:
             readers++;
             break;
+        case JOB_SETTINGS:
+            break; /* goes the other way */
         }
     }
     int err = 0;
@@ -150,6 +152,13 @@ static void deliver(struct handover *handover, struct job *jobs)
         (void)wrote; /* a full counter is still readable */
         reader->is_due = false;
     }
+}
+
+void handover_post(struct handover_reader *reader, struct job *job)
+{
+    job->reader = reader;
+    job->next = NULL;
+    deliver(reader->handover, job);
 }
 
 static void on_async(uv_async_t *async)

@@ -10,6 +10,7 @@
  *                                 who wait
  *     either ────────return─────> [returned] ─> on_async: releases, sweeps in portions
  *                                 by the last reader of a snapshot
+ *     loop   ────────post───────> [done] of one reader + eventfd ──collect──> its thread
  *
  * Functions say which thread may call them.
  */
@@ -25,8 +26,9 @@
 
 enum job_kind {
     JOB_SNAPSHOT,
-    JOB_RESET, /* of `name`, or of all */
-    JOB_PING,  /* nothing: that it comes back tells that the loop turns */
+    JOB_RESET,    /* of `name`, or of all */
+    JOB_PING,     /* nothing: that it comes back tells that the loop turns */
+    JOB_SETTINGS, /* not asked for: the loop has something new for the reader's owner */
 };
 
 /* A snapshot and how many jobs still read it; under the mutex. */
@@ -98,6 +100,9 @@ struct job *handover_collect(struct handover_reader *reader);
 
 /* Loop thread, when the reader's thread is gone: all jobs that it left behind, done or not. */
 struct job *handover_cancel(struct handover_reader *reader);
+
+/* Loop thread. The reader's thread will collect the job, which is its own from then on. */
+void handover_post(struct handover_reader *reader, struct job *job);
 
 /* Any reader's thread, or the loop's. One reader of a job's snapshot is done with it. */
 void handover_return(struct handover *handover, struct share *share);

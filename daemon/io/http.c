@@ -6,9 +6,13 @@
  *   4. on_request     called again: the route renders from the snapshot, gives it back, answers
  *   5. on_completed   the request is freed
  *   6. on_connection  what the server gave up before it was complete, and tells nobody of, is freed too
+ *   7. take_settings  between requests: what a reload has changed holds for open connections, too
  *
  * What can fail, and where it ends
  *   no such path, method, escape, body too long   404, 405, 400, 413 at once
+ *   over the network: a host that is not ours     421; none in HTTP/1.1, several, or nonsense: 400
+ *   more connections than the ceiling             503 and the end; of a flood of them the end alone
+ *   a byte now and then, never done               the socket is shut (io/http_clients)
  *   the loop does not answer within LOOP_WAIT_MS  503; the job is abandoned and freed on its return
  *   too many snapshots, no memory                 503
  *   a scraper that stops reading                  the connection's time runs out; nobody waits for it
@@ -35,6 +39,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/host.h"
+#include "io/http_clients.h"
 #include "io/sandbox_denied.h"
 #include "render/gzip.h"
 #include "render/negotiate.h"
@@ -49,6 +55,10 @@ enum {
     QUIET_RUNS = 2, /* runs of a door's server that must change nothing before it is left alone */
     RUNS_A_TURN = 16,
     ADDRESS_TEXT_MAX = 80,
+    CLIENT_TICK_MS = 500, /* between two looks for slow clients */
+    CONNECTIONS_MAX =
+        4096,       /* of a door, whatever the settings say: what http.max_connections may be */
+    COMPLAINTS = 5, /* of each kind a minute */
 };
 
 enum phase {
@@ -65,8 +75,10 @@ struct door {
     struct http *http;
     struct MHD_Daemon *daemon;
     struct request *requests; /* those that the server knows */
+    struct http_clients clients;
     int epoll_fd;
     bool is_admin;
+    bool is_network;
     bool is_restless; /* its turn was over before its work was done */
 };
 
@@ -88,6 +100,9 @@ struct request {
 struct http {
     struct handover_reader reader;
     struct route_context *context;
+    struct http_settings *settings; /* owned */
+    struct log_limit foreign;
+    uint64_t cut_ns; /* when slow clients were last looked for */
     struct door doors[HTTP_DOORS_MAX];
     size_t door_count;
     struct request *waiting;
@@ -129,11 +144,38 @@ static void add_headers(struct MHD_Response *answer, const struct route_response
     (void)MHD_add_response_header(answer, MHD_HTTP_HEADER_CONTENT_TYPE, response->content_type);
     (void)MHD_add_response_header(answer, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     (void)MHD_add_response_header(answer, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
+    /* Not for the pages of others, not even as a picture or a script. */
+    (void)MHD_add_response_header(answer, "Cross-Origin-Resource-Policy", "same-origin");
+    (void)MHD_add_response_header(answer, "X-Content-Type-Options", "nosniff");
     if (packed) {
         (void)MHD_add_response_header(answer, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
     }
     if (response->status == MHD_HTTP_METHOD_NOT_ALLOWED) {
         (void)MHD_add_response_header(answer, MHD_HTTP_HEADER_ALLOW, response->allow);
+    }
+}
+
+/* NULL when there was no memory for it. */
+static struct http_client *client_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+/* What it sent before it was cut off is of no use. */
+static bool is_cut(struct MHD_Connection *connection)
+{
+    const struct http_client *client = client_of(connection);
+    return client == NULL || client->is_cut;
+}
+
+/* The next step of a request begins. */
+static void begin_step(const struct http *http, struct MHD_Connection *connection)
+{
+    struct http_client *client = client_of(connection);
+    if (client != NULL) {
+        client->since_ns = now_ns(http);
     }
 }
 
@@ -153,6 +195,7 @@ static enum MHD_Result send_response(struct request *request, struct route_respo
     enum MHD_Result sent = MHD_queue_response(request->connection, response->status, answer);
     MHD_destroy_response(answer);
     request->phase = PHASE_ANSWERED;
+    begin_step(request->door->http, request->connection);
     return sent;
 }
 
@@ -240,9 +283,78 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-static enum MHD_Result take_head(struct request *request, const char *method)
+/* The Host headers of a request. */
+struct hosts {
+    const char *last;
+    unsigned count;
+};
+
+static enum MHD_Result note_host(void *cls, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
 {
-    if (url_parse(request->target, &request->parts.url) != 0) {
+    struct hosts *hosts = cls;
+    (void)kind;
+    if (strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0) {
+        hosts->last = value;
+        hosts->count++;
+    }
+    return MHD_YES;
+}
+
+static enum host_verdict judge(const struct request *request, struct str host)
+{
+    const struct http_settings *settings = request->door->http->settings;
+    return host_judge(host, settings->allowed_hosts, settings->allowed_host_count);
+}
+
+/* What the target names counts as well as what the header does: it is the worse of both. */
+static enum host_verdict judge_hosts(const struct request *request, struct str authority,
+                                     const char *version)
+{
+    struct hosts hosts = {NULL, 0};
+    enum host_verdict verdict = HOST_OURS;
+    (void)MHD_get_connection_values(request->connection, MHD_HEADER_KIND, note_host, &hosts);
+    if (hosts.count > 1 || (hosts.count == 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0)) {
+        return HOST_BAD;
+    }
+    if (hosts.count == 1) {
+        verdict = judge(request, str_of(hosts.last == NULL ? "" : hosts.last));
+    }
+    if (authority.ptr != NULL) {
+        enum host_verdict other = judge(request, authority);
+        verdict = other > verdict ? other : verdict;
+    }
+    return verdict;
+}
+
+static enum MHD_Result refuse_foreign(struct request *request)
+{
+    struct http *http = request->door->http;
+    const char *host = header(request->connection, MHD_HTTP_HEADER_HOST);
+    self_count(&http->context->self->http_foreign_hosts, 1);
+    log_limited(&http->foreign,
+                "refused an HTTP request for the host %s, which is none of http.allowed_hosts",
+                host == NULL ? "in its target" : host);
+    return fail(
+        request, MHD_HTTP_MISDIRECTED_REQUEST,
+        "this is not the host that the request names: ask by IP address, or add the name to "
+        "http.allowed_hosts");
+}
+
+static enum MHD_Result take_head(struct request *request, const char *method, const char *version)
+{
+    struct str authority;
+    char *target = host_of_target(request->target, &authority);
+    switch (request->door->is_network ? judge_hosts(request, authority, version) : HOST_OURS) {
+    case HOST_FOREIGN:
+        return refuse_foreign(request);
+    case HOST_BAD:
+        return fail(request, MHD_HTTP_BAD_REQUEST,
+                    "the request must name one host, and a valid one");
+    case HOST_OURS:
+        break;
+    }
+    if (url_parse(target, &request->parts.url) != 0) {
         return fail(request, MHD_HTTP_BAD_REQUEST,
                     "the address has a bad escape, text that is not UTF-8, or too many parameters");
     }
@@ -272,14 +384,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     (void)cls;
     (void)connection;
     (void)url; /* already unescaped, and cut at a zero byte: see on_uri */
-    (void)version;
     (void)upload;
     if (request == NULL) {
-        return MHD_NO; /* no memory in on_uri */
+        return MHD_NO; /* no memory in on_uri, or nobody to answer */
     }
     switch (request->phase) {
     case PHASE_NEW:
-        return take_head(request, method);
+        return take_head(request, method, version);
     case PHASE_BODY:
         if (*upload_size > 0) {
             request->uploaded += *upload_size;
@@ -300,7 +411,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *connectio
 {
     struct door *door = cls;
     size_t len = strlen(uri);
-    struct request *request = mem_zalloc(1, sizeof *request);
+    struct request *request = is_cut(connection) ? NULL : mem_zalloc(1, sizeof *request);
     char *target = request == NULL ? NULL : mem_alloc(len + 1);
     if (target == NULL) {
         mem_free(request);
@@ -346,12 +457,76 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
                          enum MHD_RequestTerminationCode code)
 {
     struct request *request = *con_cls;
-    (void)cls;
-    (void)connection;
+    const struct http *http = cls;
     (void)code;
     *con_cls = NULL;
+    begin_step(http, connection);
     if (request != NULL) {
         end_request(request);
+    }
+}
+
+/* --- connections ------------------------------------------------------------------------------- */
+
+static unsigned timeout_s(const struct http *http)
+{
+    return (unsigned)((http->settings->timeout_ms + 999) / 1000);
+}
+
+/* The one that the server was started with costs it less: others it looks through at each run. */
+static void set_timeout(const struct http *http, struct MHD_Connection *connection)
+{
+    (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                    timeout_s(http)); /* a known option */
+}
+
+static bool is_full(const struct door *door, unsigned more)
+{
+    const struct http_clients *clients = &door->clients;
+    return clients->count - clients->refused + more > door->http->settings->max_connections;
+}
+
+/* Of a flood past the ceiling only so many are told; the others are closed without a word. */
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, socklen_t len)
+{
+    struct door *door = cls;
+    struct http *http = door->http;
+    (void)address;
+    (void)len;
+    if (!is_full(door, 1) || door->clients.refused < HTTP_REFUSALS_MAX) {
+        return MHD_YES;
+    }
+    self_count(&http->context->self->http_refused, 1);
+    return MHD_NO;
+}
+
+static void refuse_connection(struct door *door, struct http_client *client)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                                 "Content-Type: application/json\r\n"
+                                 "Connection: close\r\n"
+                                 "\r\n"
+                                 "{\"error\":\"there are http.max_connections clients already\"}\n";
+    self_count(&door->http->context->self->http_refused, 1);
+    ssize_t sent = send(client->fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent; /* told if possible; what the peer has sent is not read */
+    http_client_refuse(&door->clients, client);
+}
+
+static void begin_connection(struct door *door, struct MHD_Connection *connection,
+                             void **socket_context)
+{
+    struct http *http = door->http;
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    struct http_client *client = http_client_new(&door->clients, connection, fd, now_ns(http));
+    *socket_context = client;
+    if (client == NULL) {
+        (void)shutdown(fd, SHUT_RDWR); /* without memory nobody is served */
+        return;
+    }
+    set_timeout(http, connection);
+    if (is_full(door, 0)) {
+        refuse_connection(door, client);
     }
 }
 
@@ -359,9 +534,13 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
                           enum MHD_ConnectionNotificationCode code)
 {
     struct door *door = cls;
-    (void)socket_context;
     if (code != MHD_CONNECTION_NOTIFY_CLOSED) {
+        begin_connection(door, connection, socket_context);
         return;
+    }
+    if (*socket_context != NULL) {
+        http_client_free(&door->clients, *socket_context);
+        *socket_context = NULL;
     }
     struct request *next;
     for (struct request *request = door->requests; request != NULL; request = next) {
@@ -392,12 +571,57 @@ static void take_back(struct http *http, struct request *request)
     }
 }
 
+/* Answers that were begun were rendered whole: nobody is in the middle of the old ones. */
+static void use_settings(struct http *http, struct http_settings *settings)
+{
+    struct route_context *context = http->context;
+    if (settings->exposition != NULL) {
+        exposition_free(context->exposition);
+        context->exposition = settings->exposition;
+        settings->exposition = NULL;
+    }
+    context->display_name = str_of(settings->display_name);
+    context->status.limits = settings->limits;
+    context->status.limit_count = settings->limit_count;
+    http_settings_free(http->settings);
+    http->settings = settings;
+}
+
+static void take_settings(struct http *http, struct http_settings *settings)
+{
+    use_settings(http, settings);
+    for (size_t i = 0; i < http->door_count; i++) {
+        struct http_client *client = http->doors[i].clients.first;
+        for (; client != NULL; client = client->next) {
+            set_timeout(http, client->connection);
+        }
+    }
+}
+
 static void collect_jobs(struct http *http)
 {
     struct job *next;
     for (struct job *job = handover_collect(&http->reader); job != NULL; job = next) {
         next = job->next;
-        take_back(http, (struct request *)job);
+        if (job->kind == JOB_SETTINGS) {
+            take_settings(http, (struct http_settings *)job);
+        } else {
+            take_back(http, (struct request *)job);
+        }
+    }
+}
+
+static void cut_slow_clients(struct http *http)
+{
+    uint64_t now = now_ns(http);
+    uint64_t limit_ns = http->settings->request_timeout_ms * NS_PER_MS;
+    if (now - http->cut_ns < CLIENT_TICK_MS * NS_PER_MS) {
+        return;
+    }
+    http->cut_ns = now;
+    for (size_t i = 0; i < http->door_count; i++) {
+        unsigned count = http_clients_cut(&http->doors[i].clients, limit_ns, now);
+        self_count(&http->context->self->http_slow, count);
     }
 }
 
@@ -421,6 +645,9 @@ static int least_timeout(const struct http *http)
     int64_t timeout_ms = http->waiting == NULL ? -1 : LOOP_WAIT_MS / 10;
     for (size_t i = 0; i < http->door_count; i++) {
         MHD_UNSIGNED_LONG_LONG wanted;
+        if (http->doors[i].clients.count > 0 && timeout_ms < 0) {
+            timeout_ms = CLIENT_TICK_MS;
+        }
         if (http->doors[i].is_restless) {
             return 0;
         }
@@ -473,6 +700,7 @@ static void *thread_main(void *arg)
         (void)poll(fds, (nfds_t)(2 + http->door_count), least_timeout(http));
         collect_jobs(http);
         expire_waiting(http, false);
+        cut_slow_clients(http);
         run_doors(http);
     }
     expire_waiting(http, true);
@@ -496,18 +724,17 @@ __attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, cons
     }
 }
 
-static int open_door(struct http *http, const struct http_options *options,
-                     const struct http_door_options *how)
+static int open_door(struct http *http, const struct http_door_options *how)
 {
     struct door *door = &http->doors[http->door_count];
-    unsigned timeout_s = (unsigned)((options->timeout_ms + 999) / 1000);
-    *door = (struct door){.http = http, .is_admin = how->is_admin};
+    *door = (struct door){.http = http, .is_admin = how->is_admin, .is_network = how->is_network};
     door->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-        door, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, how->fd,
-        MHD_OPTION_CONNECTION_LIMIT, options->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_URI_LOG_CALLBACK, on_uri, door, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, on_accept, door,
+        on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, how->fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(CONNECTIONS_MAX + HTTP_REFUSALS_MAX), MHD_OPTION_CONNECTION_TIMEOUT,
+        timeout_s(http), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_URI_LOG_CALLBACK, on_uri, door, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, door, MHD_OPTION_END);
     if (door->daemon == NULL) {
         (void)close(how->fd);
@@ -544,12 +771,15 @@ static void free_http(struct http *http)
     if (http->stop_fd >= 0) {
         (void)close(http->stop_fd);
     }
+    http_settings_free(http->settings);
     mem_free(http);
 }
 
 static int open_http(struct http *http, struct handover *handover, struct route_context *context)
 {
     http->context = context;
+    log_limit_init(&http->foreign, LOG_LEVEL_WARNING, "requests for foreign hosts", COMPLAINTS,
+                   60 * NS_PER_SECOND);
     http->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return http->stop_fd < 0 ? ERR_SYSTEM : handover_reader_start(handover, &http->reader);
 }
@@ -559,9 +789,14 @@ int http_start(const struct http_options *options, struct handover *handover,
 {
     struct http *http = mem_zalloc(1, sizeof *http);
     int err = http == NULL ? ERR_NOMEM : open_http(http, handover, context);
+    if (http == NULL) {
+        http_settings_free(options->settings);
+    } else {
+        use_settings(http, options->settings);
+    }
     for (size_t i = 0; i < options->door_count; i++) {
         if (err == 0) {
-            err = open_door(http, options, &options->doors[i]);
+            err = open_door(http, &options->doors[i]);
         } else {
             (void)close(options->doors[i].fd);
         }
@@ -582,6 +817,11 @@ int http_start(const struct http_options *options, struct handover *handover,
     return err;
 }
 
+void http_change(struct http *http, struct http_settings *settings)
+{
+    handover_post(&http->reader, &settings->job);
+}
+
 void http_close(struct http *http)
 {
     uint64_t one = 1;
@@ -592,7 +832,11 @@ void http_close(struct http *http)
     struct job *next;
     for (struct job *job = handover_cancel(&http->reader); job != NULL; job = next) {
         next = job->next;
-        take_back(http, (struct request *)job);
+        if (job->kind == JOB_SETTINGS) {
+            http_settings_free((struct http_settings *)job);
+        } else {
+            take_back(http, (struct request *)job);
+        }
     }
     free_http(http);
 }

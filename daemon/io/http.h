@@ -7,28 +7,35 @@
 #define DWELL_IO_HTTP_H
 
 #include "io/handover.h"
+#include "io/http_settings.h"
 #include "io/routes.h"
 
-enum { HTTP_DOORS_MAX = 4 };
+enum {
+    HTTP_DOORS_MAX = 4,
+    HTTP_REFUSALS_MAX = 1, /* past the ceiling of a door, open for the moment of being told so */
+};
 
 struct http_door_options {
     int fd; /* listens and does not block; taken */
     bool is_admin;
+    bool is_network; /* browsers come here, too: the host that they name is looked at */
 };
 
 struct http_options {
     struct http_door_options doors[HTTP_DOORS_MAX];
     size_t door_count;
-    unsigned max_connections; /* through each door */
-    uint64_t timeout_ms;      /* of silence on a connection */
+    struct http_settings *settings; /* taken */
 };
 
 struct http;
 
 /* Starts the thread. `handover` must outlive it; the context is used by the thread alone from here
- * on. Returns 0, ERR_NOMEM or ERR_SYSTEM; the descriptors are taken in any case. */
+ * on. Returns 0, ERR_NOMEM or ERR_SYSTEM; descriptors and settings are taken in any case. */
 int http_start(const struct http_options *options, struct handover *handover,
                struct route_context *context, struct http **ret_http);
+
+/* Loop thread. The settings, which are taken, are used soon, by open connections, too. */
+void http_change(struct http *http, struct http_settings *settings);
 
 /* Ends the thread, cutting off what is being answered, and frees everything. Loop thread, before
  * handover_close. */

@@ -141,6 +141,9 @@ static void answer_status(struct route_context *context, const struct route_requ
     status.scrapes = view.process.scrapes;
     status.http_errors = view.process.http_errors;
     status.process.descriptors_open = self_descriptors();
+    status.http_foreign_hosts = view.process.http_foreign_hosts;
+    status.http_refused = view.process.http_refused;
+    status.http_slow = view.process.http_slow;
     json_render_status(request->snapshot, &status, &response->body);
 }
 

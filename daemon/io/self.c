@@ -56,6 +56,9 @@ void self_view(struct self *self, struct self_view *ret_view)
         .resident_bytes = resident_bytes(),
         .scrapes = atomic_load_explicit(&self->scrapes, memory_order_relaxed),
         .http_errors = atomic_load_explicit(&self->http_errors, memory_order_relaxed),
+        .http_foreign_hosts = atomic_load_explicit(&self->http_foreign_hosts, memory_order_relaxed),
+        .http_refused = atomic_load_explicit(&self->http_refused, memory_order_relaxed),
+        .http_slow = atomic_load_explicit(&self->http_slow, memory_order_relaxed),
         .exports = ret_view->exports,
         .export_count = self->export_count};
 }

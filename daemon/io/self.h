@@ -16,9 +16,18 @@ enum { SELF_EXPORTS_MAX = 2 }; /* traces and metrics */
 struct self {
     atomic_uint_fast64_t scrapes;
     atomic_uint_fast64_t http_errors;
+    atomic_uint_fast64_t http_foreign_hosts;
+    atomic_uint_fast64_t http_refused;
+    atomic_uint_fast64_t http_slow;
     struct export_queue *exports[SELF_EXPORTS_MAX]; /* borrowed */
     unsigned export_count;
 };
+
+/* HTTP thread, which alone writes. */
+static inline void self_count(atomic_uint_fast64_t *counter, uint64_t more)
+{
+    (void)atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
+}
 
 /* One more signal; `queue` must outlive the struct's use. */
 void self_add_export(struct self *self, struct export_queue *queue);

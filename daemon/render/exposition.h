@@ -39,6 +39,9 @@ struct exposition_process {
     uint64_t resident_bytes; /* 0: not known */
     uint64_t scrapes;        /* this one included, as the caller sees it */
     uint64_t http_errors;
+    uint64_t http_foreign_hosts;
+    uint64_t http_refused;
+    uint64_t http_slow;
     const struct export_view *exports; /* one a signal */
     unsigned export_count;
 };

@@ -252,11 +252,50 @@ static void put_counters(struct json_writer *writer, const struct snapshot *snap
 #undef X
     };
     json_put_open(writer, "counters", '{');
+    uint64_t values[COUNTER_COUNT];
+    memcpy(values, snapshot->counters.value, sizeof values);
+    values[COUNTER_SCRAPES] = status->scrapes; /* these count on the HTTP side */
+    values[COUNTER_HTTP_ERRORS] = status->http_errors;
+    values[COUNTER_HTTP_FOREIGN_HOSTS] = status->http_foreign_hosts;
+    values[COUNTER_HTTP_REFUSED] = status->http_refused;
+    values[COUNTER_HTTP_SLOW] = status->http_slow;
     for (unsigned i = 0; i < COUNTER_COUNT; i++) {
-        uint64_t value = i == COUNTER_SCRAPES       ? status->scrapes
-                         : i == COUNTER_HTTP_ERRORS ? status->http_errors
-                                                    : snapshot->counters.value[i];
-        json_put_u64(writer, names[i], value);
+        json_put_u64(writer, names[i], values[i]);
+    }
+    json_close(writer, '}');
+}
+
+/* Each line of a text as a text of its own. */
+static void put_lines(struct json_writer *writer, const char *key, struct str text)
+{
+    json_put_open(writer, key, '[');
+    while (text.len > 0) {
+        const char *end = memchr(text.ptr, '\n', text.len);
+        size_t len = end == NULL ? text.len : (size_t)(end - text.ptr);
+        size_t taken = end == NULL ? len : len + 1;
+        json_text(writer, (struct str){text.ptr, len});
+        text = (struct str){text.ptr + taken, text.len - taken};
+    }
+    json_close(writer, ']');
+}
+
+static void put_reloads(struct json_writer *writer, const struct reloads *reloads)
+{
+    const struct reload_report *report = reloads->report;
+    json_put_open(writer, "reloads", '{');
+    for (unsigned i = 0; i < RELOAD_OUTCOME_COUNT; i++) {
+        json_put_u64(writer, reload_outcome_words[i], reloads->count[i]);
+    }
+    if (reloads->last_wall_ns == 0) {
+        json_put_null(writer, "last");
+    } else {
+        json_put_open(writer, "last", '{');
+        json_put_text(writer, "outcome", str_of(reload_outcome_words[reloads->last]));
+        json_put_double(writer, "unix_seconds",
+                        (double)reloads->last_wall_ns / (double)NS_PER_SECOND);
+        put_lines(writer, "messages",
+                  report == NULL ? (struct str){0} : (struct str){report->text, report->len});
+        json_close(writer, '}');
     }
     json_close(writer, '}');
 }
@@ -304,6 +343,7 @@ void json_render_status(const struct snapshot *snapshot, const struct json_statu
     put_ledger(&writer, &snapshot->ledger);
     put_counters(&writer, snapshot, status);
     put_limits(&writer, status);
+    put_reloads(&writer, &snapshot->counters.reloads);
     json_put_open(&writer, "export", '{');
     for (unsigned i = 0; i < status->export_count; i++) {
         put_export(&writer, &status->exports[i]);

@@ -44,9 +44,12 @@ struct json_status {
     size_t limit_count;
     const struct json_path *sandbox; /* what was taken away from the daemon, and how much of it */
     size_t sandbox_count;
-    uint64_t rss_bytes;                /* 0: not known */
-    uint64_t scrapes;                  /* as in struct exposition_process */
-    uint64_t http_errors;              /* likewise */
+    uint64_t rss_bytes;   /* 0: not known */
+    uint64_t scrapes;     /* as in struct exposition_process */
+    uint64_t http_errors; /* likewise, as the next ones */
+    uint64_t http_foreign_hosts;
+    uint64_t http_refused;
+    uint64_t http_slow;
     const struct export_view *exports; /* one a signal */
     unsigned export_count;
     struct json_process process;

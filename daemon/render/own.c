@@ -239,17 +239,30 @@ static const struct counter_row {
 
 _Static_assert(sizeof counter_rows / sizeof counter_rows[0] == COUNTER_COUNT, "one each");
 
-/* Two rows count on the HTTP side, where the loop does not see it. */
+/* Some rows count on the HTTP side, where the loop does not see it. */
 static bool is_of_process(enum counter counter)
 {
-    return counter == COUNTER_SCRAPES || counter == COUNTER_HTTP_ERRORS;
+    return counter == COUNTER_SCRAPES || counter == COUNTER_HTTP_ERRORS ||
+           counter == COUNTER_HTTP_FOREIGN_HOSTS || counter == COUNTER_HTTP_REFUSED ||
+           counter == COUNTER_HTTP_SLOW;
 }
 
 static uint64_t counter_value(const struct own *own, enum counter counter)
 {
-    return counter == COUNTER_SCRAPES       ? own->process->scrapes
-           : counter == COUNTER_HTTP_ERRORS ? own->process->http_errors
-                                            : own->snapshot->counters.value[counter];
+    switch (counter) {
+    case COUNTER_SCRAPES:
+        return own->process->scrapes;
+    case COUNTER_HTTP_ERRORS:
+        return own->process->http_errors;
+    case COUNTER_HTTP_FOREIGN_HOSTS:
+        return own->process->http_foreign_hosts;
+    case COUNTER_HTTP_REFUSED:
+        return own->process->http_refused;
+    case COUNTER_HTTP_SLOW:
+        return own->process->http_slow;
+    default:
+        return own->snapshot->counters.value[counter];
+    }
 }
 
 static void render_counters(struct own *own)
@@ -308,6 +321,26 @@ static void render_timings(struct own *own)
                   &counters->snapshot);
     render_single(own, FAMILY_GAUGE, "dwelld_snapshot_max_seconds",
                   "The longest freeze since the start.", seconds(counters->snapshot.max_ns));
+}
+
+/* --- reloads ----------------------------------------------------------------------------------- */
+
+static void render_reloads(struct own *own)
+{
+    const struct reloads *reloads = &own->snapshot->counters.reloads;
+    begin_family(own, FAMILY_COUNTER, "dwelld_reloads_total",
+                 "Reloads of the configuration, by what became of them.");
+    for (unsigned i = 0; i < RELOAD_OUTCOME_COUNT; i++) {
+        struct label label = {STR_LITERAL("outcome"), str_of(reload_outcome_words[i])};
+        add(own, &label, 1, (double)reloads->count[i]);
+    }
+    end_family(own);
+    begin_family(own, FAMILY_GAUGE, "dwelld_last_reload_timestamp_seconds",
+                 "When the configuration was last reloaded, or that was refused.");
+    if (reloads->last_wall_ns > 0) {
+        add(own, NULL, 0, seconds(reloads->last_wall_ns));
+    }
+    end_family(own);
 }
 
 /* --- exports ----------------------------------------------------------------------------------- */
@@ -405,6 +438,7 @@ int own_render(struct own *own, const struct snapshot *snapshot,
     render_ledger(own);
     render_counters(own);
     render_timings(own);
+    render_reloads(own);
     render_exports(own);
     render_process(own);
     return out->err;

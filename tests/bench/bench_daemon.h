@@ -52,8 +52,8 @@ static inline bool bench_get(const char *target)
     if (fd < 0) {
         return false;
     }
-    int len = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n",
-                       target);
+    int len = snprintf(text, sizeof text,
+                       "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", target);
     ssize_t wrote = write(fd, text, (size_t)len);
     ssize_t got = wrote == len ? read(fd, text, sizeof text - 1) : -1;
     bool good = got > 12 && memcmp(text + 9, "200", 3) == 0;

@@ -68,7 +68,7 @@ static pid_t start_sender(int fd)
 static pid_t start_scraper(uint16_t port)
 {
     static const char request[] =
-        "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     static char answer[1 << 16];
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     pid_t child = fork();

@@ -312,7 +312,8 @@ class Daemon:
         connection = self._connection(door)
         connection.connect()
         sock = connection.sock
-        sock.sendall(data)
+        if data:
+            sock.sendall(data)
         return sock
 
     def metrics(self, accept=None, door="tcp"):

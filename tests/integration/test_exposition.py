@@ -355,7 +355,7 @@ class TestExpositionNegotiation(ExpositionCase):
                                      [item for item in got.headers.items() if item[0] not in moving])
                     self.assertAlmostEqual(int(head.headers["Content-Length"]), len(got.raw), delta=200)
                     request = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-                    raw = daemon.raw_http(f"HEAD /metrics HTTP/1.1\r\nHost: d\r\nConnection: close\r\n{request}\r\n".encode())
+                    raw = daemon.raw_http(f"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{request}\r\n".encode())
                     with raw, raw.makefile("rb") as answer:
                         self.assertTrue(answer.read().endswith(b"\r\n\r\n"))
 

@@ -445,12 +445,12 @@ class TestHostileHttp(HostileCase):
         daemon = self.start()
         self.assertEqual(daemon.request("GET", "/healthz", body=b"x" * 4096).status, 200)
         self.must_fail(daemon, 413, "GET", "/healthz", body=b"x" * 4097)
-        with contextlib.closing(daemon.raw_http(b"POST /api/v1/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+        with contextlib.closing(daemon.raw_http(b"POST /api/v1/reset HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n",
                                                 "admin")) as sock:
             self.assertIn(b"413", sock.recv(64))
         for head in ("Content-Length: 99999999999999999999", "Content-Length: -1", "Content-Length: x",
                      "Transfer-Encoding: chunked", "Content-Length: 5\r\nContent-Length: 6"):
-            with contextlib.closing(daemon.raw_http(f"GET /healthz HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())) as sock:
+            with contextlib.closing(daemon.raw_http(f"GET /healthz HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())) as sock:
                 with contextlib.suppress(OSError):
                     sock.sendall(b"ffff\r\n" + b"x" * 0xffff + b"\r\n")
                     sock.shutdown(socket.SHUT_WR)
@@ -464,7 +464,7 @@ class TestHostileHttp(HostileCase):
         for data in (b"\x00" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 1000, b"GET " + b"/x" * 20000,
                      b"GET /healthz HTTP/1.1\r\n" + b"X: " + b"y" * 100000, b"DWL1\x00\x00\x00\x00", b"\x16\x03\x01\x02\x00",
                      b"GET /healthz HTTP/1.1\r\n" + b"A: b\r\n" * 5000 + b"\r\n",
-                     b"GET /metrics?" + b"a=1&" * 1000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+                     b"GET /metrics?" + b"a=1&" * 1000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
                      b"GET /\x00 HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
             with contextlib.suppress(OSError), contextlib.closing(daemon.raw_http(data)) as sock:
                 sock.shutdown(socket.SHUT_WR)
@@ -479,7 +479,7 @@ class TestHostileHttp(HostileCase):
 
         def ask(times):
             for target in targets * times:
-                with contextlib.closing(daemon.raw_http(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())) as sock:
+                with contextlib.closing(daemon.raw_http(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())) as sock:
                     with contextlib.suppress(ConnectionError):
                         while sock.recv(65536):
                             pass
@@ -519,7 +519,7 @@ class TestHostileHttp(HostileCase):
 
     def test_hostile_http_pipelined_and_kept_connections(self):
         daemon = self.start()
-        request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         with contextlib.closing(daemon.raw_http(request * 50)) as sock:
             got = b""
             while got.count(b'{"status":"ok"}') < 50:
@@ -532,7 +532,7 @@ SCRAPER = """
 import socket, sys
 sock = socket.socket(socket.AF_UNIX)
 sock.connect(sys.argv[1])
-sock.sendall(b"GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
+sock.sendall(b"GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
 total = len(sock.recv(4096))
 print("reading", flush=True)
 sys.stdin.readline()

@@ -244,6 +244,7 @@ struct opinion opinion_of(enum bottleneck bottleneck, enum rule rule)
 
 void must_set_opinion(struct core *core, uint32_t number, const struct opinion *opinion)
 {
+    core->thresholds.by_evidence |= opinion != NULL; /* as it is where somebody judges */
     assert_int_equal(registry_set_opinion(core->registry, number, opinion), 0);
 }
 

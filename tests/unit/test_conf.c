@@ -1086,14 +1086,47 @@ static void test_conf_says_which_changes_need_a_restart(void **state)
     must_load(NULL, NULL,
               (const char *[]){"log.level=debug", "profiling.latency_gpu_threshold_ms=2",
                                "gpu.price_high=2", "gpu.objective=latency", NULL});
-    conf_render_fixed_changes(&output, &old, &conf);
+    assert_int_equal(conf_render_fixed_changes(&output, &old, &conf), 0);
     assert_string_equal(text_of(&output), "");
     must_load(NULL, NULL,
               (const char *[]){"log.level=debug", "http.listen=[::1]:1", "service.name=x",
                                "otlp.headers={\"a\": \"s3cr3t\"}", NULL});
-    conf_render_fixed_changes(&output, &old, &conf);
-    assert_string_equal(text_of(&output), "service.name, http.listen, otlp.headers");
+    assert_int_equal(conf_render_fixed_changes(&output, &old, &conf), 3);
+    assert_string_equal(
+        text_of(&output),
+        "service.name: needs a restart, as the service is known by it to whoever got data already "
+        "(still \"acgs2-agent-bus\")\n"
+        "http.listen: needs a restart, as its socket is open (still \"127.0.0.1:9847\")\n"
+        "otlp.headers: needs a restart, as the exporters run with it\n");
     conf_fini(&old);
+}
+
+static void test_conf_adopts_what_a_reload_may_change(void **state)
+{
+    (void)state;
+    struct conf in_force;
+    must_load(NULL, NULL,
+              (const char *[]){"http.listen=[::1]:1", "ingest.allowed_uids=[1, 2]", NULL});
+    in_force = conf;
+    conf = (struct conf){0};
+    must_load(NULL, NULL,
+              (const char *[]){"http.listen=[::1]:2", "ingest.allowed_uids=[3]", "log.level=debug",
+                               "http.allowed_hosts=[\"a\", \"b\"]", "service.name=x",
+                               "budgets.total_ms=7", NULL});
+    assert_int_equal(conf_render_changes(&output, &in_force, &conf), 4);
+    assert_string_equal(text_of(&output),
+                        "ingest.allowed_uids, http.allowed_hosts, budgets.total_ms, log.level");
+    conf_adopt(&in_force, &conf);
+    assert_int_equal(in_force.http.listen.port, 1);
+    assert_string_equal(in_force.service.name, "acgs2-agent-bus");
+    assert_int_equal(in_force.ingest.allowed_uids.count, 1);
+    assert_int_equal(in_force.ingest.allowed_uids.ids[0], 3);
+    assert_string_equal(in_force.http.allowed_hosts.texts[1], "b");
+    assert_int_equal(in_force.log.level, LOG_LEVEL_DEBUG);
+    assert_true(in_force.budgets.total_ms == 7);
+    assert_int_equal(conf.ingest.allowed_uids.count, 2); /* the old ones, to be freed */
+    assert_int_equal(conf.http.allowed_hosts.count, 0);
+    conf_fini(&in_force);
 }
 
 /* --- command line --- */
@@ -1293,6 +1326,7 @@ int main(void)
         TEST(test_conf_prints_what_it_reads),
         TEST(test_conf_table_has_a_row_for_each_option),
         TEST(test_conf_says_which_changes_need_a_restart),
+        TEST(test_conf_adopts_what_a_reload_may_change),
         TEST(test_conf_command_reads_every_argument),
         TEST(test_conf_command_tells_every_misuse),
         TEST(test_conf_help_names_every_option_and_flag),

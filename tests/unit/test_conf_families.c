@@ -778,28 +778,99 @@ static void test_conf_families_survives_running_out_of_memory(void **state)
     }
 }
 
-static void test_conf_families_tells_equal_from_changed(void **state)
+/* --- reloads --- */
+
+static void must_load_other(struct conf_families *ret, const char *list)
+{
+    char file[4096];
+    (void)snprintf(file, sizeof file, "{\"builtin\": false, \"families\": [%s]}", list);
+    assert_int_equal(conf_families_load(ret, STR_LITERAL(BUILTIN), "f.json", str_of(file), &errors),
+                     0);
+}
+
+/* From families to others: what is refused, and what needs a restart, a line each. */
+static void must_compare(const char *in_force, const char *fresh, const char *refused,
+                         const char *fixed)
+{
+    struct conf_families old;
+    struct conf_families new;
+    struct buf lines;
+    size_t count = 0;
+    size_t wanted = 0;
+    buf_init(&lines, 4096);
+    must_load_other(&old, in_force);
+    must_load_other(&new, fresh);
+    buf_clear(&errors);
+    int err = conf_families_compare(&old, &new, &errors, &lines, &count);
+    assert_int_equal(err, refused[0] == '\0' ? 0 : ERR_CONFLICT);
+    assert_int_equal(errors.len, strlen(refused));
+    assert_memory_equal(errors.data, refused, errors.len);
+    assert_int_equal(lines.len, strlen(fixed));
+    assert_memory_equal(lines.data, fixed, lines.len);
+    for (const char *at = fixed; (at = strchr(at, '\n')) != NULL; at++) {
+        wanted++;
+    }
+    assert_int_equal(count, wanted);
+    buf_clear(&errors);
+    buf_fini(&lines);
+    conf_families_fini(&old);
+    conf_families_fini(&new);
+}
+
+#define FAMILY(name, type, members)                                                                \
+    "{\"name\": \"" name "\", \"type\": \"" type "\", \"help\": \"Helps.\"" members "}"
+#define LINE "metrics.families_file: "
+
+static void test_conf_families_tells_what_a_reload_cannot_change(void **state)
 {
     (void)state;
-    static const char *const files[] = {
-        "{\"builtin\": false, \"families\": []}",
-        "{\"families\": []}",
-        "{\"families\": [" COUNTER("") "]}",
-        "{\"families\": [" COUNTER(", \"expire_seconds\": 1") "]}",
-        "{\"builtin\": false, \"families\": [" COUNTER("") ", " JOBS("") "]}",
-    };
-    enum { FILES = sizeof files / sizeof files[0] };
-    for (size_t i = 0; i < FILES; i++) {
-        for (size_t j = 0; j < FILES; j++) {
-            struct conf_families other;
-            assert_int_equal(conf_families_load(&other, STR_LITERAL(BUILTIN), "f.json",
-                                                str_of(files[j]), &errors),
-                             0);
-            must_load(files[i]);
-            assert_int_equal(conf_families_equal(&families, &other), i == j);
-            conf_families_fini(&other);
-        }
-    }
+    const char *a = FAMILY("a", "counter", "");
+    must_compare("", "", "", "");
+    must_compare("", a, "", "");
+    must_compare(a, a, "", "");
+    must_compare(a, "", "", LINE "a: needs a restart to go; it stays\n");
+    must_compare(a, FAMILY("a", "gauge", ""),
+                 LINE "a: cannot become of another type while it is there\n", "");
+    must_compare(a, FAMILY("a", "counter", ", \"expire_seconds\": 1"), "",
+                 LINE "a: needs a restart for other expire_seconds; it is as it was\n");
+    must_compare(a, FAMILY("a", "counter", ", \"labels\": [\"x\"], \"expire_seconds\": 1"), "",
+                 LINE "a: needs a restart for other labels, expire_seconds; it is as it was\n");
+    must_compare(
+        FAMILY("a", "counter", "") ", " FAMILY("b", "gauge", "") ", " FAMILY("c", "gauge", ""),
+        FAMILY("c", "counter", "") ", " FAMILY("a", "gauge", ""),
+        LINE "a: cannot become of another type while it is there\n" LINE
+             "c: cannot become of another type while it is there\n",
+        LINE "b: needs a restart to go; it stays\n");
+}
+
+static void test_conf_families_takes_what_is_wanted(void **state)
+{
+    (void)state;
+    struct conf_families old;
+    struct conf_families new;
+    static const bool wanted[] = {true, false, true};
+    static const bool none[] = {false, false, false};
+    must_load_other(&old, FAMILY("z", "counter", ""));
+    must_load_other(&new, FAMILY("a", "counter", "") ", " FAMILY("b", "gauge",
+                                                                 "") ", " FAMILY("c", "gauge", ""));
+    assert_int_equal(conf_families_take(&old, &new, none), 0);
+    assert_int_equal(old.count, 1);
+    mem_fail_after(1);
+    assert_int_equal(conf_families_take(&old, &new, wanted), ERR_NOMEM);
+    mem_fail_after(0);
+    assert_int_equal(old.count, 1);
+    assert_int_equal(new.count, 3);
+    assert_int_equal(conf_families_take(&old, &new, wanted), 0);
+    assert_int_equal(old.count, 3);
+    assert_string_equal(old.families[1].name, "a");
+    assert_ptr_equal(conf_families_find(&old, "c"), &old.families[2]);
+    assert_null(conf_families_find(&old, "b"));
+    assert_int_equal(new.count, 1);
+    assert_string_equal(new.families[0].name, "b");
+    conf_families_truncate(&old, 2);
+    assert_null(conf_families_find(&old, "c"));
+    conf_families_fini(&old);
+    conf_families_fini(&new);
 }
 
 /* --- the built-in ones --- */
@@ -912,7 +983,8 @@ int main(void)
         TEST(test_conf_families_complaints_cannot_be_forged),
         TEST(test_conf_families_copes_with_any_bytes),
         TEST(test_conf_families_survives_running_out_of_memory),
-        TEST(test_conf_families_tells_equal_from_changed),
+        TEST(test_conf_families_tells_what_a_reload_cannot_change),
+        TEST(test_conf_families_takes_what_is_wanted),
         TEST(test_conf_families_builtin_is_the_file),
         TEST(test_conf_families_builtin_are_the_golden_ones),
         TEST(test_conf_families_builtin_are_told_well),

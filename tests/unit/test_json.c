@@ -484,6 +484,10 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
         (struct timing){.count = 9, .bucket = {[TIMING_BOUNDS] = 2}, .max_ns = 250000000};
     snapshot->accepted = 9;
     snapshot->rejected[ERR_ROW_RANGE] = 5;
+    struct reloads *reloads = &snapshot->counters.reloads;
+    struct limbo *limbo = &core.registry->limbo;
+    reloads_add(reloads, RELOAD_REFUSED, STR_LITERAL("before"), limbo, 1);
+    reloads_add(reloads, RELOAD_REFUSED, STR_LITERAL("a: \"b\"\nc\n"), limbo, 1500000000);
     struct export_view traces = {
         .signal = "traces", .endpoint = "h:4317", .accepted = 9, .in_flight = 2};
     traces.dropped[EXPORT_DROP_QUEUE_FULL] = 7;
@@ -509,13 +513,14 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
                                              .exports = &traces,
                                              .export_count = 1},
                        &out);
+    reloads_fini(reloads, limbo);
     core_drop(&core, snapshot);
     json_t *root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
     assert_non_null(root);
     must_have_keys(root, NULL,
                    KEYS("version", "uptime_seconds", "http_address", "sockets", "sandbox",
                         "process", "loop", "clock", "evidence", "clients", "records", "ledger",
-                        "counters", "limits", "export", "rss_bytes"));
+                        "counters", "limits", "reloads", "export", "rss_bytes"));
     must_have_keys(root, "process", KEYS("pid", "uid", "instance", "descriptors"));
     must_be_number(root, "process.pid", 4711);
     must_be_number(root, "process.uid", 1000);
@@ -555,6 +560,14 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_be_number(root, "ledger.rejected.too_deep", 0);
     must_be_number(root, "ledger.unledgered", 4);
     must_be_number(root, "counters.scrapes_total", 17);
+    must_have_keys(root, "reloads", KEYS("applied", "needs_restart", "refused", "last"));
+    must_be_number(root, "reloads.refused", 2);
+    must_be_text(root, "reloads.last.outcome", "refused");
+    must_be_number(root, "reloads.last.unix_seconds", 1.5);
+    const json_t *messages = must_have(root, "reloads.last.messages");
+    assert_int_equal(json_array_size(messages), 2);
+    assert_string_equal(json_string_value(json_array_get(messages, 0)), "a: \"b\"");
+    assert_string_equal(json_string_value(json_array_get(messages, 1)), "c");
     must_have_keys(root, "export.traces",
                    KEYS("endpoint", "loaded", "accepted", "exported", "held", "waiting",
                         "in_flight", "spooled", "recovered", "capacity", "bytes", "capacity_bytes",
@@ -589,6 +602,7 @@ static void test_json_status_says_null_for_what_is_not_known(void **state)
     must_be_null(root, "process.pid");
     must_be_null(root, "process.instance");
     must_be_null(root, "process.descriptors.open");
+    must_be_null(root, "reloads.last");
     must_have_keys(root, "sockets", (const char *const[]){NULL});
     must_have_keys(root, "export", (const char *const[]){NULL});
     json_decref(root);

@@ -101,12 +101,13 @@ static void test_profile_opinion_needs_evidence_in_the_window(void **state)
     must_follow("m", PROFILE_ALL, RULE_INSUFFICIENT);
     /* Enough, and nobody has judged. */
     add_evidence("other", PROFILE_EVIDENCE_MIN);
+    core.thresholds.by_evidence = false; /* nobody will */
     must_follow("other", PROFILE_WINDOW, RULE_COMPUTE);
-    core.thresholds.by_evidence = true; /* somebody will */
+    must_follow("m", PROFILE_WINDOW, RULE_COMPUTE); /* and what somebody said is of no use */
+    core.thresholds.by_evidence = true;             /* somebody will */
     must_follow("other", PROFILE_WINDOW, RULE_INSUFFICIENT);
     add_evidence("fewer", PROFILE_EVIDENCE_MIN - 1);
     must_follow("fewer", PROFILE_WINDOW, RULE_COMPUTE);
-    core.thresholds.by_evidence = false;
     /* Parts of the window add up, and leave it one by one. */
     core_move(&core, CORE_SLOT_S);
     add_evidence("m", PROFILE_EVIDENCE_MIN - 1);
