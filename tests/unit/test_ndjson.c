@@ -255,7 +255,7 @@ static void test_ndjson_obeys_a_new_ceiling_from_the_next_line_on(void **state)
     assert_int_equal(feed(&ndjson, &recorder, STR_LITERAL(GOOD " \n")), 0);
     assert_string_equal(recorder.text, "sample \"m\" execution_time_ms=1\n"
                                        "reject too_long line=2\n"
-                                       "reject missing_key line=3 key=\"model_name\"\n"
+                                       "reject missing_key key=\"model_name\" line=3\n"
                                        "sample \"m\" execution_time_ms=1\n"
                                        "reject too_long line=5\n"
                                        "sample \"m\" execution_time_ms=1\n");
