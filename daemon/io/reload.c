@@ -20,12 +20,16 @@
 
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/directory.h"
 #include "io/configuration.h"
+
+enum { CLOSE_WAIT_MS = 100 }; /* many times what a disk takes that answers at all */
 
 /* Of the thread until it has written to the eventfd. */
 struct reload_reading {
@@ -155,12 +159,25 @@ static void on_closed(uv_handle_t *handle)
     }
 }
 
+/* True when the thread has ended by then. */
+static bool ends_soon(const struct reload *reload)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until); /* always exists */
+    until.tv_nsec += CLOSE_WAIT_MS * (long)NS_PER_MS;
+    until.tv_sec += until.tv_nsec / (long)NS_PER_SECOND;
+    until.tv_nsec %= (long)NS_PER_SECOND;
+    return pthread_clockjoin_np(reload->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+}
+
 void reload_close(struct reload *reload)
 {
-    if (reload->reading != NULL) {
+    if (reload->reading != NULL && ends_soon(reload)) {
+        free_reading(reload->reading);
+    } else if (reload->reading != NULL) {
         (void)pthread_detach(reload->thread);
-        reload->reading = NULL; /* it, its memory and the eventfd are the thread's, for good */
-        reload->wake_fd = -1;
+        reload->wake_fd = -1; /* it and all that was read are the thread's, for good */
     }
+    reload->reading = NULL;
     uv_close((uv_handle_t *)&reload->poll, on_closed);
 }

@@ -53,8 +53,8 @@ int reload_start(struct reload *reload, uv_loop_t *loop, const struct conf_comma
 /* Begins to read. Returns 0; ERR_NOMEM or ERR_SYSTEM when there is no thread for it. */
 int reload_ask(struct reload *reload);
 
-/* Nobody is told any more. A thread that still reads is left to itself: the end of the daemon does not
- * wait for a disk. Memory may go when the loop has run its close callbacks. */
+/* Nobody is told any more. A thread that goes on reading is left to itself: the end of the daemon does not
+ * wait for a disk that hangs. Memory may go when the loop has run its close callbacks. */
 void reload_close(struct reload *reload);
 
 #endif
