@@ -497,13 +497,17 @@ void *probe_worker_run(void *ctx)
     }
     worker->random = now(worker);
     allowance_init(&worker->allowance, now(worker));
-    machine_read(&worker->options.roots, &worker->view.machine);
+    bool knows_machine = false; /* it is read with the first process to watch */
     bool goes_on = true;
     while (goes_on) {
         if (probe_mailbox_read_orders(worker->mailbox, &worker->orders)) {
             follow_orders(worker);
         }
         if (worker->process_count + worker->thread_count > 0) {
+            if (!knows_machine) {
+                machine_read(&worker->options.roots, &worker->view.machine);
+                knows_machine = true;
+            }
             turn(worker);
             goes_on = probe_mailbox_wait(worker->mailbox, worker->look_ns, false);
         } else {
