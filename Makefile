@@ -284,6 +284,17 @@ fuzz-replay: ## each fuzz target once on every file of its corpus, under sanitiz
 	$(Q)set -e; export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=abort_on_error=1; \
 	    for t in $(FUZZ_NAMES); do build/asan/tests/fuzz/replay_$$t tests/fuzz/corpus/$$t; done
 
+COVERAGE_MAKE := $(SUBMAKE) BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' HARDEN=-fno-strict-aliasing
+
+.PHONY: coverage
+coverage: ## lines of the daemon that unit tests and the fuzz corpus run; fails below 95 % of wire/
+	$(Q)sh config/packaging/deps.sh build test
+	$(Q)mkdir -p build/coverage; find build/coverage -name '*.gcda' -delete
+	$(Q)$(COVERAGE_MAKE) all $(FUZZ_NAMES:%=build/coverage/tests/fuzz/replay_%)
+	$(Q)$(COVERAGE_MAKE) unit >/dev/null
+	$(Q)set -e; for t in $(FUZZ_NAMES); do build/coverage/tests/fuzz/replay_$$t tests/fuzz/corpus/$$t; done
+	$(Q)$(PYTHON) -B tests/unit/coverage.py build/coverage
+
 $(BUILD)/tests/bench/%.o: tests/bench/%.c
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(CFLAGS) -Idaemon -Iclient -Itests/unit -Itests/bench -MMD -MP -c -o $@ $<
 
