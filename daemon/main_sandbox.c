@@ -12,6 +12,7 @@
  */
 #include "main_sandbox.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,13 +65,32 @@ static struct str directory_of(const char *path)
     return (struct str){path, slash == path ? 1 : (size_t)(slash - path)};
 }
 
+/* A directory that may be made later: until then there can be a rule for the nearest one above only. */
+static struct str existing(struct str directory)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    while (directory.len > 1 && directory.len < sizeof path) {
+        memcpy(path, directory.ptr, directory.len);
+        path[directory.len] = '\0';
+        if (stat(path, &st) == 0 || errno != ENOENT) {
+            break;
+        }
+        directory = directory_of(path).len == 1 && path[0] != '/'
+                        ? STR_LITERAL(".")
+                        : (struct str){directory.ptr, directory_of(path).len};
+    }
+    return directory;
+}
+
 static void add_file(struct main_sandbox_needs *needs, const char *path, bool may_write)
 {
     char target[PATH_MAX];
     if (path == NULL || path[0] == '\0') {
         return;
     }
-    add_place(needs, directory_of(path), may_write);
+    struct str directory = directory_of(path);
+    add_place(needs, may_write ? existing(directory) : directory, may_write);
     if (realpath(path, target) != NULL) { /* else it is not there yet */
         add_place(needs, directory_of(target), may_write);
     }

@@ -60,10 +60,10 @@ class TestKill(DaemonCase):
                                          "journal.max_bytes": 16 << 20})
         before = self.journal_begin()
         client = self.drive(**ASKS)
-        client.do("track late 100000 0")
+        client.do("track late 400000 0")
         self.assertEqual(client.do("flush 10000"), OK)
         until(lambda: self.journal_begin() > before, "what a state has is removed from the journal")
-        self.assertEqual(daemon.sample_count("late"), 100000)
+        self.assertEqual(daemon.sample_count("late"), 400000)
 
     def journal_begin(self):
         """The position where the oldest segment begins."""

@@ -48,7 +48,7 @@ class TestLogs(DaemonCase):
 
     def test_logs_as_logfmt(self):
         daemon = self.start_with_file()
-        seen = self.turn_to(daemon, "logfmt", 'msg="SIGHUP: configuration reloaded"$')
+        seen = self.turn_to(daemon, "logfmt", 'msg="SIGHUP: configuration reloaded; changed: log.format"$')
         answers = daemon.send({"model_name": "m", EVIL: 1, "execution_time_ms": -1})
         self.assertEqual(answers[0]["reason"], "out_of_range")
         daemon.wait_log("reason=out_of_range", after=seen)
@@ -96,7 +96,7 @@ class TestLogs(DaemonCase):
             daemon.send_signal(signal.SIGHUP)
             record = fields(journal)
             self.assertEqual((record["MESSAGE"], record["PRIORITY"], record["CODE_FUNC"]),
-                             (f"[{HASH}] SIGHUP: configuration reloaded", "6", "reload"))
+                             (f"[{HASH}] SIGHUP: configuration reloaded; changed: log.format", "6", "adopt"))
             daemon.send({EVIL: 1, "model_name": "m", "execution_time_ms": 1})
             record = fields(journal)
             self.assertIn(ESCAPED, record["MESSAGE"])
@@ -140,7 +140,7 @@ class TestJournald(DaemonCase):
         daemon = self.start("--config", path, wrapper=self.inside)
         path.write_text(json.dumps({"log": {"format": "journald"}}))
         daemon.send_signal(signal.SIGHUP)
-        self.assertEqual([record["CODE_FUNC"] for record in self.find("SYSLOG_IDENTIFIER=dwelld")], ["reload"])
+        self.assertEqual([record["CODE_FUNC"] for record in self.find("SYSLOG_IDENTIFIER=dwelld")], ["adopt"])
         daemon.send({"model_name": EVIL}, {"model_name": "m", EVIL: 1, "execution_time_ms": 1})
         records = self.find("DWELL_REASON=missing_key")
         self.assertEqual([(record["PRIORITY"], record["DWELL_PEER_PID"], record["_PID"]) for record in records],

@@ -50,6 +50,8 @@ static const char *const allowed[] = {
     "membarrier",
     /* files: read and written, and what a spool, a state and a journal take */
     "access",
+    "chmod", /* a reload may give the sockets another mode */
+    "chown", /* and another group */
     "close",
     "close_range",
     "copy_file_range",
@@ -60,6 +62,8 @@ static const char *const allowed[] = {
     "faccessat2",
     "fadvise64",
     "fallocate",
+    "fchmodat",
+    "fchownat",
     "fcntl",
     "fdatasync",
     "flock",
@@ -239,10 +243,11 @@ static const char *const absent[] = {
 
 /* Of the probe's thread, on top. It reads; the one byte for clear_refs goes by write. */
 static const char *const not_for_probe[] = {
-    "accept",  "accept4", "bind",     "connect",   "copy_file_range", "fallocate", "ftruncate",
-    "lseek",   "mkdir",   "mkdirat",  "pwrite64",  "pwritev",         "recvfrom",  "recvmmsg",
-    "recvmsg", "rename",  "renameat", "renameat2", "sendfile",        "sendmmsg",  "sendmsg",
-    "sendto",  "socket",  "unlink",   "unlinkat",
+    "accept",          "accept4",   "bind",     "chmod",     "chown",     "connect",
+    "copy_file_range", "fallocate", "fchmodat", "fchownat",  "ftruncate", "lseek",
+    "mkdir",           "mkdirat",   "pwrite64", "pwritev",   "recvfrom",  "recvmmsg",
+    "recvmsg",         "rename",    "renameat", "renameat2", "sendfile",  "sendmmsg",
+    "sendmsg",         "sendto",    "socket",   "unlink",    "unlinkat",
 };
 
 #define NAMES(list) (list), sizeof(list) / sizeof(list)[0]
