@@ -414,6 +414,21 @@ uninstall: ## what install has put there
 	if echo '{}' | cmp -s - $(DESTDIR)$(ETC_FILE); then rm $(DESTDIR)$(ETC_FILE); fi
 	rmdir $(DESTDIR)$(SYSCONFDIR)/dwell $(DESTDIR)$(LIBDIR)/dwell 2>/dev/null || true
 
+# Built with the flags that Debian has for all its packages, paths of this tree left out.
+DEB_LIBDIR = /usr/lib/$(shell dpkg-architecture -qDEB_HOST_MULTIARCH)
+DEB_FLAGS  = CFLAGS='$(shell dpkg-buildflags --get CFLAGS) $(shell dpkg-buildflags --get CPPFLAGS)' LDFLAGS='$(shell dpkg-buildflags --get LDFLAGS)'
+
+.PHONY: deb check-packages
+deb: ## Debian packages, in build/deb
+	$(Q)sh config/packaging/deps.sh build deb
+	$(Q)rm -rf build/deb/root; mkdir -p build/deb
+	$(Q)$(SUBMAKE) BUILD=build/deb PREFIX=/usr LIBDIR=$(DEB_LIBDIR) DESTDIR=build/deb/root $(DEB_FLAGS) install
+	$(Q)sh config/packaging/deb.sh build/deb $(VERSION)
+
+check-packages: deb ## the packages, in a root that has nothing else; some minutes
+	$(Q)sh config/packaging/deps.sh packages
+	$(Q)$(RUN_TESTS) tests/packaging
+
 dist: ## a tar archive of the last commit
 	$(Q)mkdir -p $(BUILD); git archive --prefix=dwell-$(VERSION)/ -o $(BUILD)/dwell-$(VERSION).tar.gz HEAD
 
@@ -423,5 +438,5 @@ clean: ## remove what was built
 help: ## this list
 	$(Q)awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
--include $(shell find $(BUILD)/ -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/ -type f -name '*.d' 2>/dev/null)
 

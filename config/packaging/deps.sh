@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing for the named purposes: build, test, peers, demo, workloads, lint, audit, fuzz.
+# Installs what is missing for the named purposes: build, test, peers, demo, workloads, lint, audit, fuzz,
+# deb, packages.
 # On Debian with apt, with sudo when not root; elsewhere it says what to install. Exit 1: missing.
 set -eu
 
@@ -13,6 +14,8 @@ workloads='python3 python3-venv python3-pip python3-numpy python3-sklearn libope
 lint='clang clang-format shellcheck python3'
 audit='git cppcheck clang-tidy abigail-tools python3'
 fuzz='clang libclang-rt-dev'
+deb='dpkg-dev'
+packages='mmdebstrap lintian git'
 
 wanted=
 for purpose in "$@"; do
@@ -33,6 +36,8 @@ for purpose in "$@"; do
     lint) wanted="$wanted $lint" ;;
     audit) wanted="$wanted $audit" ;;
     fuzz) wanted="$wanted $fuzz" ;;
+    deb) wanted="$wanted $deb" ;;
+    packages) wanted="$wanted $packages" ;;
     *) echo "deps.sh: no purpose named $purpose" >&2 && exit 64 ;;
     esac
 done
