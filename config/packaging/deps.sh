@@ -7,7 +7,7 @@ set -eu
 build='gcc libc6-dev make pkg-config libuv1-dev libmicrohttpd-dev libjansson-dev libdeflate-dev libxxhash-dev libseccomp-dev
        libcurl4-openssl-dev libncurses-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler'
 test='libcmocka-dev libgsl-dev protobuf-compiler prometheus openssl python3 curl
-      netcat-openbsd binutils g++ man-db python3-pyte zsh fish systemd'
+      netcat-openbsd binutils g++ man-db python3-pyte zsh fish systemd python3-yaml'
 peers='python3 python3-venv python3-pip protobuf-compiler valgrind'
 demo='python3 python3-sklearn python3-numpy'
 workloads='python3 python3-venv python3-pip python3-numpy python3-sklearn libopenblas0-pthread'

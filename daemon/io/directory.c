@@ -134,9 +134,13 @@ static int make_directory(const char *path, bool has_group, gid_t gid, bool *ret
 {
     if (mkdir(path, 0700) == 0) {
         *ret_made = true;
-        if (has_group && (chown(path, (uid_t)-1, gid) != 0 || chmod(path, 0750) != 0)) {
+        if (has_group && chown(path, (uid_t)-1, gid) != 0) {
             return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: cannot give it to group %u: %s",
                         path, (unsigned)gid, strerror(errno));
+        }
+        /* Also without a group: where the one above hands on its group, so would this one. */
+        if (chmod(path, has_group ? 0750 : 0700) != 0) {
+            return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: %s", path, strerror(errno));
         }
     } else if (errno != EEXIST) {
         return fail(problem, DIRECTORY_CANNOT_CREATE, "%s: cannot make the directory: %s", path,
