@@ -361,7 +361,7 @@ class TestReloadIngest(ReloadCase):
 
     @unittest.skipUnless(IS_ROOT, "only root can give to any group")
     def test_reload_group(self):
-        daemon = self.begin({})
+        daemon = self.begin({}, extra_groups=[STRANGER])  # without capabilities it can give to its own groups
 
         def groups():
             return [(daemon.directory / name).stat().st_gid for name in ("", "ingest.sock", "ingest.dgram", "query.sock", "admin.sock")]
