@@ -6,8 +6,8 @@
  *     text       [cdd01ef066bc6cf2] 2026-01-31T12:00:00.123Z info listening on 127.0.0.1:9847
  *     json       {"constitutional_hash":"cdd01ef066bc6cf2","time":"2026-…","level":"info","message":"…"}
  *     logfmt     time=2026-01-31T12:00:00.123Z level=info constitutional_hash=cdd01ef066bc6cf2 msg="…"
- *     journald   PRIORITY=6, CODE_FILE=…, MESSAGE=[cdd01ef066bc6cf2] listening on 127.0.0.1:9847, a line each
- *                in one datagram; or, where there is no socket to the journal, on standard error
+ *     journald   PRIORITY=6, CODE_FILE=…, MESSAGE=[cdd01ef066bc6cf2] listening on 127.0.0.1:9847, each on
+ *                a line of one datagram; or, where there is no socket to the journal, on standard error
  *                <6>[cdd01ef066bc6cf2] listening on 127.0.0.1:9847
  *
  * Two ways to the journal were weighed. The prefix needs no socket and is what systemd makes of any

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -52,6 +54,13 @@ static int empty_bounding_set(void)
     return 0;
 }
 
+/* A service manager may have taken the others away, and the call that does so, too. */
+static bool has_no_others(const struct __user_cap_data_struct wanted[WORDS])
+{
+    struct __user_cap_data_struct has[WORDS] = {{0}};
+    return exchange(SYS_capget, has) == 0 && memcmp(has, wanted, sizeof has) == 0;
+}
+
 int sandbox_capabilities_drop(uint64_t keep)
 {
     struct __user_cap_data_struct data[WORDS] = {{0}};
@@ -62,5 +71,5 @@ int sandbox_capabilities_drop(uint64_t keep)
     for (unsigned word = 0; word < WORDS; word++) {
         data[word].permitted = data[word].effective = (uint32_t)(keep >> word * WORD_BITS);
     }
-    return reason == 0 ? exchange(SYS_capset, data) : reason;
+    return reason == 0 && !has_no_others(data) ? exchange(SYS_capset, data) : reason;
 }

@@ -2,7 +2,7 @@
  * A spool's directory with any files in it: each of them is read, set aside or left alone, everything
  * that was found is accounted for, and the spool then works as an empty one does.
  *
- *     kind 1 | length 2 | name or bytes | kind 1 | …        of each file; a length has its lowest byte first
+ *     kind 1 | length 2 | name or bytes | kind 1 | …     of each file; a length has its lowest byte first
  *
  * Bits of the kind: SEALED computes the header's and the request's hashes, which no fuzzer guesses; SIZED
  * writes the length of what follows into the header; METRIC is a file of the other signal; TMP and ASIDE

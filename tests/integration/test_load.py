@@ -1,7 +1,6 @@
 """The benches under load, in short: that they measure what they say, and that nothing is lost. How long something
 takes is theirs alone to judge, on a machine that does nothing else."""
 import json
-import os
 import subprocess
 import sys
 import unittest
@@ -22,8 +21,8 @@ class TestLoad(DaemonCase):
 
     @unittest.skipIf(sanitized(), "benches are not linked with a sanitizer")
     def test_load_of_a_crowd_hides_no_record(self):
-        subprocess.run(["make", "-s", "--no-print-directory", f"BUILD={os.environ.get('DWELL_BUILD', 'build')}",
-                        os.path.relpath(CROWD, ROOT)], check=True, cwd=ROOT, timeout=LONG_S)
+        subprocess.run(["make", "-s", "--no-print-directory", f"BUILD={BUILD}",
+                        str(CROWD)], check=True, cwd=ROOT, timeout=LONG_S)
         result = self.bench(CROWD, "300", "60", "20", "40")
         self.assertEqual([result[key] for key in ("bench", "slow", "floods", "probes")], ["crowd", 60, 20, 40])
         self.assertGreaterEqual(result["connections"], 300)

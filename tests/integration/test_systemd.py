@@ -152,9 +152,9 @@ class TestSystemd(SystemdCase):
 
     def test_systemd_reloads_it(self):
         self.start()
-        self.configure({"log": {"level": "warning"}, "ingest": {"max_connections": 7}})
+        self.configure({"log": {"level": "warning"}, "profiling": {"window_seconds": 60}})
         self.systemctl("reload", "dwelld.service")
-        until(lambda: "only with a restart: ingest.max_connections" in self.log(), "the configuration was read")
+        until(lambda: "profiling.window_seconds: needs a restart" in self.log(), "the configuration was read")
         until(lambda: self.show("SubState") == "running", "it is ready again")
 
     def test_systemd_ends_it_when_it_hangs(self):

@@ -2,7 +2,7 @@
 # Runs the tests against software of others: packages from PyPI and npm, programs from Go modules.
 # Each kind has a place of its own under the build directory, which is made once. What cannot be
 # had is skipped and said so; with REQUIRE_PEERS=1 a skip is a failure.
-# DWELL_BUILD: the build directory. PYTHON: who makes it.
+# DWELL_BUILD: the build directory. PYTHON: who makes it. JOBS: how many test modules at once.
 set -eu
 
 here=$(dirname "$0")
@@ -10,6 +10,7 @@ build=${DWELL_BUILD:-build}
 python=${PYTHON:-/usr/bin/python3}
 peers=$build/peers
 wanted=$here/requirements.txt
+JOBS=${JOBS:-$(nproc)}
 
 mkdir -p "$build"
 if ! cmp -s "$wanted" "$peers/installed.txt"; then
@@ -72,4 +73,4 @@ DWELL_BUILD=$build sh "$here/build_collector.sh"
 
 interpreter=$peers/bin/python
 [ -x "$interpreter" ] || interpreter=$python
-exec "$interpreter" -B "$here/runner.py"
+DWELL_BUILD=$build exec "$interpreter" -B "$here/../integration/run.py" --jobs "$JOBS" "$here"

@@ -126,10 +126,18 @@ static void test_main_sandbox_reads_where_files_lie(void **state)
 static void test_main_sandbox_writes_where_it_keeps_something(void **state)
 {
     (void)state;
-    FIND(NULL, "otlp.spool_directory=/var/spool/dwell", "state.file=/var/lib/dwell/state");
+    FIND(NULL, "otlp.spool_directory=/var/spool/dwell", "journal.directory=/var/lib/dwell/journal",
+         "state.file=/var/lib/state");
     must_write("/var/spool/dwell");
-    must_write("/var/lib/dwell");
+    must_write("/var/lib/dwell/journal");
+    must_write("/var/lib");
     assert_null(place("/var/spool"));
+    /* A directory that may be made later is the nearest one that is there, until then. */
+    FIND(NULL, "state.file=/var/lib/no-such-place/nor-this/state");
+    must_write("/var/lib");
+    assert_null(place("/"));
+    FIND(NULL, "state.file=no-such-place/state");
+    must_write(".");
 }
 
 /* As Kubernetes mounts a configuration. */
