@@ -18,8 +18,8 @@
 enum {
     MAX_FRAME_BYTES = 65536,
     FLIPS_MAX = WIRE_SANITIZED
-                    ? 6000 / WIRE_SANITIZED_PART
-                    : 6000, /* bits of a case that are flipped alone; longer ones are sampled */
+                    ? 2000 / WIRE_SANITIZED_PART
+                    : 2000, /* bits of a case that are flipped alone; longer ones are sampled */
     TWO_FLIPS = 500,        /* pairs of flipped bits for each case */
 };
 

@@ -28,10 +28,10 @@
 enum {
     MAX_LINE_BYTES = 65536,
     FLIPS_MAX = WIRE_SANITIZED
-                    ? 3000 / WIRE_SANITIZED_PART
-                    : 3000, /* bits of a case that are flipped alone; longer ones are sampled */
+                    ? 1000 / WIRE_SANITIZED_PART
+                    : 1000, /* bits of a case that are flipped alone; longer ones are sampled */
     TWO_FLIPS = 300,        /* pairs of flipped bits for each case */
-    LINES = 20000,          /* generated; each is also tried with damage */
+    LINES = 10000,          /* generated; each is also tried with damage */
 };
 
 static int feed(struct ndjson *ndjson, struct recorder *recorder, struct str bytes)
