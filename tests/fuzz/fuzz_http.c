@@ -88,7 +88,7 @@ static void record_some(void)
     ndjson_init(&ndjson, sizeof records);
     WIRE_REQUIRE(ndjson_feed(&ndjson, STR_LITERAL(records), &sink) == 0);
     ndjson_end(&ndjson, &sink);
-    peer_settle(&peer);
+    peer_end(&peer);
     ndjson_fini(&ndjson);
     peer_fini(&peer);
     WIRE_REQUIRE(intake.accepted == before + RECORDS);
@@ -109,6 +109,7 @@ static int listen_somewhere(unsigned door)
 
 static void start_server(void)
 {
+    static const struct directory no_directory;
     struct clock clock = system_clock();
     struct exposition_options exposition = {.name_space = STR_LITERAL("acgs2"),
                                             .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2"),
@@ -126,17 +127,21 @@ static void start_server(void)
         handover_start(&server.handover, &server.loop, &intake, &server.thresholds, &clock) == 0);
     server.context = (struct route_context){.exposition = exposition_new(&exposition),
                                             .scratch = calloc(1, sizeof *server.context.scratch),
-                                            .display_name = STR_LITERAL("FUZZ"),
                                             .constitutional_hash = STR_LITERAL("cdd01ef066bc6cf2"),
                                             .status = {.version = "0", .http_address = "-"},
                                             .self = &server.self,
+                                            .directory = &no_directory,
                                             .clock = clock};
     WIRE_REQUIRE(server.context.exposition != NULL && server.context.scratch != NULL);
+    struct http_settings *settings = http_settings_new(NULL, 0, "FUZZ");
+    WIRE_REQUIRE(settings != NULL);
+    settings->max_connections = CONNECTIONS;
+    settings->timeout_ms = TIMEOUT_MS;
+    settings->request_timeout_ms = TIMEOUT_MS;
     struct http_options options = {
         .doors = {{.fd = listen_somewhere(0)}, {.fd = listen_somewhere(1), .is_admin = true}},
         .door_count = 2,
-        .max_connections = CONNECTIONS,
-        .timeout_ms = TIMEOUT_MS};
+        .settings = settings};
     WIRE_REQUIRE(http_start(&options, &server.handover, &server.context, &server.http) == 0);
 }
 
