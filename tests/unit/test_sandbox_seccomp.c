@@ -101,7 +101,10 @@ static void test_sandbox_seccomp_lets_through_what_the_daemon_does(void **state)
         {"pidfd_open", SYS_pidfd_open, {1 << 30, 0}, ESRCH},
         {"unlinkat", SYS_unlinkat, {-1, (long)"x", 0}, EBADF},
         {"fchmodat", SYS_fchmodat, {-1, (long)"x", 0}, EBADF},
-        {"fchownat", SYS_fchownat, {-1, (long)"x", -1, -1}, EINVAL}, /* of flags, the last argument */
+        {"fchownat",
+         SYS_fchownat,
+         {-1, (long)"x", -1, -1},
+         EINVAL}, /* of flags, the last argument */
         {"capset", SYS_capset, {0, 0}, EFAULT},
     };
     MUST_ANSWER(call_filtered, calls);
