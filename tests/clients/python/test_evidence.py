@@ -336,6 +336,7 @@ class Files(EvidenceCase):
             with profiler.track("m"):
                 pass
         work()
+        self.assertTrue(profiler.client.flush(20))  # the connection is there
         before = count()
         for _ in range(5):
             thread = threading.Thread(target=work)
