@@ -75,6 +75,7 @@ def forever():
         begun.set()
 for _ in range(2): threading.Thread(target=forever, daemon=True).start()
 begun.wait()
+dwell.client().flush(20)
 ''')
         self.assertGreaterEqual(self.daemon.sample_count("m"), 1)
         self.assertEqual(self.ledger()["lost"], 0)
