@@ -109,7 +109,8 @@ static void seal(char *bytes, size_t len, unsigned kind)
 static void write_file(const char *name, const char *bytes, size_t len)
 {
     char path[sizeof directory + sizeof(struct spool_name)];
-    (void)snprintf(path, sizeof path, "%s/%s", directory, name);
+    int path_len = snprintf(path, sizeof path, "%s/%s", directory, name);
+    WIRE_REQUIRE(path_len > 0 && (size_t)path_len < sizeof path);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     WIRE_REQUIRE(fd >= 0 && write(fd, bytes, len) == (ssize_t)len && close(fd) == 0);
 }
