@@ -187,7 +187,7 @@ check-all:
 	$(Q)$(RUN_TESTS) tests/integration
 	$(Q)$(RUN_TESTS) tests/clients/python
 	$(Q)cd tests/clients && $(PYTHON) -B -m unittest -v conformance.Facts conformance.Python conformance.C by_hand bench_table
-	$(Q)DWELL_BUILD=build/asan $(RUN_TESTS) tests/integration test_hostile test_ingest test_journal test_overload
+	$(Q)DWELL_BUILD=build/asan $(RUN_TESTS) tests/integration test_hostile test_ingest test_journal
 	$(Q)DWELL_BUILD=build/tsan $(RUN_TESTS) tests/integration test_hostile
 
 integration: ## against peers from PyPI, npm and Go; what cannot be had is skipped, with REQUIRE_PEERS=1 a failure
