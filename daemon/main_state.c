@@ -4,6 +4,7 @@
 #include <sysexits.h>
 
 #include "base/err.h"
+#include "base/little.h"
 #include "base/log.h"
 #include "core/restore.h"
 #include "io/state_head.h"
@@ -170,24 +171,17 @@ int main_state_start(struct main_state *state, const struct conf *conf, uv_loop_
     return state->is_on ? state_saver_start(&state->saver, loop, &options) : 0;
 }
 
-/* A position is eight bytes, the lowest first. */
+/* A position is a number; anything else says nothing. */
 static uint64_t read_position(const char *bytes, size_t len)
 {
-    uint64_t position = 0;
-    for (size_t i = 0; i < sizeof position && len == sizeof position; i++) {
-        position |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
-    }
-    return position;
+    return len == sizeof(uint64_t) ? little_get(bytes, sizeof(uint64_t)) : 0;
 }
 
 static size_t put_position(void *ctx, char *ret_position)
 {
-    uint64_t position = journal_position(ctx);
-    _Static_assert(sizeof position <= SAVED_JOURNAL_MAX, "there is room");
-    for (size_t i = 0; i < sizeof position; i++) {
-        ret_position[i] = (char)(position >> 8 * i & 0xff);
-    }
-    return sizeof position;
+    _Static_assert(sizeof(uint64_t) <= SAVED_JOURNAL_MAX, "there is room");
+    little_put(ret_position, journal_position(ctx), sizeof(uint64_t));
+    return sizeof(uint64_t);
 }
 
 static void forget(void *ctx, struct str position)

@@ -183,10 +183,12 @@ static int take_client(void *ctx, const struct saved_client *saved)
 {
     struct restore *restore = ctx;
     struct ledger *ledger = restore->options.intake->ledger;
-    struct mark mark = {.has_sequence = true, .sequence = saved->next};
-    uint8_t library = (uint8_t)(saved->library < ledger->view.library_count ? saved->library : 0);
-    int place = ledger_client(ledger, saved->id, library, &mark);
-    ledger->clients[place].credited = saved->credited;
+    unsigned library = saved->library < ledger->view.library_count ? saved->library : 0;
+    struct ledger_standing standing = {.next = saved->next,
+                                       .credited = saved->credited,
+                                       .library = str_of(ledger->view.libraries[library].name)};
+    memcpy(standing.id, saved->id, sizeof standing.id);
+    ledger_restore(ledger, &standing);
     restore->report.clients++;
     return 0;
 }

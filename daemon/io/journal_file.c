@@ -1,6 +1,7 @@
 #include "io/journal_file.h"
 
 #include "base/err.h"
+#include "base/little.h"
 #include "io/export/spool_file.h" /* spool_file_hash: one checksum for all files */
 
 static const char magic[8] = {'d', 'w', 'j', 'o', 'u', 'r', 'n', 'l'};
@@ -25,22 +26,6 @@ _Static_assert(AT_TEXTS + HASH_BYTES == JOURNAL_ENTRY_FIXED_BYTES, "nothing else
 
 enum { FLAG_SAID_HELLO = 1, FLAG_HASH_DIFFERS = 2 };
 
-static void put(char *out, uint64_t number, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        out[i] = (char)(number >> 8 * i);
-    }
-}
-
-static uint64_t get(const char *bytes, unsigned count)
-{
-    uint64_t number = 0;
-    for (unsigned i = 0; i < count; i++) {
-        number |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
-    }
-    return number;
-}
-
 static uint64_t hash_of(const char *bytes, size_t len)
 {
     return spool_file_hash((struct str){bytes, len});
@@ -50,21 +35,21 @@ void journal_header_write(uint64_t position, char out[JOURNAL_HEADER_BYTES])
 {
     memset(out, 0, JOURNAL_HEADER_BYTES);
     memcpy(out, magic, sizeof magic);
-    put(out + HEADER_AT_VERSION, JOURNAL_VERSION, 4);
-    put(out + HEADER_AT_POSITION, position, 8);
-    put(out + HEADER_AT_HASH, hash_of(out, HEADER_AT_HASH), 8);
+    little_put(out + HEADER_AT_VERSION, JOURNAL_VERSION, 4);
+    little_put(out + HEADER_AT_POSITION, position, 8);
+    little_put(out + HEADER_AT_HASH, hash_of(out, HEADER_AT_HASH), 8);
 }
 
 int journal_header_read(struct str bytes, uint64_t *ret_position)
 {
     if (bytes.len < JOURNAL_HEADER_BYTES || memcmp(bytes.ptr, magic, sizeof magic) != 0 ||
-        get(bytes.ptr + HEADER_AT_HASH, 8) != hash_of(bytes.ptr, HEADER_AT_HASH)) {
+        little_get(bytes.ptr + HEADER_AT_HASH, 8) != hash_of(bytes.ptr, HEADER_AT_HASH)) {
         return ERR_SYNTAX;
     }
-    if (get(bytes.ptr + HEADER_AT_VERSION, 4) != JOURNAL_VERSION) {
+    if (little_get(bytes.ptr + HEADER_AT_VERSION, 4) != JOURNAL_VERSION) {
         return ERR_UNSUPPORTED;
     }
-    *ret_position = get(bytes.ptr + HEADER_AT_POSITION, 8);
+    *ret_position = little_get(bytes.ptr + HEADER_AT_POSITION, 8);
     return 0;
 }
 
@@ -75,18 +60,19 @@ void journal_entry_write(const struct journal_entry *entry, struct buf *out)
     char hash[HASH_BYTES];
     size_t start = out->len;
     size_t len = AT_TEXTS + who->library.len + who->service.len + entry->bytes.len + HASH_BYTES;
-    put(head, len, 4);
-    put(head + AT_KIND, entry->kind, 1);
-    put(head + AT_FLAGS,
+    little_put(head, len, 4);
+    little_put(head + AT_KIND, entry->kind, 1);
+    little_put(
+        head + AT_FLAGS,
         (who->said_hello ? FLAG_SAID_HELLO : 0U) | (who->hash_differs ? FLAG_HASH_DIFFERS : 0U), 1);
-    put(head + AT_LIBRARY, who->library.len, 2);
-    put(head + AT_SERVICE, who->service.len, 2);
+    little_put(head + AT_LIBRARY, who->library.len, 2);
+    little_put(head + AT_SERVICE, who->service.len, 2);
     memcpy(head + AT_CLIENT_ID, who->client_id, RECORD_CLIENT_ID_BYTES);
-    put(head + AT_SEQUENCE, who->mark.sequence, 8);
-    put(head + AT_DROPPED, who->mark.dropped, 8);
-    put(head + AT_SAID_PID, who->said_pid, 8);
-    put(head + AT_KERNEL_PID, (uint64_t)who->kernel_pid, 8);
-    put(head + AT_TIME, entry->wall_ns, 8);
+    little_put(head + AT_SEQUENCE, who->mark.sequence, 8);
+    little_put(head + AT_DROPPED, who->mark.dropped, 8);
+    little_put(head + AT_SAID_PID, who->said_pid, 8);
+    little_put(head + AT_KERNEL_PID, (uint64_t)who->kernel_pid, 8);
+    little_put(head + AT_TIME, entry->wall_ns, 8);
     if (buf_reserve(out, len) == NULL) {
         return;
     }
@@ -94,17 +80,17 @@ void journal_entry_write(const struct journal_entry *entry, struct buf *out)
     buf_str(out, who->library);
     buf_str(out, who->service);
     buf_str(out, entry->bytes);
-    put(hash, hash_of(out->data + start, out->len - start), HASH_BYTES);
+    little_put(hash, hash_of(out->data + start, out->len - start), HASH_BYTES);
     buf_append(out, hash, sizeof hash);
 }
 
 /* The bytes of an entry, with its checksum, that are `len` in all. */
 static int read_parts(const char *at, size_t len, struct journal_entry *ret_entry)
 {
-    size_t library = get(at + AT_LIBRARY, 2);
-    size_t service = get(at + AT_SERVICE, 2);
-    uint64_t kind = get(at + AT_KIND, 1);
-    uint64_t flags = get(at + AT_FLAGS, 1);
+    size_t library = little_get(at + AT_LIBRARY, 2);
+    size_t service = little_get(at + AT_SERVICE, 2);
+    uint64_t kind = little_get(at + AT_KIND, 1);
+    uint64_t flags = little_get(at + AT_FLAGS, 1);
     if (library + service > len - JOURNAL_ENTRY_FIXED_BYTES ||
         (kind != JOURNAL_FRAMES && kind != JOURNAL_LINES)) {
         return ERR_SYNTAX;
@@ -113,16 +99,16 @@ static int read_parts(const char *at, size_t len, struct journal_entry *ret_entr
     *ret_entry = (struct journal_entry){
         .kind = (enum journal_kind)kind,
         .who = {.mark = {.has_sequence = true,
-                         .sequence = get(at + AT_SEQUENCE, 8),
+                         .sequence = little_get(at + AT_SEQUENCE, 8),
                          .has_dropped = true,
-                         .dropped = get(at + AT_DROPPED, 8)},
-                .said_pid = get(at + AT_SAID_PID, 8),
-                .kernel_pid = (int64_t)get(at + AT_KERNEL_PID, 8),
+                         .dropped = little_get(at + AT_DROPPED, 8)},
+                .said_pid = little_get(at + AT_SAID_PID, 8),
+                .kernel_pid = (int64_t)little_get(at + AT_KERNEL_PID, 8),
                 .said_hello = (flags & FLAG_SAID_HELLO) != 0,
                 .hash_differs = (flags & FLAG_HASH_DIFFERS) != 0,
                 .library = {texts, library},
                 .service = {texts + library, service}},
-        .wall_ns = get(at + AT_TIME, 8),
+        .wall_ns = little_get(at + AT_TIME, 8),
         .bytes = {texts + library + service, len - JOURNAL_ENTRY_FIXED_BYTES - library - service}};
     memcpy(ret_entry->who.client_id, at + AT_CLIENT_ID, RECORD_CLIENT_ID_BYTES);
     return 0;
@@ -133,12 +119,12 @@ int journal_entry_read(struct str bytes, struct journal_entry *ret_entry, size_t
     if (bytes.len < JOURNAL_ENTRY_FIXED_BYTES) {
         return ERR_SYNTAX;
     }
-    size_t len = get(bytes.ptr, 4);
+    size_t len = little_get(bytes.ptr, 4);
     if (len < JOURNAL_ENTRY_FIXED_BYTES || len > bytes.len) {
         return ERR_SYNTAX;
     }
     size_t hashed = len - HASH_BYTES;
-    if (get(bytes.ptr + hashed, HASH_BYTES) != hash_of(bytes.ptr, hashed)) {
+    if (little_get(bytes.ptr + hashed, HASH_BYTES) != hash_of(bytes.ptr, hashed)) {
         return ERR_SYNTAX;
     }
     int err = read_parts(bytes.ptr, len, ret_entry);

@@ -1,6 +1,7 @@
 #include "io/state_head.h"
 
 #include "base/err.h"
+#include "base/little.h"
 
 #define XXH_INLINE_ALL /* header only: nothing to link */
 #include <xxhash.h>
@@ -14,30 +15,14 @@ uint64_t state_hash(struct str bytes)
     return XXH3_64bits(bytes.ptr, bytes.len);
 }
 
-static void put(char *out, uint64_t number, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        out[i] = (char)(number >> 8 * i);
-    }
-}
-
-static uint64_t get(const char *bytes, unsigned count)
-{
-    uint64_t number = 0;
-    for (unsigned i = 0; i < count; i++) {
-        number |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
-    }
-    return number;
-}
-
 void state_head_write(struct str body, char out[STATE_HEAD_BYTES])
 {
     memcpy(out, magic, sizeof magic);
-    put(out + AT_VERSION, STATE_VERSION, 4);
-    put(out + AT_ZERO, 0, 4);
-    put(out + AT_LENGTH, body.len, 8);
-    put(out + AT_HASH, state_hash(body), 8);
-    put(out + AT_OWN_HASH, state_hash((struct str){out, AT_OWN_HASH}), 8);
+    little_put(out + AT_VERSION, STATE_VERSION, 4);
+    little_put(out + AT_ZERO, 0, 4);
+    little_put(out + AT_LENGTH, body.len, 8);
+    little_put(out + AT_HASH, state_hash(body), 8);
+    little_put(out + AT_OWN_HASH, state_hash((struct str){out, AT_OWN_HASH}), 8);
 }
 
 int state_head_read(struct str file, struct str *ret_body)
@@ -46,15 +31,16 @@ int state_head_read(struct str file, struct str *ret_body)
         return ERR_SYNTAX;
     }
     if (file.len < STATE_HEAD_BYTES ||
-        get(file.ptr + AT_OWN_HASH, 8) != state_hash((struct str){file.ptr, AT_OWN_HASH})) {
+        little_get(file.ptr + AT_OWN_HASH, 8) != state_hash((struct str){file.ptr, AT_OWN_HASH})) {
         return ERR_FRAME;
     }
-    if (get(file.ptr + AT_VERSION, 4) != STATE_VERSION || get(file.ptr + AT_ZERO, 4) != 0) {
+    if (little_get(file.ptr + AT_VERSION, 4) != STATE_VERSION ||
+        little_get(file.ptr + AT_ZERO, 4) != 0) {
         return ERR_UNSUPPORTED;
     }
     struct str body = {file.ptr + STATE_HEAD_BYTES, file.len - STATE_HEAD_BYTES};
-    if (get(file.ptr + AT_LENGTH, 8) != body.len ||
-        get(file.ptr + AT_HASH, 8) != state_hash(body)) {
+    if (little_get(file.ptr + AT_LENGTH, 8) != body.len ||
+        little_get(file.ptr + AT_HASH, 8) != state_hash(body)) {
         return ERR_FRAME;
     }
     *ret_body = body;

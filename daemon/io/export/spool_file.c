@@ -1,6 +1,7 @@
 #include "io/export/spool_file.h"
 
 #include "base/err.h"
+#include "base/little.h"
 
 #define XXH_INLINE_ALL /* header only: nothing to link */
 #include <xxhash.h>
@@ -21,46 +22,30 @@ uint64_t spool_file_hash(struct str bytes)
     return XXH3_64bits(bytes.ptr, bytes.len);
 }
 
-static void put(char *out, uint64_t number, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        out[i] = (char)(number >> 8 * i);
-    }
-}
-
-static uint64_t get(const char *bytes, unsigned count)
-{
-    uint64_t number = 0;
-    for (unsigned i = 0; i < count; i++) {
-        number |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
-    }
-    return number;
-}
-
 void spool_file_write(const struct spool_header *header, char out[SPOOL_HEADER_BYTES])
 {
     memcpy(out, magic, sizeof magic);
-    put(out + AT_VERSION, SPOOL_FILE_VERSION, 4);
-    put(out + AT_SIGNAL, header->signal, 4);
-    put(out + AT_COUNT, header->count, 8);
-    put(out + AT_LENGTH, header->length, 8);
-    put(out + AT_HASH, header->hash, 8);
-    put(out + AT_OWN_HASH, spool_file_hash((struct str){out, AT_OWN_HASH}), 8);
+    little_put(out + AT_VERSION, SPOOL_FILE_VERSION, 4);
+    little_put(out + AT_SIGNAL, header->signal, 4);
+    little_put(out + AT_COUNT, header->count, 8);
+    little_put(out + AT_LENGTH, header->length, 8);
+    little_put(out + AT_HASH, header->hash, 8);
+    little_put(out + AT_OWN_HASH, spool_file_hash((struct str){out, AT_OWN_HASH}), 8);
 }
 
 int spool_file_read(const char bytes[SPOOL_HEADER_BYTES], struct spool_header *ret_header)
 {
     if (memcmp(bytes, magic, sizeof magic) != 0 ||
-        get(bytes + AT_OWN_HASH, 8) != spool_file_hash((struct str){bytes, AT_OWN_HASH})) {
+        little_get(bytes + AT_OWN_HASH, 8) != spool_file_hash((struct str){bytes, AT_OWN_HASH})) {
         return ERR_SYNTAX;
     }
-    if (get(bytes + AT_VERSION, 4) != SPOOL_FILE_VERSION) {
+    if (little_get(bytes + AT_VERSION, 4) != SPOOL_FILE_VERSION) {
         return ERR_UNSUPPORTED;
     }
-    struct spool_header header = {.signal = (uint32_t)get(bytes + AT_SIGNAL, 4),
-                                  .count = get(bytes + AT_COUNT, 8),
-                                  .length = get(bytes + AT_LENGTH, 8),
-                                  .hash = get(bytes + AT_HASH, 8)};
+    struct spool_header header = {.signal = (uint32_t)little_get(bytes + AT_SIGNAL, 4),
+                                  .count = little_get(bytes + AT_COUNT, 8),
+                                  .length = little_get(bytes + AT_LENGTH, 8),
+                                  .hash = little_get(bytes + AT_HASH, 8)};
     if (header.length > SPOOL_REQUEST_MAX || header.count > header.length) {
         return ERR_SYNTAX;
     }
