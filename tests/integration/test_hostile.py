@@ -331,6 +331,7 @@ class TestHostilePeers(HostileCase):
                     self.assertEqual(json.loads(peer.rest())["reason"], "limit_reached")
             self.assertEqual(daemon.get("/report").status, 200)
             self.assertEqual(daemon.metrics(door="query")["dwelld_connections_refused_total"], 100 - ceiling)
+        until(lambda: daemon.metrics(door="query")["dwelld_connections"] == 0, "all connections are closed")
         self.must_serve(daemon)
 
     def test_hostile_peer_that_never_reads_its_answers(self):
