@@ -418,9 +418,13 @@ uninstall: ## what install has put there
 DEB_LIBDIR = /usr/lib/$(shell dpkg-architecture -qDEB_HOST_MULTIARCH)
 DEB_FLAGS  = CFLAGS='$(shell dpkg-buildflags --get CFLAGS) $(shell dpkg-buildflags --get CPPFLAGS)' LDFLAGS='$(shell dpkg-buildflags --get LDFLAGS)'
 
-.PHONY: deb check-packages
+.PHONY: deb deb-files check-packages
 deb: ## Debian packages, in build/deb
 	$(Q)sh config/packaging/deps.sh build deb
+	$(Q)$(SUBMAKE) deb-files
+
+# Make asks for its flags before the first line runs: what says them must be installed by then.
+deb-files:
 	$(Q)rm -rf build/deb/root; mkdir -p build/deb
 	$(Q)$(SUBMAKE) BUILD=build/deb PREFIX=/usr LIBDIR=$(DEB_LIBDIR) DESTDIR=build/deb/root $(DEB_FLAGS) install
 	$(Q)sh config/packaging/deb.sh build/deb $(VERSION)
