@@ -65,6 +65,8 @@ def run(path):
 
 
 def main():
+    # Whoever starts jobs in the background has them ignore it, and so would every program under test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = options()
     directory = settings.directory.resolve()
     paths = [directory / f"{name}.py" for name in settings.modules] or list(directory.glob("test_*.py"))

@@ -17,10 +17,9 @@
 
 enum {
     MAX_FRAME_BYTES = 65536,
-    FLIPS_MAX = WIRE_SANITIZED
-                    ? 2000 / WIRE_SANITIZED_PART
-                    : 2000, /* bits of a case that are flipped alone; longer ones are sampled */
-    TWO_FLIPS = 500,        /* pairs of flipped bits for each case */
+    FLIPS_MAX =
+        WIRE_DAMAGES(2000),        /* bits of a case, each flipped alone; longer ones are sampled */
+    TWO_FLIPS = WIRE_DAMAGES(500), /* pairs of flipped bits for each case */
 };
 
 static struct batch_decoder decoder;

@@ -27,11 +27,10 @@
 
 enum {
     MAX_LINE_BYTES = 65536,
-    FLIPS_MAX = WIRE_SANITIZED
-                    ? 1000 / WIRE_SANITIZED_PART
-                    : 1000, /* bits of a case that are flipped alone; longer ones are sampled */
-    TWO_FLIPS = 300,        /* pairs of flipped bits for each case */
-    LINES = 10000,          /* generated; each is also tried with damage */
+    FLIPS_MAX =
+        WIRE_DAMAGES(1000),        /* bits of a case, each flipped alone; longer ones are sampled */
+    TWO_FLIPS = WIRE_DAMAGES(300), /* pairs of flipped bits for each case */
+    LINES = 10000,                 /* generated; each is also tried with damage */
 };
 
 static int feed(struct ndjson *ndjson, struct recorder *recorder, struct str bytes)
@@ -136,7 +135,8 @@ static void check_cuts(const struct wire_case *wire_case)
 {
     struct recorder recorder;
     recorder_init(&recorder);
-    for (size_t len = 0; len <= wire_case->input.len; len++) {
+    for (size_t len = 0; len <= wire_case->input.len;
+         len += wire_split_step(wire_case->input.len)) {
         struct str input = {wire_case->input.ptr, len};
         run(&recorder, input, len + 1, 1);
         must_settle_every_line(&recorder, input);

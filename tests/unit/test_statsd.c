@@ -26,8 +26,8 @@ enum {
     MAX_LINE_BYTES = 65536,
     MAX_FRAME_BYTES = 1 << 20,
     SPLITS_MAX = 3000, /* of a case; longer ones are sampled */
-    FLIPS_MAX = 3000,
-    TWO_FLIPS = 300,
+    FLIPS_MAX = WIRE_DAMAGES(3000),
+    TWO_FLIPS = WIRE_DAMAGES(300),
     LINES = 30000, /* generated; each is also tried with damage */
 };
 

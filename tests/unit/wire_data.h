@@ -23,8 +23,10 @@
 
 enum {
     WIRE_SPLITS = WIRE_SANITIZED ? 1000 : 8000, /* of one case, at most about */
-    WIRE_SANITIZED_PART = 10                    /* of the bits that are flipped, one in so many */
 };
+
+/* How often a case is damaged at random, for so many times without a sanitizer. */
+#define WIRE_DAMAGES(times) (WIRE_SANITIZED ? (times) / 10 : (times))
 
 /* From one split to the next. */
 static inline size_t wire_split_step(size_t len)
