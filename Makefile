@@ -237,7 +237,7 @@ UNIT_RUN := $(if $(ONLY),$(ONLY:%=$(BUILD)/tests/unit/%),$(UNIT_BIN))
 unit: $(UNIT_RUN) ## unit tests; ONLY='test_hist test_conf'
 	$(Q)printf '%s\n' $(UNIT_RUN) | xargs -n 1 -P $(JOBS) sh -c '"$$0" > "$$0.out" 2>&1; s=$$?; cat "$$0.out"; exit $$s'
 
-SAN_FLAGS  := -O1 -g -fno-omit-frame-pointer
+SAN_FLAGS  := -O1 -g1 -fno-omit-frame-pointer
 ASAN_FLAGS := $(SAN_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TSAN_FLAGS := $(SAN_FLAGS) -fsanitize=thread
 ASAN_MAKE  := $(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-strict-aliasing

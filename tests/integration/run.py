@@ -3,7 +3,7 @@
     run.py [-j JOBS] DIRECTORY [MODULE …]
 
     1. modules that say `RUNS_ALONE = True` come last and one by one: they measure what the machine does
-    2. of the others the largest begin, JOBS at a time
+    2. of the others those begin that say that they take longest (`TAKES_S = 100`), JOBS at a time
     3. what a module printed is shown when it has ended, whole
     4. the last line sums up; the exit status is 1 when one failed, or nothing ran, or one was skipped and
        REQUIRE_PEERS=1
@@ -45,6 +45,12 @@ def runs_alone(path):
     return re.search(r"^RUNS_ALONE = True", path.read_text(), re.M) is not None
 
 
+def seconds(path):
+    """What a module says that it takes, so that none is left to run alone at the end; by far not exact."""
+    said = re.search(r"^TAKES_S = (\d+)", path.read_text(), re.M)
+    return int(said.group(1)) if said else 0
+
+
 def run(path):
     """(tests, skipped, failed) of one module; prints what it said."""
     began = time.monotonic()
@@ -73,7 +79,7 @@ def main():
     unknown = [path.stem for path in paths if not path.exists()]
     if unknown:
         sys.exit(f"run.py: {settings.directory} has no {', '.join(unknown)}")
-    paths.sort(key=lambda path: -path.stat().st_size)
+    paths.sort(key=lambda path: (-seconds(path), -path.stat().st_size))
     alone = [path for path in paths if runs_alone(path)]
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(max(1, settings.jobs)) as pool:

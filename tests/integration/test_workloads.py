@@ -16,6 +16,7 @@ RUN = BUILD / "tests/bench/workloads/run"
 sys.path.insert(0, str(PLACE))
 import score  # noqa: E402
 
+TAKES_S = 85
 ANSWER_S = 300  # for two workloads of a second, on a machine that does something else
 
 
