@@ -169,7 +169,9 @@ UNIT_OBJ := $(filter-out $(BUILD)/daemon/base/mem.o,$(DAEMON_OBJ)) $(BUILD)/test
 UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC) $(GRPC_TESTS:%=tests/unit/%.c) \
                     tests/unit/otlp_server.c tests/unit/mem_fault.c,$(wildcard tests/unit/*.c)))
 
-RUN_TESTS = $(PYTHON) -B tests/integration/run.py --jobs $(JOBS)
+# Modules of tests mostly wait.
+TEST_JOBS ?= $(shell expr 2 '*' $(JOBS))
+RUN_TESTS = $(PYTHON) -B tests/integration/run.py --jobs $(TEST_JOBS)
 
 .PHONY: check check-all unit integration lint format asan tsan fuzz fuzz-replay bench bench-outage
 check: ## everything that Debian's packages can show; installs them first
@@ -194,7 +196,7 @@ integration: ## against peers from PyPI, npm and Go; what cannot be had is skipp
 	$(Q)sh config/packaging/deps.sh build peers
 	$(Q)$(SUBMAKE) all
 	$(Q)$(ASAN_MAKE) all
-	$(Q)DWELL_BUILD=$(BUILD) PYTHON=$(PYTHON) JOBS=$(JOBS) sh tests/peers/run.sh
+	$(Q)DWELL_BUILD=$(BUILD) PYTHON=$(PYTHON) JOBS=$(TEST_JOBS) sh tests/peers/run.sh
 
 lint: ## layers, layout, generated texts, a second compiler
 	$(Q)sh config/packaging/deps.sh build lint
