@@ -1,14 +1,13 @@
 """Faults of the export: its disk, its collector."""
-import os
 import resource
 import signal
 import subprocess
 
+import disk
 from harness import BUILD, until
 
 NOBODY = "http://127.0.0.1:1"
 SINK = BUILD / "tests/bench/otlp_sink"
-DISK = "1m"
 SPANS = 200
 ROOM_S = 30  # in which a spool that can write again has done so: it tries every 5 s
 
@@ -46,22 +45,13 @@ def spool_options(world):
                      "otlp.schedule_delay_ms": 50, "otlp.spool_after_ms": 100, "shutdown.timeout_ms": 500}}
 
 
-def _private_mounts():
-    """The command that gives a command mounts of its own."""
-    return ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-U", "-r", "-m"]
-
-
 def disk_hindrance():
-    tried = subprocess.run([*_private_mounts(), "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, text=True, check=False)
-    return hindrance() or (None if tried.returncode == 0 else f"no mounts of its own: {tried.stderr.strip()}")
+    return hindrance() or disk.hindrance()
 
 
 def small_disk(world):
     """The spool is a disk of its own, seen by the daemon only, and full."""
-    spool = world.base / "spool"
-    spool.mkdir(mode=0o700)
-    script = f'mount -t tmpfs -o size={DISK},mode=700 none "$0" && exec "$@"'
-    return {**spool_options(world), "wrapper": [*_private_mounts(), "sh", "-c", script, spool]}
+    return {**spool_options(world), "wrapper": disk.disk_of_its_own(world.base / "spool")}
 
 
 def must_fail_and_go_on(world):
@@ -82,15 +72,8 @@ def must_work_again(world):
 
 
 def fill_disk(world):
-    ballast = f"/proc/{world.daemon.pid}/root{world.base}/spool/ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            pass  # it is full
-    must_fail_and_go_on(world)
-    os.unlink(ballast)
+    with disk.fill(f"/proc/{world.daemon.pid}/root{world.base}/spool/ballast"):
+        must_fail_and_go_on(world)
     must_work_again(world)
 
 

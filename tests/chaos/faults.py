@@ -11,11 +11,13 @@ A fault asserts itself what is stated of it beyond the figures.
 """
 import collections
 
+import disk
 import exporting
 import limits
 import logs
 import peers
 import processes
+import storing
 
 Fault = collections.namedtuple("Fault", "name apply stated may options hindrance")
 
@@ -32,6 +34,15 @@ FAULTS = (
     _row("SIGTERM, restart", processes.terminate,
          "What was sent is applied before the end, or its sender is told that it was not. Counters begin anew.",
          may=("forgotten",)),
+    _row("SIGTERM, restart, state", storing.restart,
+         "With a state file everything goes on: no count begins anew, and clients are known by their numbers.",
+         options=storing.options),
+    _row("state file is damaged", storing.spoil_state,
+         "It is set aside under another name, and the log says why; counters begin anew, and are saved again.",
+         may=("forgotten",), options=storing.options),
+    _row("no room for the state", storing.fill_disk,
+         "A save fails and is counted, the last good file stays as it is; with room again the next save is good.",
+         options=storing.small_disk, hindrance=disk.hindrance),
     _row("SIGSTOP", processes.pause,
          "Clients drop and count what their buffers do not hold, and never wait. After SIGCONT everything goes on."),
     _row("directory removed", processes.lose_directory,
