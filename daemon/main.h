@@ -30,6 +30,7 @@
 enum {
     MAIN_SIGNALS = 3,
     MAIN_HTTP_DOORS = 3,
+    MAIN_FILES = 2,                   /* that outlive the daemon: state and journal */
     MAIN_PROBLEM_MAX_BYTES = 1 << 20, /* of what a problem is told with */
 };
 
@@ -80,6 +81,7 @@ struct dwelld {
     unsigned ingest_connections, http_connections, watched_processes;
     bool has_room_to_probe;
     struct json_path sockets[PLACE_COUNT];
+    struct json_path files[MAIN_FILES];
     struct json_path confinement[SANDBOX_FACT_COUNT];
     uv_signal_t signals[MAIN_SIGNALS];
     struct reload reload;

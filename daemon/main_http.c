@@ -16,6 +16,20 @@
 
 enum { RESOURCE_MAX = 4 + CONF_PAIRS_MAX };
 
+/* Returns how many there are. */
+static size_t list_files(struct dwelld *dwelld)
+{
+    const struct json_path all[MAIN_FILES] = {{"state", dwelld->conf.state.file},
+                                              {"journal", dwelld->conf.journal.directory}};
+    size_t count = 0;
+    for (size_t i = 0; i < MAIN_FILES; i++) {
+        if (all[i].path[0] != '\0') {
+            dwelld->files[count++] = all[i];
+        }
+    }
+    return count;
+}
+
 static void fill_status(struct dwelld *dwelld)
 {
     const char *names[PLACE_COUNT] = {
@@ -38,6 +52,8 @@ static void fill_status(struct dwelld *dwelld)
                                                   .http_address = dwelld->http_address,
                                                   .sockets = dwelld->sockets,
                                                   .socket_count = PLACE_COUNT,
+                                                  .files = dwelld->files,
+                                                  .file_count = list_files(dwelld),
                                                   .process = dwelld->process,
                                                   .sandbox = dwelld->confinement,
                                                   .sandbox_count = SANDBOX_FACT_COUNT};

@@ -18,6 +18,7 @@
 #include "cli/doctor_export.h"
 #include "cli/doctor_place.h"
 #include "cli/doctor_status.h"
+#include "cli/doctor_store.h"
 #include "cli/doctor_system.h"
 #include "cli/doctor_trial.h"
 #include "cli/tool.h"
@@ -159,6 +160,7 @@ static void judge_daemon(const struct tool *tool, const struct fetch_target *tar
         }
         doctor_status_judge(root, wall_seconds(), findings);
         doctor_export_judge(root, findings);
+        doctor_store_judge(root, findings);
         if (target->socket[0] != '\0') {
             judge_system(root, findings);
         }

@@ -337,6 +337,7 @@ void json_render_status(const struct snapshot *snapshot, const struct json_statu
         json_put_text(&writer, "http_address", str_of(status->http_address));
     }
     put_texts(&writer, "sockets", status->sockets, status->socket_count);
+    put_texts(&writer, "files", status->files, status->file_count);
     put_texts(&writer, "sandbox", status->sandbox, status->sandbox_count);
     json_put_self(&writer, snapshot, &status->process);
     put_records(&writer, snapshot);

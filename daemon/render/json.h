@@ -40,6 +40,9 @@ struct json_status {
     const char *http_address; /* NULL: none */
     const struct json_path *sockets;
     size_t socket_count;
+    const struct json_path
+        *files; /* "state", "journal": what outlives the daemon, where it is wanted */
+    size_t file_count;
     const struct json_limit *limits;
     size_t limit_count;
     const struct json_path *sandbox; /* what was taken away from the daemon, and how much of it */

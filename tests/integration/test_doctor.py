@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -350,6 +351,18 @@ ok       account       10 sent = 1 accepted + 1 rejected + 3 dropped + 5 lost; 1
         until(lambda: daemon.status()["export"]["metrics"]["failing_seconds"], "a call has failed")
         self.must_find(1, r"warn +export +metrics: 0 of [\d,]+ went out to http://127\.0\.0\.1:1; every call has failed for .*\n"
                           r" +→ Bring the collector back", "--dir", daemon.directory)
+
+    def test_doctor_of_a_state_that_cannot_be_saved(self):
+        place = self.directory()
+        (place / "s").mkdir()
+        daemon = self.start(sets={"state.file": place / "s/state", "state.interval_ms": 100, "journal.directory": place / "j"})
+        until(lambda: daemon.metrics()["dwelld_state_saves_total"], "it is saved")
+        self.assertRegex(self.must(0, "doctor", "--dir", daemon.directory),
+                         rf"(?m)^ok +state +\d+ saves? to {place}/s/state, the last of .*\nok +journal +\d.* in {place}/j$")
+        shutil.rmtree(place / "s")
+        until(lambda: daemon.metrics()["dwelld_state_save_failures_total"], "a save has failed")
+        self.must_find(1, r"warn +state +\d+ saves? to .*; \d+ saves? failed\n +→ Free the disk of state\.file",
+                       "--dir", daemon.directory)
 
     def test_doctor_shows_names_without_what_a_terminal_acts_on(self):
         daemon = self.start()

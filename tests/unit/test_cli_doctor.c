@@ -9,6 +9,7 @@
 #include "cli/doctor_place.h"
 #include "cli/doctor_reason.h"
 #include "cli/doctor_status.h"
+#include "cli/doctor_store.h"
 #include "cli/doctor_trial.h"
 
 #define WALL_SECONDS 1769860800.5 /* of tests/data/cli/doctor.json */
@@ -329,6 +330,7 @@ static void judge_with(const char *path, json_t *value)
     findings_init(&findings, true);
     doctor_status_judge(root, WALL_SECONDS, &findings);
     doctor_export_judge(root, &findings);
+    doctor_store_judge(root, &findings);
     must_all_be_mended();
     json_decref(root);
 }
@@ -368,8 +370,11 @@ static void test_cli_doctor_of_a_status_that_says_nothing(void **state)
         findings_init(&findings, true);
         doctor_status_judge(root, WALL_SECONDS, &findings);
         doctor_export_judge(root, &findings);
+        doctor_store_judge(root, &findings);
         must_all_be_mended();
         must_not_find("models");
+        must_not_find("state");
+        must_not_find("journal");
         json_decref(root);
     }
 }
@@ -539,6 +544,67 @@ static void test_cli_doctor_of_a_spool(void **state)
               "with mode 0700; the log says what failed");
 }
 
+/* --- what outlives the daemon ------------------------------------------------------------------ */
+
+/* Of a daemon that keeps both; numbers are what the counters say. */
+static void judge_store(int saves, int failures, int damaged, int left_out, int bytes, int stopped)
+{
+    json_t *root =
+        json_pack("{s:{s:s, s:s}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:{s:i}}", "files",
+                  "state", "/s", "journal", "/j", "counters", "state_saves_total", saves,
+                  "state_save_failures_total", failures, "state_damaged_files_total", damaged,
+                  "state_left_out_total", left_out, "state_bytes", 2048, "journal_bytes", bytes,
+                  "journal_stopped", stopped, "limits", "journal.max_bytes", 1 << 20);
+    assert_non_null(root);
+    findings_fini(&findings);
+    findings_init(&findings, true);
+    doctor_store_judge(root, &findings);
+    must_all_be_mended();
+    assert_int_equal(findings.count, 2);
+    json_decref(root);
+}
+
+static void test_cli_doctor_of_a_state(void **state)
+{
+    (void)state;
+    judge_store(0, 0, 0, 0, 0, 0);
+    must_find("state", FINDING_OK, "nothing saved to /s so far", "");
+    judge_store(1, 0, 0, 0, 0, 0);
+    must_find("state", FINDING_OK, "1 save to /s, the last of 2.00 kB", "");
+    judge_store(3, 2, 0, 0, 0, 0);
+    must_find("state", FINDING_WARN, "3 saves to /s, the last of 2.00 kB; 2 saves failed",
+              "Free the disk of state.file, and let the daemon's user write beside it; the log "
+              "says what failed");
+    judge_store(0, 0, 1, 1, 0, 0);
+    must_find("state", FINDING_WARN,
+              "nothing saved to /s so far; 1 file of an earlier life could not be read; it is "
+              "beside it as FILE.damaged, and counts began anew; 1 piece of an earlier life did "
+              "not fit in",
+              "Look at the disk of state.file, and at the log of the last start, which says what "
+              "was wrong");
+    judge_store(0, 0, 0, 9, 0, 0);
+    must_find("state", FINDING_WARN,
+              "nothing saved to /s so far; 9 pieces of an earlier life did not fit in",
+              "Give the daemon the options that it had: the log of the last start says what did "
+              "not fit");
+}
+
+static void test_cli_doctor_of_a_journal(void **state)
+{
+    (void)state;
+    judge_store(0, 0, 0, 0, 943718, 0);
+    must_find("journal", FINDING_OK, "922 kB of at most 1.00 MB in /j", "");
+    judge_store(0, 0, 0, 0, 943719, 0);
+    must_find("journal", FINDING_WARN, "922 kB of at most 1.00 MB in /j",
+              "Set state.file, whose saves make room in it, or raise journal.max_bytes, before "
+              "acknowledgements stop");
+    judge_store(0, 0, 0, 0, 5, 1);
+    must_find("journal", FINDING_FAIL,
+              "5.00 B of at most 1.00 MB in /j, and nothing is acknowledged",
+              "Free its disk, or set state.file, whose saves make room in it, or raise "
+              "journal.max_bytes; the log says what failed");
+}
+
 static int forget(void **state)
 {
     (void)state;
@@ -568,6 +634,8 @@ int main(void)
         cmocka_unit_test(test_cli_doctor_of_a_clock),
         cmocka_unit_test(test_cli_doctor_of_evidence),
         cmocka_unit_test(test_cli_doctor_of_an_export),
+        cmocka_unit_test(test_cli_doctor_of_a_state),
+        cmocka_unit_test(test_cli_doctor_of_a_journal),
         cmocka_unit_test(test_cli_doctor_of_a_spool),
     };
     must_use_locale("C.UTF-8");

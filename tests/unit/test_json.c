@@ -518,7 +518,7 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     json_t *root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
     assert_non_null(root);
     must_have_keys(root, NULL,
-                   KEYS("version", "uptime_seconds", "http_address", "sockets", "sandbox",
+                   KEYS("version", "uptime_seconds", "http_address", "sockets", "files", "sandbox",
                         "process", "loop", "clock", "evidence", "clients", "records", "ledger",
                         "counters", "limits", "reloads", "export", "rss_bytes"));
     must_have_keys(root, "process", KEYS("pid", "uid", "instance", "descriptors"));
