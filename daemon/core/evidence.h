@@ -83,7 +83,4 @@ static inline bool evidence_is_in(const struct sample *sample)
  * error: the caller counts it. */
 bool evidence_add(struct evidence *evidence, const struct sample *sample);
 
-/* Adds up two stretches of time. */
-void evidence_merge(struct evidence *into, const struct evidence *from);
-
 #endif

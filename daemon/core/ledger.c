@@ -260,21 +260,6 @@ void ledger_reject(struct ledger *ledger, int place, int err)
     ledger->view.all.rejected[err_row(err)]++;
 }
 
-int ledger_walk(const struct ledger *ledger, int place, struct ledger_standing *ret_standing)
-{
-    int next = place == LEDGER_NOBODY ? ledger->oldest : ledger->clients[place].newer;
-    if (next != LEDGER_NOBODY) {
-        const struct ledger_client *client = &ledger->clients[next];
-        *ret_standing = (struct ledger_standing){
-            .next = client->next,
-            .credited = client->credited,
-            .asks = client->asks,
-            .library = str_of(ledger->view.libraries[client->library].name)};
-        memcpy(ret_standing->id, client->id, sizeof ret_standing->id);
-    }
-    return next;
-}
-
 void ledger_restore(struct ledger *ledger, const struct ledger_standing *standing)
 {
     if (find(ledger, standing->id) != LEDGER_NOBODY) {

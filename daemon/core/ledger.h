@@ -110,11 +110,7 @@ bool ledger_advance(struct ledger *ledger, int client, const struct mark *mark);
 void ledger_count(struct ledger *ledger, int client, uint64_t accepted);
 void ledger_reject(struct ledger *ledger, int client, int err);
 
-/* Every client that is remembered, from the one silent longest on: `place` is LEDGER_NOBODY at first,
- * and then what was returned, until that is LEDGER_NOBODY. */
-int ledger_walk(const struct ledger *ledger, int place, struct ledger_standing *ret_standing);
-
-/* Enters a client as ledger_walk told it, as the one used last; the terms stay as they are. One that is
+/* Enters a client as it stood, as the one used last; the terms stay as they are. One that is
  * known already is left where it stands. */
 void ledger_restore(struct ledger *ledger, const struct ledger_standing *standing);
 

@@ -329,122 +329,6 @@ static void test_evidence_holds_together_whatever_comes(void **state)
     }
 }
 
-/* Every member: figures of `from` are the sum or the largest, by what they are. */
-static void test_evidence_merge_adds_every_figure(void **state)
-{
-    (void)state;
-    struct evidence a;
-    struct evidence b;
-    memset(&a, 0, sizeof a);
-    memset(&b, 0, sizeof b);
-    a = (struct evidence){
-        .inferences = 1,
-        .wall_ms = 2,
-        .user_ms = 3,
-        .system_ms = 4,
-        .runqueue_low_ms = 5,
-        .runqueue_high_ms = 6,
-        .runqueue_said = 7,
-        .minor_faults = 8,
-        .major_faults = 9,
-        .voluntary_switches = 10,
-        .involuntary_switches = 11,
-        .disk_bytes = 12,
-        .threads = 13,
-        .process_said = 14,
-        .process_wall_ms = 15,
-        .process_cpu_ms = 16,
-        .process_thread_ms = 17,
-        .process_beside_ms = 18,
-        .bytes_said = 19,
-        .bytes_moved = 20,
-        .bytes_wall_ms = 21,
-        .flops_said = 22,
-        .flops = 23,
-        .flops_wall_ms = 24,
-        .looks = {25, 26, 27},
-        .touch_probes = 28,
-        .touch_sum = 29,
-        .touch_squares = 30,
-        .seen_ms = 31,
-        .seen_user_ms = 32,
-        .seen_system_ms = 33,
-        .seen_faults = 34,
-        .seen_io_bytes = 35,
-        .seen_disk_bytes = 36,
-        .throttled_ms = 37,
-        .memory_stall_ms = 38,
-        .resident_bytes = 39,
-        .huge_bytes = 40,
-        .span_ms = 41,
-        .seen_runqueue_ms = 42,
-    };
-    struct evidence wanted = {
-        .inferences = 2,
-        .wall_ms = 4,
-        .user_ms = 6,
-        .system_ms = 8,
-        .runqueue_low_ms = 10,
-        .runqueue_high_ms = 12,
-        .runqueue_said = 14,
-        .minor_faults = 16,
-        .major_faults = 18,
-        .voluntary_switches = 20,
-        .involuntary_switches = 22,
-        .disk_bytes = 24,
-        .threads = 13,
-        .process_said = 28,
-        .process_wall_ms = 30,
-        .process_cpu_ms = 32,
-        .process_thread_ms = 34,
-        .process_beside_ms = 36,
-        .bytes_said = 38,
-        .bytes_moved = 40,
-        .bytes_wall_ms = 42,
-        .flops_said = 44,
-        .flops = 46,
-        .flops_wall_ms = 48,
-        .looks = {50, 52, 54},
-        .touch_probes = 56,
-        .touch_sum = 58,
-        .touch_squares = 60,
-        .seen_ms = 62,
-        .seen_user_ms = 64,
-        .seen_system_ms = 66,
-        .seen_faults = 68,
-        .seen_io_bytes = 70,
-        .seen_disk_bytes = 72,
-        .throttled_ms = 74,
-        .memory_stall_ms = 76,
-        .resident_bytes = 39,
-        .huge_bytes = 40,
-        .span_ms = 82,
-        .seen_runqueue_ms = 84,
-    };
-    evidence_merge(&b, &a); /* into nothing: a copy */
-    assert_memory_equal(&b, &a, sizeof a);
-    struct evidence nothing;
-    memset(&nothing, 0, sizeof nothing);
-    evidence_merge(&b, &nothing);
-    assert_memory_equal(&b, &a, sizeof a);
-    evidence_merge(&b, &a);
-    assert_memory_equal(&b, &wanted, sizeof wanted);
-}
-
-/* Pages in huge ones are those of the process that has the most. */
-static void test_evidence_merge_keeps_the_larger_process(void **state)
-{
-    (void)state;
-    struct evidence small = {.resident_bytes = 100, .huge_bytes = 90, .threads = 8};
-    struct evidence large = {.resident_bytes = 200, .huge_bytes = 0, .threads = 2};
-    struct evidence into = small;
-    evidence_merge(&into, &large);
-    assert_true(into.resident_bytes == 200 && into.huge_bytes == 0 && into.threads == 8);
-    into = large;
-    evidence_merge(&into, &small);
-    assert_true(into.resident_bytes == 200 && into.huge_bytes == 0 && into.threads == 8);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,8 +342,6 @@ int main(void)
         cmocka_unit_test(test_evidence_of_a_weighted_sample_counts_once),
         cmocka_unit_test(test_evidence_threads_are_the_most_that_was_said),
         cmocka_unit_test(test_evidence_holds_together_whatever_comes),
-        cmocka_unit_test(test_evidence_merge_adds_every_figure),
-        cmocka_unit_test(test_evidence_merge_keeps_the_larger_process),
     };
     return cmocka_run_group_tests_name("evidence", tests, NULL, NULL);
 }

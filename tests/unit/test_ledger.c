@@ -295,49 +295,33 @@ static void test_ledger_forgets_who_asks_last(void **state)
     assert_int_equal(ledger_next(&ledger, meet(0, &mark)), 8);
 }
 
-static void test_ledger_restores_what_it_walked(void **state)
+static void test_ledger_restores_clients(void **state)
 {
     (void)state;
-    uint8_t library = ledger_library(&ledger, STR_LITERAL("lib"));
-    struct ledger_standing standing[3];
-    struct ledger_standing more;
-    int place = LEDGER_NOBODY;
-    assert_int_equal(ledger_walk(&ledger, place, &more), LEDGER_NOBODY);
-    for (uint64_t i = 0; i < 3; i++) {
-        struct mark mark = at_with(10 + i, i);
+    for (unsigned i = 0; i < 3; i++) {
+        struct ledger_standing standing = {
+            .next = 15 + i, .credited = i, .asks = i == 2, .library = STR_LITERAL("lib")};
         struct id id = id_of(i);
-        place = ledger_client(&ledger, id.bytes, library, &mark);
-        ledger_count(&ledger, place, 5);
+        memcpy(standing.id, id.bytes, sizeof standing.id);
+        ledger_restore(&ledger, &standing);
+        standing.next = 99; /* again: it is known, and stays where it stands */
+        ledger_restore(&ledger, &standing);
     }
-    ledger_ask(&ledger, place);
-    place = LEDGER_NOBODY;
-    for (uint64_t i = 0; i < 3; i++) {
-        place = ledger_walk(&ledger, place, &standing[i]);
-        assert_int_not_equal(place, LEDGER_NOBODY);
-        assert_true(str_is(standing[i].library, "lib"));
-        assert_int_equal(standing[i].next, 15 + i);
-        assert_int_equal(standing[i].credited, i);
-        assert_int_equal(standing[i].asks, i == 2);
-    }
-    assert_int_equal(ledger_walk(&ledger, place, &more), LEDGER_NOBODY);
-    struct ledger fresh;
-    assert_int_equal(ledger_init(&fresh, 43), 0);
+    assert_int_equal(ledger.used, 3);
+    assert_int_equal(ledger.view.all.sent, 0); /* the terms are somebody else's */
+    uint8_t library = ledger_library(&ledger, STR_LITERAL("lib"));
     for (unsigned i = 0; i < 3; i++) {
-        ledger_restore(&fresh, &standing[i]);
-        ledger_restore(&fresh, &standing[i]); /* again: it is known */
+        struct mark mark = at_with(15 + i, i);
+        struct id id = id_of(i);
+        int place = ledger_client(&ledger, id.bytes, library, &mark);
+        assert_int_equal(ledger_next(&ledger, place), 15 + i);
+        assert_int_equal(ledger_credited(&ledger, place), i);
+        assert_int_equal(ledger.clients[place].asks, i == 2);
+        assert_int_equal(ledger.clients[place].library, library);
     }
-    assert_int_equal(fresh.used, 3);
-    assert_int_equal(fresh.view.all.sent, 0); /* the terms are somebody else's */
-    place = LEDGER_NOBODY;
-    for (unsigned i = 0; i < 3; i++) {
-        place = ledger_walk(&fresh, place, &more);
-        assert_memory_equal(more.id, standing[i].id, sizeof more.id);
-        assert_int_equal(more.next, standing[i].next);
-        assert_int_equal(more.credited, standing[i].credited);
-        assert_int_equal(more.asks, standing[i].asks);
-        assert_int_equal(ledger_credited(&fresh, place), standing[i].credited);
-    }
-    ledger_fini(&fresh);
+    assert_int_equal(ledger.used, 3);
+    assert_int_equal(ledger.view.all.lost, 0);
+    assert_int_equal(ledger.view.all.dropped, 0);
 }
 
 /* --- libraries --------------------------------------------------------------------------------- */
@@ -456,7 +440,7 @@ int main(void)
         TEST(test_ledger_remembers_the_most_recent_clients),
         TEST(test_ledger_forgets_in_order_of_last_use),
         TEST(test_ledger_forgets_who_asks_last),
-        TEST(test_ledger_restores_what_it_walked),
+        TEST(test_ledger_restores_clients),
         TEST(test_ledger_library_names_are_made_harmless),
         TEST(test_ledger_libraries_have_a_ceiling),
         TEST(test_ledger_a_library_called_other_is_the_other_one),
