@@ -170,7 +170,7 @@ UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC) $(GRPC_TEST
                     tests/unit/otlp_server.c tests/unit/mem_fault.c,$(wildcard tests/unit/*.c)))
 
 # Modules of tests mostly wait.
-TEST_JOBS ?= $(shell expr 2 '*' $(JOBS))
+TEST_JOBS ?= $(shell expr $(JOBS) + 1)
 RUN_TESTS = $(PYTHON) -B tests/integration/run.py --jobs $(TEST_JOBS)
 
 .PHONY: check check-all unit integration lint format asan tsan fuzz fuzz-replay bench bench-outage
@@ -222,10 +222,15 @@ sbom: ## what the programs are made of, down to Debian's packages: build/dwell.s
 $(BUILD)/tests/unit/%.o: tests/unit/%.c | $(PROTO_OBJ:.o=.h)
 	$(Q)mkdir -p $(@D); echo "  CC    $<"; $(CC) $(BASE) $(PKG_CFLAGS) $(TEST_CFLAGS) $(CFLAGS) -DTEST_DATA='"tests/data"' -DTEST_BUILD='"$(BUILD)"' -Idaemon -Iclient -Itests/unit -isystem $(BUILD)/gen -MMD -MP -c -o $@ $<
 
-# A test that includes its module's .c, to reach statics, is linked without that module's object.
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_OBJ) $(UNIT_HELPERS) $(CLIENT_OBJ) $(PROTO_OBJ)
-	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ \
-	    $(filter-out $(shell sed -n 's|^#include "\([a-z_/]*\)\.c"|$(BUILD)/daemon/\1.o|p' tests/unit/test_$*.c),$^) $(PKG_LIBS) $(TEST_LIBS) -pthread
+# All that tests are about. Of an archive a test is linked with what it needs alone; one that includes its
+# module's .c, to reach statics, needs no object of it.
+UNIT_LIB := $(BUILD)/tests/unit/all.a
+
+$(UNIT_LIB): $(UNIT_OBJ) $(UNIT_HELPERS) $(CLIENT_OBJ) $(PROTO_OBJ)
+	$(Q)rm -f $@; $(AR) rcs --thin $@ $^
+
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_LIB)
+	$(Q)echo "  LINK  $@"; $(CC) $(BASE) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIB) $(PKG_LIBS) $(TEST_LIBS) -pthread
 
 # Of the tool; it has nothing of the daemon but its lowest layer.
 $(BUILD)/tests/unit/test_cli_%: $(BUILD)/tests/unit/test_cli_%.o $(CLI_OBJ) $(CLI_BASE) $(CLIENT_OBJ) $(BUILD)/tests/unit/mem_fault.o
