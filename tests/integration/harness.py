@@ -353,6 +353,16 @@ class Daemon:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def steady_descriptors(self):
+        """How many there are when nothing is closed or opened any more: the same number several times."""
+        seen = []
+
+        def is_steady():
+            seen.append(self.descriptors())
+            return len(seen) >= 5 and len(set(seen[-5:])) == 1
+        until(is_steady, "descriptors stay the same")
+        return seen[-1]
+
 
 class DaemonCase(unittest.TestCase):
     """Tests that run daemons; each is stopped in order at the end, and must end well."""

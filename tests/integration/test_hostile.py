@@ -294,7 +294,7 @@ class TestHostilePeers(HostileCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2200), hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         daemon = self.start()
-        idle = daemon.descriptors()
+        idle = daemon.steady_descriptors()
         with self.must_not_grow(daemon, 12 * MB), contextlib.ExitStack() as stack:
             peers = [stack.enter_context(daemon.peer()) for _ in range(1000)]
             for peer in peers:
@@ -583,7 +583,7 @@ class TestHostileScrapers(HostileCase):
 
     def test_hostile_scraper_stopped_in_mid_response(self):
         daemon = self.start_with_models()
-        idle = daemon.descriptors()
+        idle = daemon.steady_descriptors()
         whole = len(daemon.get("/metrics").raw)
         until(lambda: daemon.descriptors() == idle, "that connection is closed")
         child = self.scraper(daemon)
@@ -599,7 +599,7 @@ class TestHostileScrapers(HostileCase):
     def test_hostile_scraper_that_never_comes_back_is_let_go(self):
         daemon = self.start(sets={"http.timeout_ms": 1000})
         daemon.send_raw("\n".join(line(f"model-{i}") for i in range(1000)))
-        idle = daemon.descriptors()
+        idle = daemon.steady_descriptors()
         self.scraper(daemon).send_signal(signal.SIGSTOP)
         self.assertGreater(daemon.descriptors(), idle)
         until(lambda: daemon.descriptors() == idle, "its connection is closed")

@@ -166,7 +166,7 @@ class TestReload(ReloadCase):
         daemon = self.begin({})
         self.reload(daemon, {"ingest": {"statsd_samples": names}})
         self.reload(daemon, {})
-        descriptors, resident = daemon.descriptors(), daemon.resident_kb()
+        descriptors, resident = daemon.steady_descriptors(), daemon.resident_kb()
         for _ in range(50):
             self.reload(daemon, {"ingest": {"statsd_samples": names}})
             self.reload(daemon, {})
