@@ -252,9 +252,10 @@ ASAN_MAKE  := $(SUBMAKE) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' HARDEN=-fno-str
 asan: ## unit tests and the daemon under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(ASAN_MAKE) all unit
 
-TSAN_UNITS := test_dwell_client test_dwell_acknowledge test_dwell_span test_dwell_budget test_dwell_bench test_snapshot test_handover test_families \
-              test_export_queue test_exporter test_otlp_metrics test_metric_exporter \
-              test_probe_mailbox test_probe test_journal test_state_saver
+# Those that take longest first.
+TSAN_UNITS := test_families test_otlp_metrics test_probe \
+              test_dwell_client test_dwell_acknowledge test_dwell_span test_dwell_budget test_dwell_bench test_snapshot test_handover \
+              test_export_queue test_exporter test_metric_exporter test_probe_mailbox test_journal test_state_saver
 
 tsan: ## what has several threads, under ThreadSanitizer
 	$(Q)$(SUBMAKE) BUILD=build/tsan CFLAGS='$(TSAN_FLAGS)' HARDEN=-fno-strict-aliasing all unit \

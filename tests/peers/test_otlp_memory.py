@@ -10,6 +10,7 @@ from test_otlp import OtlpCase
 HERE = pathlib.Path(__file__).resolve().parent
 ASAN = ROOT / "build" / "asan" / "dwelld"
 FOUND = 99  # valgrind's exit status
+END_S = WAIT_S - 10  # that the end may take: a handshake takes seconds for who is watched
 
 
 class TestMemory(OtlpCase):
@@ -36,7 +37,8 @@ class TestMemory(OtlpCase):
         """A span that nobody sends before the daemon ends: what was connected just now is given up at once."""
         receiver = self.start_receiver(server=self.certificates.server if tls else None)
         record = self.span()
-        daemon = self.start_watched(receiver, tls, options, **{"otlp.schedule_delay_ms": 86400000})
+        daemon = self.start_watched(receiver, tls, options, **{"otlp.schedule_delay_ms": 86400000,
+                                                               "shutdown.timeout_ms": 1000 * END_S})
         self.send(daemon, record)
         daemon.stop()
         self.must_arrive(receiver, [record])
