@@ -196,7 +196,7 @@ integration: ## against peers from PyPI, npm and Go; what cannot be had is skipp
 	$(Q)sh config/packaging/deps.sh build peers
 	$(Q)$(SUBMAKE) all
 	$(Q)$(ASAN_MAKE) all
-	$(Q)DWELL_BUILD=$(BUILD) PYTHON=$(PYTHON) JOBS=$(TEST_JOBS) sh tests/peers/run.sh
+	$(Q)DWELL_BUILD=$(BUILD) PYTHON=$(PYTHON) JOBS=$(JOBS) sh tests/peers/run.sh
 
 lint: ## layers, layout, generated texts, a second compiler
 	$(Q)sh config/packaging/deps.sh build lint
