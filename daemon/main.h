@@ -30,8 +30,7 @@
 enum {
     MAIN_SIGNALS = 3,
     MAIN_HTTP_DOORS = 3,
-    MAIN_FILES = 2,                   /* that outlive the daemon: state and journal */
-    MAIN_PROBLEM_MAX_BYTES = 1 << 20, /* of what a problem is told with */
+    MAIN_FILES = 2, /* that outlive the daemon: state and journal */
 };
 
 struct dwelld {

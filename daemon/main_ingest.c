@@ -8,7 +8,6 @@
  */
 #include "main.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/log.h"

@@ -16,11 +16,13 @@
 #include "base/mem.h"
 #include "io/kept.h"
 
+enum { PROBLEM_MAX_BYTES = 1 << 20 };
+
 static int open_directory(struct dwelld *dwelld)
 {
     const struct conf *conf = &dwelld->conf;
     struct buf problem;
-    buf_init(&problem, MAIN_PROBLEM_MAX_BYTES);
+    buf_init(&problem, PROBLEM_MAX_BYTES);
     char *path = directory_find(conf->ingest.directory, environ);
     int status = EX_CANTCREAT;
     if (path != NULL) {
