@@ -3,6 +3,7 @@
  * is sent of it to a daemon played by a thread (client_server.h), and several threads at one budget.
  * The golden cases are in test_dwell_budget_golden.c.
  */
+#include "child_thread.h"
 #include "client_server.h"
 #include "dwell.h"
 #include "own_clock.h"
@@ -19,14 +20,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
 
 #define TOLERANCE 1e-9 /* ms: numbers here are no whole binary fractions */
 #define BEGIN_NS  UINT64_C(1000000000000)
@@ -51,7 +44,8 @@ struct stage {
     struct dwell_budget budget;
 };
 
-static void stage_open(struct stage *stage, const struct dwell_budget_options *budget)
+static void stage_open_threaded(struct stage *stage, const struct dwell_budget_options *budget,
+                                bool threaded)
 {
     server_init(&stage->server);
     server_start(&stage->server, SERVER_POLITE);
@@ -60,10 +54,16 @@ static void stage_open(struct stage *stage, const struct dwell_budget_options *b
         .directory = stage->server.directory,
         .evidence = DWELL_EVIDENCE_NONE,
         .close_timeout_ms = PATIENT_MS,
+        .no_thread = !threaded,
     };
     stage->dwell = dwell_open(&options);
     assert_non_null(stage->dwell);
     assert_true(dwell_budget_init(stage->dwell, &stage->budget, budget));
+}
+
+static void stage_open(struct stage *stage, const struct dwell_budget_options *budget)
+{
+    stage_open_threaded(stage, budget, true);
 }
 
 /* Returns the daemon's account of the client. */
@@ -1019,14 +1019,13 @@ static void test_dwell_budget_may_end_on_another_thread(void **state)
     stage_close(&stage);
 }
 
-#ifndef UNDER_TSAN
 /* The child goes on with a budget of its own. */
 static void test_dwell_budget_goes_on_in_a_child(void **state)
 {
     (void)state;
     struct stage stage;
     int status = 0;
-    stage_open(&stage, NULL);
+    stage_open_threaded(&stage, NULL, child_has_thread);
     dwell_budget_start(&stage.budget, DWELL_LAYER1_VALIDATION);
     pid_t child = fork();
     if (child == 0) {
@@ -1042,7 +1041,6 @@ static void test_dwell_budget_goes_on_in_a_child(void **state)
     assert_string_equal(server_budget(&stage.server, 1)->operation, "parent");
     stage_close(&stage);
 }
-#endif
 
 int main(void)
 {
@@ -1075,9 +1073,7 @@ int main(void)
         cmocka_unit_test(test_dwell_budget_is_one_for_several_threads),
         cmocka_unit_test(test_dwell_budget_of_threads_is_not_counted_twice),
         cmocka_unit_test(test_dwell_budget_may_end_on_another_thread),
-#ifndef UNDER_TSAN
         cmocka_unit_test(test_dwell_budget_goes_on_in_a_child),
-#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
  * The C client against a daemon played by a thread (client_server.h): what arrives, what is counted,
  * and what a service that uses it never has to notice.
  */
+#include "child_thread.h"
 #include "client_server.h"
 #include "dwell.h"
 
@@ -25,24 +26,6 @@
 #include <unistd.h>
 
 enum { PATIENT_MS = 30000, TOO_MANY_LABELS = 1000 };
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-
-#ifdef UNDER_TSAN
-/* It stops a process that forks with several threads, unless told that this is meant. Even then it
- * takes no thread in the child whose stack was another's before: there, the child has none. */
-__attribute__((visibility("default"))) const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "die_after_fork=0";
-}
-#endif
 
 static struct dwell_options options_for(const struct server *server)
 {
@@ -1512,12 +1495,6 @@ static void test_dwell_client_keeps_evidence_within_its_share(void **state)
 }
 
 /* ---- Fork ---- */
-
-#ifdef UNDER_TSAN
-static const bool child_has_thread = false;
-#else
-static const bool child_has_thread = true;
-#endif
 
 /* What a child does must not show in the cmocka of its parent: it tells by its exit status. */
 static int child_of(pid_t pid)

@@ -3,6 +3,7 @@
  * children they are, on which thread, and in the child of a fork. Contexts in headers are in
  * test_dwell_propagation.c.
  */
+#include "child_thread.h"
 #include "client_server.h"
 #include "dwell.h"
 
@@ -25,26 +26,6 @@
 #include <unistd.h>
 
 enum { PATIENT_MS = 30000, PARTS_MAX = 128, DEPTH_MAX = 64, MEMORY_MAX = 16256 };
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-
-#ifdef UNDER_TSAN
-/* See test_dwell_client.c. */
-__attribute__((visibility("default"))) const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "die_after_fork=0";
-}
-static const bool child_has_thread = false;
-#else
-static const bool child_has_thread = true;
-#endif
 
 /* The kernel's generator, as the library sees it. */
 static enum { RANDOM_GOOD, RANDOM_REFUSED, RANDOM_ZERO } randomness;
