@@ -56,6 +56,9 @@ class TestDaemonArguments(StartCase):
         for word in ("--config", "--set", "--check-config", "--print-config", "http.listen", "78"):
             self.assertIn(word, shown.stdout)
 
+    def test_daemon_begins_no_tls(self):
+        self.assertEqual(run("--version", env={"GNUTLS_DEBUG_LEVEL": "3"}).stderr, "")  # it would say so
+
     def test_daemon_help_comes_before_mistakes(self):
         self.assertEqual(run("--bogus", "--help").returncode, 0)
 
