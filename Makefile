@@ -119,7 +119,7 @@ $(BUILD)/client/%.o: client/%.c
 # config/families.json as a C string, line by line. "?" is escaped as two of them may begin a trigraph;
 # the pragma is for strings longer than what every compiler has to take.
 $(BUILD)/gen/families_json.c: config/families.json Makefile
-	$(Q)mkdir -p $(@D); echo "  EMBED $<"; { echo '#include "conf_families.h"'; echo; \
+	$(Q)mkdir -p $(@D); echo "  EMBED $<"; { echo '#include "conf/families.h"'; echo; \
 	    echo '#pragma GCC diagnostic ignored "-Woverlength-strings"'; \
 	    echo 'const char conf_families_builtin[] ='; \
 	    sed -e 's/[\\"?]/\\&/g' -e 's/^/    "/' -e 's/$$/\\n"/' $<; \

@@ -30,8 +30,8 @@
 #include "io/journald.h"
 #include "io/log_output.h"
 #include "io/system.h"
-#include "main.h"
-#include "main_apply.h"
+#include "main/main.h"
+#include "main/apply.h"
 
 enum {
     TEXT_MAX_BYTES = 1 << 20,

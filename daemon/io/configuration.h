@@ -6,8 +6,8 @@
 #ifndef DWELL_IO_CONFIGURATION_H
 #define DWELL_IO_CONFIGURATION_H
 
-#include "conf.h"
-#include "conf_families.h"
+#include "conf/conf.h"
+#include "conf/families.h"
 
 /* Both or none, with a line in `errors` for each problem. Returns 0, or an error. */
 int configuration_read(const struct conf_command *command, struct conf *ret_conf,

@@ -16,8 +16,8 @@
 #include <sys/types.h>
 #include <uv.h>
 
-#include "conf.h"
-#include "conf_families.h"
+#include "conf/conf.h"
+#include "conf/families.h"
 
 /* What was read. Nothing but complaints when `err` is not 0. */
 struct reload_news {

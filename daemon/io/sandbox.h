@@ -1,7 +1,7 @@
 /*
  * What the daemon takes away from itself once its sockets are bound, so that whoever takes it over by its
  * input has little: capabilities, ways to more of them, system calls, files, TCP ports. It does not choose
- * files and ports (main_sandbox does) and undoes nothing.
+ * files and ports (main/sandbox does) and undoes nothing.
  * Loop thread, before there are other threads, but for what is said to be the probe's.
  *
  *     thread                capabilities      system calls              files and ports

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "conf.h"
-#include "conf_families.h"
+#include "conf/conf.h"
+#include "conf/families.h"
 #include "fuzz.h"
 #include "wire_recorder.h"
 

@@ -14,7 +14,7 @@ GRPC = ("daemon/io/export/otlp_module/", "tests/unit/otlp_server.c")
 HOMES = {
     "uv.h": ("daemon/io/", "daemon/main.c", "tests/bench/"),
     "microhttpd.h": ("daemon/io/http.c",),
-    "jansson.h": ("daemon/conf", "client/cli/", "tests/"),
+    "jansson.h": ("daemon/conf/", "client/cli/", "tests/"),
     "curl/curl.h": ("client/cli/",),
     "ncurses.h": ("client/cli/top_screen.h",),
     "seccomp.h": ("daemon/io/seccomp/",),
@@ -50,7 +50,7 @@ SYSTEM = re.compile(
 # The exceptions, and the only reason for which each may be used.
 GRANTED = {
     ("daemon/base/log.c", "unistd.h"): "write",
-    ("daemon/conf_value.c", "arpa/inet.h"): "inet_pton",
+    ("daemon/conf/value.c", "arpa/inet.h"): "inet_pton",
     ("daemon/render/exposition.c", "time.h"): "gmtime_r and strftime",
     ("daemon/render/report.c", "time.h"): "gmtime_r and strftime",
 }
@@ -95,12 +95,8 @@ def without_comments_and_strings(text):
 
 
 def layer(path):
-    """The layer of a file of the daemon: its directory, or conf or main."""
-    parts = path.split("/")
-    if len(parts) > 2:
-        return parts[1]
-    stem = parts[1].split(".")[0]
-    return stem.split("_")[0] if stem.startswith(("conf_", "main_")) else stem
+    """The layer of a file of the daemon: its directory; main.c is of main."""
+    return path.split("/")[1].removesuffix(".c")
 
 
 def core_headers_of_render(headers):

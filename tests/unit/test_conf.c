@@ -11,8 +11,8 @@
 #include <time.h>
 
 #include "base/err.h"
-#include "conf.h"
-#include "conf_table.h"
+#include "conf/conf.h"
+#include "conf/table.h"
 #include "mem_fault.h"
 
 static struct conf conf;

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "conf_endpoint.h"
+#include "conf/endpoint.h"
 
 static void must_be(const char *text, enum conf_scheme scheme, const char *address)
 {

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "base/err.h"
-#include "conf_families.h"
+#include "conf/families.h"
 #include "mem_fault.h"
 
 #define BUILTIN                                                                                    \

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "main_families.h"
+#include "main/families.h"
 #include "render/exposition.h"
 
 #define GOLDEN        TEST_DATA "/golden/"

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "io/system.h"
 #include "io/export/transport_load.h"
-#include "main_exporter.h"
+#include "main/exporter.h"
 
 enum { TEXT_MAX = 1 << 16, PATH_BYTES = 256 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
-#include "main_families.h"
+#include "main/families.h"
 #include "mem_fault.h"
 
 static struct core core;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "main_sandbox.h"
+#include "main/sandbox.h"
 #include "mem_fault.h"
 
 enum { TEXT_MAX = 1 << 14, PATH_BYTES = 128, SETS_MAX = 8 };

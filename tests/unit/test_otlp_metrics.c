@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "core_random.h"
-#include "main_families.h"
+#include "main/families.h"
 #include "mem_fault.h"
 #include "otlp_samples.h"
 #include "render/otlp_resource.h"

@@ -1,0 +1,163 @@
+/*
+ * The command line of dwelld. It decides nothing: main does what conf_command says.
+ */
+#include "conf/conf.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "conf/table.h"
+
+static const char usage[] =
+    "usage: dwelld [--config FILE] [--set path=value]... [--check-config] [--print-config]\n"
+    "              [--version] [--help]\n";
+
+static const char flags[] =
+    "\n"
+    "  --config FILE      read this configuration, a JSON file\n"
+    "  --set path=value   set one option, as in --set http.listen=127.0.0.1:0; may be repeated\n"
+    "  --check-config     say everything that is wrong with the configuration, and exit\n"
+    "  --print-config     print the configuration as it is in force, secrets left out, and exit\n"
+    "  --version          print the version and exit\n"
+    "  --help             print this and exit\n"
+    "\n"
+    "Options of the configuration, weakest first: built in, the file, the environment, --set.\n"
+    "An option's variable is DWELL_ and its path in capitals: DWELL_HTTP_LISTEN. Lists and\n"
+    "objects are JSON text there. An empty variable is as good as none. Also read: ENVIRONMENT,\n"
+    "CONSTITUTIONAL_HASH, and of OpenTelemetry OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,\n"
+    "OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER and _ARG.\n"
+    "\n";
+
+static const char exits[] =
+    "\n"
+    "Exit status: 0 after SIGTERM or SIGINT, 64 wrong arguments, 69 something needed is not\n"
+    "available, 73 a socket cannot be made, 78 wrong configuration.\n";
+
+void conf_render_help(struct buf *out)
+{
+    buf_puts(out, usage);
+    buf_puts(out, flags);
+    for (size_t i = 0; i < conf_option_count; i++) {
+        const struct conf_option *option = &conf_options[i];
+        buf_printf(out, "  %s\n      %s\n", option->path, option->sentence);
+    }
+    buf_puts(out, exits);
+}
+
+static const struct {
+    const char *flag;
+    enum conf_action action;
+} actions[] = {
+    {"--check-config", CONF_ACTION_CHECK},
+    {"--print-config", CONF_ACTION_PRINT},
+    {"--print-options-table", CONF_ACTION_TABLE},
+    {"--version", CONF_ACTION_VERSION},
+    {"--help", CONF_ACTION_HELP},
+};
+
+static bool find_action(const char *argument, enum conf_action *ret_action)
+{
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (strcmp(argument, actions[i].flag) == 0) {
+            *ret_action = actions[i].action;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The value of `--flag VALUE` or `--flag=VALUE`; NULL when `argv[*at]` is another flag. Moves *at
+ * to the last argument that was used. A flag without its value gives "". */
+static const char *flag_value(const char *flag, char *const *argv, int argc, int *at)
+{
+    size_t len = strlen(flag);
+    const char *argument = argv[*at];
+    if (strncmp(argument, flag, len) != 0) {
+        return NULL;
+    }
+    if (argument[len] == '=') {
+        return argument + len + 1;
+    }
+    if (argument[len] != '\0') {
+        return NULL;
+    }
+    if (*at + 1 == argc) {
+        return "";
+    }
+    ++*at;
+    return argv[*at];
+}
+
+static int complain(struct buf *errors, const char *argument, const char *what)
+{
+    conf_show(errors, str_of(argument));
+    buf_printf(errors, ": %s\n", what);
+    return ERR_SYNTAX;
+}
+
+static int take_argument(struct conf_command *command, int argc, char *const *argv, int *at,
+                         struct buf *errors)
+{
+    const char *argument = argv[*at];
+    enum conf_action action;
+    if (find_action(argument, &action)) {
+        if (command->action == CONF_ACTION_RUN || action == CONF_ACTION_HELP) {
+            command->action = action;
+        } else if (command->action != CONF_ACTION_HELP && command->action != action) {
+            return complain(errors, argument, "cannot be combined with what came before");
+        }
+        return 0;
+    }
+    const char *value = flag_value("--config", argv, argc, at);
+    if (value != NULL) {
+        if (value[0] == '\0') {
+            return complain(errors, argument, "expects a file's name");
+        }
+        if (command->file_name != NULL) {
+            return complain(errors, argument, "expects to be given once");
+        }
+        command->file_name = value;
+        return 0;
+    }
+    value = flag_value("--set", argv, argc, at);
+    if (value != NULL) {
+        if (strchr(value, '=') == NULL) {
+            return complain(errors, argument, "expects path=value");
+        }
+        command->sets[command->set_count++] = value;
+        return 0;
+    }
+    return complain(errors, argument, "is not known");
+}
+
+int conf_parse_command(struct conf_command *command, int argc, char *const *argv,
+                       struct buf *errors)
+{
+    *command = (struct conf_command){.action = CONF_ACTION_RUN};
+    if (argc > 1) {
+        command->sets = mem_zalloc((size_t)argc, sizeof *command->sets);
+        if (command->sets == NULL) {
+            return ERR_NOMEM;
+        }
+    }
+    int err = 0;
+    for (int at = 1; at < argc; at++) {
+        int argument_err = take_argument(command, argc, argv, &at, errors);
+        err = argument_err != 0 ? argument_err : err;
+    }
+    if (command->action == CONF_ACTION_HELP) {
+        /* So that it can be put behind a line that does not work. */
+        buf_clear(errors);
+        return 0;
+    }
+    if (err != 0) {
+        buf_puts(errors, usage);
+        conf_command_fini(command);
+    }
+    return err;
+}
+
+void conf_command_fini(struct conf_command *command)
+{
+    mem_free(command->sets);
+    *command = (struct conf_command){.action = CONF_ACTION_RUN};
+}

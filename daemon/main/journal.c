@@ -1,0 +1,52 @@
+#include "main/journal.h"
+
+#include "base/err.h"
+#include "io/journal_replay.h"
+
+enum { PROBLEM_MAX_BYTES = 1 << 14 };
+
+static int open_journal(const struct conf *conf, const struct ingest_options *ingest,
+                        struct journal *journal)
+{
+    struct journal_options options = {.path = conf->journal.directory,
+                                      .max_bytes = conf->journal.max_bytes,
+                                      .max_entry_bytes = ingest_most_at_once(ingest)};
+    struct buf problem;
+    buf_init(&problem, PROBLEM_MAX_BYTES);
+    int err = journal_open(journal, &options, &problem);
+    if (err != 0) {
+        log_error("journal: %.*s", (int)problem.len, problem.len == 0 ? "" : problem.data);
+    }
+    buf_fini(&problem);
+    return err;
+}
+
+int main_journal_start(const struct conf *conf, uint64_t from, struct intake *intake,
+                       const struct ingest_options *options, uv_loop_t *loop,
+                       const struct clock *clock, struct journal *journal,
+                       struct journal **ret_journal)
+{
+    *ret_journal = NULL;
+    if (conf->journal.directory[0] == '\0') {
+        return 0;
+    }
+    int err = open_journal(conf, options, journal);
+    if (err != 0) {
+        return err;
+    }
+    if (conf->state.file[0] == '\0') {
+        log_warning("journal %s: without a state.file nothing ever makes room in it; after %llu "
+                    "bytes acknowledgements stop",
+                    conf->journal.directory, (unsigned long long)conf->journal.max_bytes);
+    }
+    err = journal_replay(journal, from, intake, options, clock);
+    if (err == 0) {
+        err = journal_start(journal, loop, intake->counters);
+    }
+    if (err != 0) {
+        journal_close(journal);
+        return err;
+    }
+    *ret_journal = journal;
+    return 0;
+}
