@@ -75,3 +75,8 @@ const char *answer_text(const json_t *object, const char *path)
     const json_t *found = answer_at(object, path);
     return json_is_string(found) ? json_string_value(found) : "";
 }
+
+double answer_limit(const json_t *status, const char *option)
+{
+    return json_number_value(json_object_get(json_object_get(status, "limits"), option));
+}

@@ -21,4 +21,8 @@ double answer_number(const json_t *object, const char *path);
 const char *answer_text(const json_t *object, const char *path);
 const json_t *answer_at(const json_t *object, const char *path);
 
+/* A ceiling in what /api/v1/status says, by the option's path: "journal.max_bytes" is one key there. 0
+ * when it is not told. */
+double answer_limit(const json_t *status, const char *option);
+
 #endif

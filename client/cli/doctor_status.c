@@ -20,12 +20,6 @@ static double number_or_zero(const json_t *root, const char *path)
     return isfinite(number) ? number : 0;
 }
 
-/* Its name has a dot, which answer_at would take for a step. */
-static double limit_of(const json_t *root, const char *name)
-{
-    return json_number_value(json_object_get(json_object_get(root, "limits"), name));
-}
-
 /* --- versions ---------------------------------------------------------------------------------- */
 
 static void judge_version(const json_t *root, struct findings *findings)
@@ -203,7 +197,7 @@ static void judge_ceiling(const struct ceiling *ceiling, const json_t *root,
                           struct findings *findings)
 {
     double used = answer_number(root, ceiling->used);
-    double limit = limit_of(root, ceiling->limit);
+    double limit = answer_limit(root, ceiling->limit);
     double over = number_or_zero(root, ceiling->over);
     if (!isfinite(used) || limit <= 0) {
         return;

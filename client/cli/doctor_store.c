@@ -56,8 +56,7 @@ static void judge_journal(const json_t *root, const char *path, struct findings 
 {
     struct finding *finding = finding_add(findings, "journal");
     double bytes = counter(root, "journal_bytes");
-    double limit =
-        json_number_value(json_object_get(json_object_get(root, "limits"), "journal.max_bytes"));
+    double limit = answer_limit(root, "journal.max_bytes");
     figure_bytes(&finding->found, bytes);
     finding_say(finding, " of at most ");
     figure_bytes(&finding->found, limit);

@@ -220,8 +220,7 @@ void doctor_system_look(struct doctor_system *system, const struct doctor_roots 
 static void judge_backlog(const struct doctor_system *system, const json_t *root,
                           struct findings *findings)
 {
-    double most = json_number_value(
-        json_object_get(json_object_get(root, "limits"), "ingest.max_connections"));
+    double most = answer_limit(root, "ingest.max_connections");
     if (isfinite(system->somaxconn)) {
         struct finding *finding = finding_add(findings, "backlog");
         figure_count(&finding->found, system->somaxconn);

@@ -68,8 +68,7 @@ static void put_models(const json_t *root, struct buf *out)
 {
     begin(out, "models");
     figure_count(out, answer_number(root, "counters.models"));
-    double most =
-        json_number_value(json_object_get(json_object_get(root, "limits"), "profiling.max_models"));
+    double most = answer_limit(root, "profiling.max_models");
     if (most > 0) {
         buf_puts(out, " of at most ");
         figure_count(out, most);
