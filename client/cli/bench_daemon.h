@@ -15,6 +15,8 @@
 enum {
     DAEMON_START_MS = 10000, /* on a machine that does something else */
     DAEMON_STOP_MS = 5000,
+    DAEMON_JUDGE_MS = 3000, /* rounds of evidence of a new model end once a second */
+    DAEMON_ASK_EVERY_MS = 100,
 };
 
 struct daemon {
@@ -32,7 +34,8 @@ int daemon_find(struct daemon *daemon, const char *dir, struct buf *problem);
  * environment says. 0; or EX_… with the reason in `problem`. */
 int daemon_start(struct daemon *daemon, struct buf *problem);
 
-/* What it says of a model: the caller's to json_decref. NULL: `problem` says why. */
+/* What it says of a model, once it has judged the evidence that came with the samples, or has had
+ * DAEMON_JUDGE_MS for it: the caller's to json_decref. NULL: `problem` says why. */
 json_t *daemon_ask(const struct daemon *daemon, const char *model_name, double timeout,
                    struct buf *problem);
 

@@ -43,7 +43,10 @@ static void put_reason(const struct dwell_bench_result *result, char reason[SENT
 {
     const struct dwell_bench_load *load = &result->sequential;
     if (strcmp(result->rule, "latency_floor") == 0) {
-        (void)snprintf(reason, SENTENCE_MAX, "mean latency %.4g ms is below 1 ms", load->mean_ms);
+        (void)snprintf(
+            reason, SENTENCE_MAX,
+            "mean latency %.4g ms is below 1 ms: over too soon for a GPU, whatever it is bound by",
+            load->mean_ms);
     } else if (strcmp(result->rule, "compute") == 0) {
         (void)snprintf(reason, SENTENCE_MAX, "mean CPU %.4g %% is above 50 %%", load->cpu_percent);
     } else if (strcmp(result->rule, "io_low_cpu") == 0) {

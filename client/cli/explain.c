@@ -133,7 +133,9 @@ static void put_summary(const struct page *page)
     struct buf line;
     buf_init(&line, LINE_MAX_BYTES);
     double confidence = answer_number(page->analysis, "confidence");
-    buf_puts(&line, says(answer_text(page->analysis, "bottleneck_type")));
+    bool is_floor = strcmp(answer_text(page->analysis, "rule"), "latency_floor") == 0;
+    buf_puts(&line, is_floor ? "Too short to tell apart, and counted as input and output"
+                             : says(answer_text(page->analysis, "bottleneck_type")));
     if (isfinite(confidence)) {
         buf_printf(&line, ", confidence %.2f", confidence);
     }

@@ -87,15 +87,15 @@ static int telling_digits(double figure, double limit)
 /* A mean that lies strictly below or above a limit, in words that never contradict the comparison:
  * with enough digits, and moved off the limit when it is nearer to it than a double can tell. */
 static void write_strict(struct verdict *verdict, const char *what, double mean, bool below,
-                         double limit, const char *unit)
+                         double limit, const char *unit, const char *hence)
 {
     if (below ? mean >= limit : mean <= limit) {
         mean = nextafter(limit, below ? -INFINITY : INFINITY);
     }
     int digits = telling_digits(mean, limit);
-    (void)snprintf(verdict->reason, sizeof verdict->reason, "mean %s %.*g %s is %s %.*g %s", what,
+    (void)snprintf(verdict->reason, sizeof verdict->reason, "mean %s %.*g %s is %s %.*g %s%s", what,
                    digits, mean, unit, below ? "below" : "above", digits > 9 ? digits : 9, limit,
-                   unit);
+                   unit, hence);
 }
 
 static void write_reason(const struct thresholds *thresholds, const struct sums *sums,
@@ -106,16 +106,18 @@ static void write_reason(const struct thresholds *thresholds, const struct sums 
         exact_mean(sums->cpu_percent.sum, sums->cpu_percent.count, EXACT_STEPS_PER_PERCENT);
     switch (verdict->rule) {
     case RULE_LATENCY_FLOOR:
-        write_strict(verdict, "latency", ms, true, thresholds->latency_gpu_threshold_ms, "ms");
+        write_strict(verdict, "latency", ms, true, thresholds->latency_gpu_threshold_ms, "ms",
+                     ": over too soon for a GPU, whatever it is bound by");
         break;
     case RULE_NO_CPU:
         (void)snprintf(verdict->reason, sizeof verdict->reason, "no sample has a CPU figure");
         break;
     case RULE_COMPUTE:
-        write_strict(verdict, "CPU", cpu, false, thresholds->cpu_compute_threshold_percent, "%");
+        write_strict(verdict, "CPU", cpu, false, thresholds->cpu_compute_threshold_percent, "%",
+                     "");
         break;
     case RULE_IO_LOW_CPU:
-        write_strict(verdict, "CPU", cpu, true, thresholds->cpu_io_threshold_percent, "%");
+        write_strict(verdict, "CPU", cpu, true, thresholds->cpu_io_threshold_percent, "%", "");
         break;
     default:
         (void)snprintf(verdict->reason, sizeof verdict->reason,
@@ -140,9 +142,22 @@ static void take_outcome(const struct outcome *outcome, enum rule rule, struct s
     }
 }
 
+/* How soon an inference fails says nothing about one that succeeds. */
+static void classify_failed(uint64_t errors, struct str device, struct verdict *ret_verdict)
+{
+    take_outcome(&opinion_outcomes[BOTTLENECK_UNKNOWN], RULE_INSUFFICIENT, device, ret_verdict);
+    (void)snprintf(
+        ret_verdict->reason, sizeof ret_verdict->reason,
+        errors == 1 ? "the only sample is an error" : "all %" PRIu64 " samples are errors", errors);
+}
+
 void classify(const struct thresholds *thresholds, const struct sums *sums, struct str device,
               struct verdict *ret_verdict)
 {
+    if (sums->errors > 0 && sums->errors == sums->count) {
+        classify_failed(sums->errors, device, ret_verdict);
+        return;
+    }
     enum rule rule = find_rule(thresholds, sums);
     take_outcome(&outcomes[rule], rule, device, ret_verdict);
     write_reason(thresholds, sums, ret_verdict);

@@ -69,12 +69,19 @@ static void ask_for_more(struct trial *trial, enum gpu_action action, const char
 
 static const char stay[] = "Stay on the CPU: a GPU would not be worth it.";
 
+static const char *const what_moves[BOTTLENECK_COUNT] = {
+    [BOTTLENECK_COMPUTE] = "Evaluate a GPU: the time goes into computing, which it can take over.",
+    [BOTTLENECK_MEMORY] =
+        "Evaluate a GPU: the time goes into waiting for memory, and its own is faster.",
+    [BOTTLENECK_UNKNOWN] =
+        "Evaluate a GPU: the time goes into computing or waiting for memory, and "
+        "it can take over both.",
+};
+
+/* Who waits for input and output gets none. */
 static void give_yes(struct trial *trial)
 {
-    bool memory = trial->verdict->bottleneck == BOTTLENECK_MEMORY;
-    settle(trial, GPU_YES,
-           memory ? "Evaluate a GPU: the time goes into waiting for memory, and its own is faster."
-                  : "Evaluate a GPU: the time goes into computing, which it can take over.");
+    settle(trial, GPU_YES, what_moves[trial->verdict->bottleneck]);
 }
 
 /* The estimate is of what the model is bound by; where that is open, of both. */
@@ -221,8 +228,9 @@ static void decide_by_rule(struct trial *trial)
         }
         break;
     case RULE_INSUFFICIENT:
-        ask_for_more(trial, GPU_ACTION_SEND_SAMPLES, "Wait: there are too few inferences to tell.");
-        REASON(trial, "too few inferences have run to tell what it is bound by");
+        ask_for_more(trial, GPU_ACTION_SEND_SAMPLES,
+                     "Wait: too few inferences have succeeded to tell.");
+        repeat_reason(trial);
         break;
     case RULE_LOCK:
         ask_for_more(trial, GPU_ACTION_SHORTEN_LOCK,

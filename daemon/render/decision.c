@@ -19,6 +19,15 @@ void decision_count(struct decision_counts *counts, const struct profile *profil
     counts->to_do[profile->gpu.action]++;
 }
 
+uint32_t decision_models(const struct decision_counts *counts)
+{
+    uint32_t models = 0;
+    for (size_t i = 0; i < GPU_COUNT; i++) {
+        models += counts->of[i];
+    }
+    return models;
+}
+
 const char *decision_overall(const struct decision_counts *counts)
 {
     return counts->of[GPU_YES] > 0 ? "EVALUATE_GPU" : "KEEP_CPU";

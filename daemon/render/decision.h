@@ -17,6 +17,9 @@ struct decision_counts {
 
 void decision_count(struct decision_counts *counts, const struct profile *profile);
 
+/* That were counted. */
+uint32_t decision_models(const struct decision_counts *counts);
+
 /* "EVALUATE_GPU" when a GPU would help any of them, else "KEEP_CPU". */
 const char *decision_overall(const struct decision_counts *counts);
 

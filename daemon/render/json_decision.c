@@ -179,6 +179,10 @@ static void put_reasons(struct json_writer *writer, struct answer *answer)
     json_put_open(writer, "reasons", '[');
     buf_str(writer->out, (struct str){answer->reasons.data, answer->reasons.len});
     writer->comma = answer->reasons.len > 0;
+    if (decision_models(&answer->counts) == 0) {
+        buf_puts(&answer->line, "no model has sent a sample, so nothing is known yet");
+        put_line(writer, &answer->line);
+    }
     put_more(&answer->line, "and ", answer->counts.of[GPU_YES]);
     put_line(writer, &answer->line);
     for (unsigned i = GPU_YES + 1; i < GPU_COUNT; i++) {

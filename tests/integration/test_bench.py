@@ -355,6 +355,13 @@ class TestDaemon(BenchCase):
         self.assertGreater(time["user_ms"] + time["system_ms"], 55)
         self.assertTrue(all(time[key] >= 0 for key in time))
 
+    def test_bench_waits_until_the_evidence_is_judged(self):
+        daemon = self.start()
+        result = self.result("--samples", 25, "-c", 1, "--model", "m", "--dir", daemon.directory, "--", *python(BUSY, MS=3))
+        row = self.must_be_sound(result, 25, 1)
+        self.assertNotIn(row["rule"], ("latency_floor", "no_cpu", "compute", "io_low_cpu", "moderate", "insufficient"))
+        until(lambda: daemon.models()["m"]["analysis"]["rule"] == row["rule"], "the daemon says the same afterwards")
+
     def test_bench_is_found_as_clients_find_it(self):
         daemon = self.start()
         result = self.result("--samples", 5, "--", "cat", env={"DWELL_DIR": str(daemon.directory)})

@@ -160,11 +160,16 @@ static void test_classify_reasons_name_the_figures(void **state)
 {
     (void)state;
     struct sums sums = sums_of(0.25, 80, 4);
-    must_read(&sums, "mean latency 0.25 ms is below 1 ms");
+    must_read(
+        &sums,
+        "mean latency 0.25 ms is below 1 ms: over too soon for a GPU, whatever it is bound by");
     sums = sums_of(0.999999, 80, 4);
-    must_read(&sums, "mean latency 0.999999 ms is below 1 ms");
+    must_read(
+        &sums,
+        "mean latency 0.999999 ms is below 1 ms: over too soon for a GPU, whatever it is bound by");
     sums = sums_of(0.9999995, 80, 4);
-    must_read(&sums, "mean latency 0.9999995 ms is below 1 ms");
+    must_read(&sums, "mean latency 0.9999995 ms is below 1 ms: over too soon for a GPU, whatever "
+                     "it is bound by");
     sums = sums_of(5, NO_CPU, 4);
     must_read(&sums, "no sample has a CPU figure");
     sums = sums_of(5, 73.5, 4);
@@ -179,6 +184,29 @@ static void test_classify_reasons_name_the_figures(void **state)
     must_read(&sums, "mean CPU 1.25 % is below 20 %");
     sums = sums_of(5, 50, 4);
     must_read(&sums, "mean CPU 50 % lies between 20 % and 50 %");
+}
+
+static void test_classify_errors_alone_tell_nothing(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t errors, count;
+        enum rule rule;
+        const char *reason;
+    } table[] = {
+        {1, 1, RULE_INSUFFICIENT, "the only sample is an error"},
+        {10, 10, RULE_INSUFFICIENT, "all 10 samples are errors"},
+        {9, 10, RULE_COMPUTE, "mean CPU 73.5 % is above 50 %"},
+        {0, 1, RULE_COMPUTE, "mean CPU 73.5 % is above 50 %"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct sums sums = sums_of(5, 73.5, table[i].count);
+        sums.errors = table[i].errors;
+        must_judge(&sums, table[i].rule,
+                   table[i].rule == RULE_COMPUTE ? BOTTLENECK_COMPUTE : BOTTLENECK_UNKNOWN,
+                   table[i].rule == RULE_COMPUTE ? GPU_YES : GPU_INSUFFICIENT);
+        must_read(&sums, table[i].reason);
+    }
 }
 
 static void test_classify_says_that_nobody_has_judged_yet(void **state)
@@ -259,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_classify_thresholds_are_those_given),
         cmocka_unit_test(test_classify_no_gpu_decision_off_the_cpu),
         cmocka_unit_test(test_classify_reasons_name_the_figures),
+        cmocka_unit_test(test_classify_errors_alone_tell_nothing),
         cmocka_unit_test(test_classify_says_that_nobody_has_judged_yet),
         cmocka_unit_test(test_classify_reasons_never_contradict_the_verdict),
     };

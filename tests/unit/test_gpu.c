@@ -167,6 +167,31 @@ static void test_gpu_decides_by_evidence_without_hints(void **state)
     }
 }
 
+static void test_gpu_says_what_it_would_take_over(void **state)
+{
+    (void)state;
+    const struct {
+        enum rule rule;
+        enum bottleneck bottleneck;
+        const char *recommendation;
+    } table[] = {
+        {RULE_EVIDENCE, BOTTLENECK_COMPUTE,
+         "Evaluate a GPU: the time goes into computing, which it can take over."},
+        {RULE_EVIDENCE, BOTTLENECK_MEMORY,
+         "Evaluate a GPU: the time goes into waiting for memory, and its own is faster."},
+        {RULE_CPU, BOTTLENECK_UNKNOWN,
+         "Evaluate a GPU: the time goes into computing or waiting for memory, and it can take over "
+         "both."},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct gpu_facts facts = facts_of_25_ms();
+        struct verdict verdict = verdict_of(table[i].rule, table[i].bottleneck);
+        share(&verdict, 0.5, 0.4, 0.1, 0);
+        (void)must_decide(&facts, &verdict, GPU_YES);
+        assert_string_equal(verdict.recommendation, table[i].recommendation);
+    }
+}
+
 static void test_gpu_is_no_where_a_launch_takes_longer(void **state)
 {
     (void)state;
@@ -438,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_gpu_ceiling_is_of_what_can_move),
         cmocka_unit_test(test_gpu_decides_by_thresholds_as_they_do),
         cmocka_unit_test(test_gpu_decides_by_evidence_without_hints),
+        cmocka_unit_test(test_gpu_says_what_it_would_take_over),
         cmocka_unit_test(test_gpu_is_no_where_a_launch_takes_longer),
         cmocka_unit_test(test_gpu_is_not_asked_off_the_cpu),
         cmocka_unit_test(test_gpu_is_never_yes_while_starved),
