@@ -7,6 +7,11 @@
 #include "base/mem.h"
 #include "conf/table.h"
 
+enum {
+    HELP_COLUMNS = 90,
+    OPTION_TEXT_MAX = 4096, /* what is said of one option; they are ours */
+};
+
 static const char usage[] =
     "usage: dwelld [--config FILE] [--set path=value]... [--check-config] [--print-config]\n"
     "              [--version] [--help]\n";
@@ -21,6 +26,7 @@ static const char flags[] =
     "  --help             print this and exit\n"
     "\n"
     "Options of the configuration, weakest first: built in, the file, the environment, --set.\n"
+    "Those that are reloadable change at SIGHUP.\n"
     "An option's variable is DWELL_ and its path in capitals: DWELL_HTTP_LISTEN. Lists and\n"
     "objects are JSON text there. An empty variable is as good as none. Also read: ENVIRONMENT,\n"
     "CONSTITUTIONAL_HASH, and of OpenTelemetry OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,\n"
@@ -32,13 +38,51 @@ static const char exits[] =
     "Exit status: 0 after SIGTERM or SIGINT, 64 wrong arguments, 69 something needed is not\n"
     "available, 73 a socket cannot be made, 78 wrong configuration.\n";
 
+/* Words in lines of HELP_COLUMNS, indented. */
+static void put_lines(struct buf *out, struct str text)
+{
+    static const char indent[] = "      ";
+    size_t column = 0;
+    while (text.len > 0) {
+        const char *space = memchr(text.ptr, ' ', text.len);
+        size_t len = space == NULL ? text.len : (size_t)(space - text.ptr);
+        if (column > 0 && column + 1 + len <= HELP_COLUMNS) {
+            buf_char(out, ' ');
+            column++;
+        } else {
+            buf_puts(out, column > 0 ? "\n" : "");
+            buf_puts(out, indent);
+            column = sizeof indent - 1;
+        }
+        buf_append(out, text.ptr, len);
+        column += len;
+        len += space == NULL ? 0 : 1;
+        text = (struct str){text.ptr + len, text.len - len};
+    }
+    buf_char(out, '\n');
+}
+
+static void put_option(struct buf *out, const struct conf_option *option)
+{
+    struct buf values;
+    buf_init(&values, OPTION_TEXT_MAX);
+    buf_printf(&values, "Default: %s; takes ", conf_shown_default(option));
+    conf_put_accepts(&values, option);
+    buf_puts(&values, option->reloadable ? "; reloadable." : ".");
+
+    buf_printf(out, "  %s\n", option->path);
+    put_lines(out, str_of(option->sentence));
+    put_lines(out, (struct str){values.data, values.len});
+    out->err = out->err != 0 ? out->err : values.err;
+    buf_fini(&values);
+}
+
 void conf_render_help(struct buf *out)
 {
     buf_puts(out, usage);
     buf_puts(out, flags);
     for (size_t i = 0; i < conf_option_count; i++) {
-        const struct conf_option *option = &conf_options[i];
-        buf_printf(out, "  %s\n      %s\n", option->path, option->sentence);
+        put_option(out, &conf_options[i]);
     }
     buf_puts(out, exits);
 }

@@ -31,18 +31,28 @@ void conf_render_json(struct buf *out, const struct conf *conf)
     buf_puts(out, "\n    }\n}\n");
 }
 
+const char *conf_shown_default(const struct conf_option *option)
+{
+    bool is_long = strlen(option->initial) > DEFAULT_SHOWN_MAX;
+    return is_long ? "see --print-config" : option->initial;
+}
+
+void conf_put_accepts(struct buf *out, const struct conf_option *option)
+{
+    conf_describe(out, option);
+    if (option->unit != NULL) {
+        buf_printf(out, " (%s)", option->unit);
+    }
+}
+
 void conf_render_table(struct buf *out)
 {
     buf_puts(out, "| option | default | accepts | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < conf_option_count; i++) {
         const struct conf_option *option = &conf_options[i];
-        bool is_long = strlen(option->initial) > DEFAULT_SHOWN_MAX;
         buf_printf(out, "| `%s`%s | `%s` | ", option->path, option->reloadable ? " ↻" : "",
-                   is_long ? "see config/dwelld.json" : option->initial);
-        conf_describe(out, option);
-        if (option->unit != NULL) {
-            buf_printf(out, " (%s)", option->unit);
-        }
+                   conf_shown_default(option));
+        conf_put_accepts(out, option);
         buf_printf(out, " | %s |\n", option->sentence);
     }
     buf_puts(out, "\n↻ can be changed by a reload (SIGHUP).\n");

@@ -87,7 +87,7 @@ static const char initial_layers[] =
     {                                                                                              \
         "otlp." #signal "_timeout_ms", CONF_WHOLE, RANGE(0, DAY_MS), "0", "ms",                    \
             AT(otlp.of_##signal.timeout_ms),                                                       \
-            .sentence = "For " #signal " alone: in place of otlp.timeout_ms. 0: the same."         \
+            .sentence = "For " #signal " alone: in place of otlp.timeout_ms. 0: as that."          \
     }
 
 /* Rows of one group stand together; groups and rows are printed in this order. */
@@ -97,11 +97,11 @@ const struct conf_option conf_options[] = {
      .sentence = "The service that the daemon speaks for."},
     {"service.display_name", CONF_TEXT, BYTES(1, 256), "\"ACGS-2\"", .reloadable = true,
      AT(service.display_name),
-     .sentence = "Its name in the title of reports."},
+     .sentence = "The service's name in the title of reports."},
     {"service.version", CONF_TEXT, BYTES(0, 256), "\"2.0.0\"", AT(service.version),
      .sentence = "The service's version."},
     {"service.environment", CONF_TEXT, BYTES(0, 256), "\"development\"", AT(service.environment),
-     .sentence = "Where it runs; also set by ENVIRONMENT."},
+     .sentence = "Where the service runs; also set by ENVIRONMENT."},
     {"service.constitutional_hash", CONF_TOKEN, BYTES(1, LOG_HASH_MAX), "\"cdd01ef066bc6cf2\"",
      AT(service.constitutional_hash),
      .sentence = "The hash that every client should name; it begins each line of the log. Also set by "
@@ -137,20 +137,25 @@ const struct conf_option conf_options[] = {
     /* A peer is a process: io/senders.h. None is to take all of the connections that there are. */
     {"ingest.max_peer_connections", CONF_WHOLE, RANGE(1, 65536), "1008",
      AT(ingest.max_peer_connections),
-     .sentence = "Of them, those of one process, or of one user where the kernel tells no process."},
+     .sentence = "Clients at a time of one process, or of one user where the kernel tells no "
+                 "process; more are turned away."},
     {"ingest.max_peer_bytes", CONF_WHOLE, RANGE(1024 + CONF_ANSWERS_BYTES, 4294967296.0),
      "67108864", "bytes", AT(ingest.max_peer_bytes),
-     .sentence = "Memory kept for one of these: frames and lines of which only a part has come, answers "
-                 "that it does not read. Past it the connection that asks for more ends."},
+     .sentence = "Memory kept for one process, or for one user where the kernel tells no process: "
+                 "frames and lines of which only a part has come, answers that it does not read. "
+                 "Past it the connection that asks for more ends."},
     {"ingest.max_peer_records_per_second", CONF_WHOLE, RANGE(0, 1000000000), "0", "records/s",
      AT(ingest.max_peer_records_per_second),
-     .sentence = "Records that are read of one of these, on average, and in one go. Past it its "
-                 "connections wait, and its datagrams are dropped. 0: no limit."},
+     .sentence = "Records that are read of one process, or of one user where the kernel tells no "
+                 "process, on average, and in one go. Past it its connections wait, and its "
+                 "datagrams are dropped. 0: no limit."},
     {"ingest.max_open_spans", CONF_WHOLE, RANGE(1, 1048576), "16384", "spans",
      AT(ingest.max_open_spans),
      .sentence = "Spans of which only the beginning is known; past it the oldest is cut off."},
     {"ingest.max_open_span_bytes", CONF_WHOLE, RANGE(65536, 1073741824), "16777216", "bytes",
-     AT(ingest.max_open_span_bytes), .sentence = "The same as memory."},
+     AT(ingest.max_open_span_bytes),
+     .sentence = "Memory of spans of which only the beginning is known; past it the oldest is cut "
+                 "off."},
     {"ingest.idle_timeout_ms", CONF_WHOLE, RANGE(0, DAY_MS), "0", "ms", .reloadable = true,
      AT(ingest.idle_timeout_ms),
      .sentence = "Close a client that has been silent for so long. 0: never."},
@@ -163,8 +168,8 @@ const struct conf_option conf_options[] = {
      .sentence = "Where Prometheus and people come; read-only. Port 0: the kernel chooses."},
     {"http.allowed_hosts", CONF_HOSTS, RANGE(0, CONF_HOSTS_MAX), "[]", .reloadable = true,
      AT(http.allowed_hosts),
-     .sentence = "Names under which it may be asked there, besides localhost; by IP address it always "
-                 "may. Other names are a web page's that would read along."},
+     .sentence = "Names under which http.listen may be asked, besides localhost; by IP address it "
+                 "always may. Other names are a web page's that would read along."},
     {"http.max_connections", CONF_WHOLE, RANGE(1, 4096), "64", .reloadable = true,
      AT(http.max_connections),
      .sentence = "HTTP clients at a time, on each address and socket; more are turned away."},
@@ -179,13 +184,15 @@ const struct conf_option conf_options[] = {
      AT(profiling.window_seconds),
      .sentence = "The stretch of time that quantiles and verdicts look back on, in 6 parts."},
     {"profiling.max_samples", CONF_WHOLE, RANGE(0, 1000000), "0", AT(profiling.max_samples),
-     .sentence = "Also look back on no more than so many samples of a model. 0: no cap."},
+     .sentence = "The most samples of a model that quantiles and verdicts look back on, in the "
+                 "window. 0: no cap."},
     {"profiling.max_models", CONF_WHOLE, RANGE(1, 1000000), "1000", .reloadable = true,
      AT(profiling.max_models),
      .sentence = "Models kept apart; samples of more go to one overflow model."},
     {"profiling.max_models_per_peer", CONF_WHOLE, RANGE(1, 1000000), "1000",
      AT(profiling.max_models_per_peer),
-     .sentence = "Models that one process made, or one user where the kernel tells no process."},
+     .sentence = "Models that one process made, or one user where the kernel tells no process; "
+                 "samples of more go to the overflow model."},
     {"profiling.label_keys", CONF_KEYS, RANGE(0, CONF_LABEL_KEYS_MAX), "[]",
      AT(profiling.label_keys),
      .sentence = "Labels of samples that are kept, each combination a model of its own."},
@@ -196,31 +203,35 @@ const struct conf_option conf_options[] = {
                  "tell it."},
     {"profiling.round_ms", CONF_WHOLE, RANGE(250, DAY_MS), "5000", "ms", .reloadable = true,
      AT(profiling.round_ms),
-     .sentence = "Evidence is judged after so long, or longer when there is too little. At most the "
-                 "window."},
+     .sentence = "Evidence is judged after so long, or longer when there is too little. No longer "
+                 "than the window."},
     {"profiling.cpu_compute_threshold_percent", CONF_NUMBER, RANGE(0, 1e6), "50", "%",
      .reloadable = true, AT(profiling.cpu_compute_threshold_percent),
-     .sentence = "A model is bound by computing when its mean CPU share is above; 100 is one core."},
+     .sentence = "A model is bound by computing when its mean CPU share is above this; 100 is one "
+                 "core."},
     {"profiling.cpu_io_threshold_percent", CONF_NUMBER, RANGE(0, 1e6), "20", "%",
      .reloadable = true, AT(profiling.cpu_io_threshold_percent),
-     .sentence = "A model is bound by input and output when its mean CPU share is below."},
+     .sentence = "A model is bound by input and output when its mean CPU share is below this; 100 "
+                 "is one core."},
     {"profiling.latency_gpu_threshold_ms", CONF_NUMBER, RANGE(0, 1e12), "1", "ms",
      .reloadable = true, AT(profiling.latency_gpu_threshold_ms),
-     .sentence = "A model whose mean latency is below is too quick for a GPU to help."},
+     .sentence = "A model whose mean latency is below this is too quick for a GPU to help."},
     {"profiling.probe", CONF_CHOICE, .initial = "\"auto\"", AT(profiling.probe),
      .words = auto_words,
      .sentence = "Whether dwelld looks into /proc for what processes that send evidence do, for at most "
                  "1 % of a CPU; auto: with the first of them."},
     {"profiling.max_watched_threads", CONF_WHOLE, RANGE(1, 1024), "64", "threads",
      AT(profiling.max_watched_threads),
-     .sentence = "Threads that are looked at; past it they take turns."},
+     .sentence = "Threads that dwelld looks at in /proc, of those that send evidence; past it "
+                 "they take turns."},
     {"profiling.touch_probe", CONF_CHOICE, .initial = "\"auto\"", AT(profiling.touch_probe),
      .words = auto_words,
-     .sentence = "Whether the memory of a process is probed; auto: where a verdict needs it."},
+     .sentence = "Whether dwelld measures how fast a process touches its memory; auto: where a "
+                 "verdict needs it."},
     {"profiling.touch_probe_max_mb", CONF_WHOLE, RANGE(1, 1048576), "2048", "MiB",
      AT(profiling.touch_probe_max_mb),
-     .sentence = "Largest process in memory that is probed: a probe may keep its page faults waiting for "
-                 "40 ms a GiB."},
+     .sentence = "Largest process whose touches of memory are measured: that may keep its page "
+                 "faults waiting for 40 ms a GiB."},
 
     /* A machine that is easily had for inference, and one without a GPU of like size: an NVIDIA T4 (its
      * datasheet: 8.1 TFLOP/s in single precision, 320 GB/s) in an AWS g4dn.xlarge (4 threads), beside a
@@ -241,30 +252,40 @@ const struct conf_option conf_options[] = {
     {"gpu.peak_tflops", CONF_NUMBER, RANGE(0.001, 1e6), "8.1", "TFLOP/s", .reloadable = true,
      AT(gpu.peak_tflops), .sentence = "The most that the GPU computes, in the precision in use."},
     {"gpu.bandwidth_gb", CONF_NUMBER, RANGE(0.1, 1e6), "320", "GB/s", .reloadable = true,
-     AT(gpu.bandwidth_gb), .sentence = "The most that its memory moves."},
+     AT(gpu.bandwidth_gb),
+     .sentence = "The most that the GPU's memory moves."},
     {"gpu.efficiency_low", CONF_NUMBER, RANGE(0.001, 1), "0.2", .reloadable = true,
-     AT(gpu.efficiency_low), .sentence = "The least part of both that a model reaches."},
+     AT(gpu.efficiency_low),
+     .sentence = "The least part of gpu.peak_tflops and gpu.bandwidth_gb that a model reaches."},
     {"gpu.efficiency_high", CONF_NUMBER, RANGE(0.001, 1), "0.6", .reloadable = true,
-     AT(gpu.efficiency_high), .sentence = "And the largest."},
+     AT(gpu.efficiency_high),
+     .sentence = "The largest part of gpu.peak_tflops and gpu.bandwidth_gb that a model reaches."},
     {"gpu.launch_us", CONF_NUMBER, RANGE(0, 1e9), "100", "µs", .reloadable = true,
-     AT(gpu.launch_us), .sentence = "What each batch takes before it computes, kernels' launches."},
+     AT(gpu.launch_us),
+     .sentence = "What each batch takes before the GPU computes: launches of kernels."},
     {"gpu.transfer_us", CONF_NUMBER, RANGE(0, 1e9), "20", "µs", .reloadable = true,
      AT(gpu.transfer_us),
      .sentence = "What each inference takes to bring to the GPU and back."},
     {"gpu.max_batch", CONF_WHOLE, RANGE(1, 4096), "64", .reloadable = true, AT(gpu.max_batch),
-     .sentence = "Inferences that one batch may hold."},
+     .sentence = "Inferences that one batch may hold on a GPU."},
     {"gpu.price_low", CONF_NUMBER, RANGE(0, 1e6), "0.3", .reloadable = true, AT(gpu.price_low),
-     .sentence = "A machine with a GPU for an hour, at the least; in any currency."},
+     .sentence = "Price of a machine with a GPU for an hour, at the least; in any currency."},
     {"gpu.price_high", CONF_NUMBER, RANGE(0, 1e6), "0.6", .reloadable = true, AT(gpu.price_high),
-     .sentence = "And at the most."},
+     .sentence = "Price of a machine with a GPU for an hour, at the most; in the same currency as "
+                 "all prices."},
     {"gpu.cpu_price_low", CONF_NUMBER, RANGE(0, 1e6), "0.2", .reloadable = true,
-     AT(gpu.cpu_price_low), .sentence = "A machine without a GPU for an hour, at the least."},
+     AT(gpu.cpu_price_low),
+     .sentence = "Price of a machine without a GPU for an hour, at the least; in the same "
+                 "currency as all prices."},
     {"gpu.cpu_price_high", CONF_NUMBER, RANGE(0, 1e6), "0.4", .reloadable = true,
-     AT(gpu.cpu_price_high), .sentence = "And at the most."},
+     AT(gpu.cpu_price_high),
+     .sentence = "Price of a machine without a GPU for an hour, at the most; in the same currency "
+                 "as all prices."},
     {"gpu.cpu_threads", CONF_WHOLE, RANGE(1, 4096), "8", .reloadable = true, AT(gpu.cpu_threads),
-     .sentence = "Hardware threads of that machine."},
+     .sentence = "Hardware threads of a machine without a GPU."},
     {"gpu.host_threads", CONF_WHOLE, RANGE(1, 4096), "4", .reloadable = true,
-     AT(gpu.host_threads), .sentence = "And of the one with a GPU."},
+     AT(gpu.host_threads),
+     .sentence = "Hardware threads of a machine with a GPU."},
     {"gpu.utilization", CONF_NUMBER, RANGE(0.05, 1), "0.7", .reloadable = true,
      AT(gpu.utilization), .sentence = "The part of a machine that may be in use."},
     {"gpu.instances", CONF_WHOLE, RANGE(1, 1000000), "1", .reloadable = true, AT(gpu.instances),
@@ -278,13 +299,15 @@ const struct conf_option conf_options[] = {
                  "Empty: the built-in ones."},
     {"metrics.max_series", CONF_WHOLE, RANGE(1, 10000000), "100000", .reloadable = true,
      AT(metrics.max_series),
-     .sentence = "Series of clients' metrics in all; more go to one overflow series."},
+     .sentence = "Series of clients' metrics in all; more go to one overflow series in each "
+                 "family."},
     {"metrics.max_series_per_family", CONF_WHOLE, RANGE(1, 10000000), "10000",
      .reloadable = true, AT(metrics.max_series_per_family),
-     .sentence = "Series of one metric family."},
+     .sentence = "Series of one metric family; more go to its overflow series."},
     {"metrics.max_series_per_peer", CONF_WHOLE, RANGE(1, 10000000), "90000",
      AT(metrics.max_series_per_peer),
-     .sentence = "Series that one process made, or one user where the kernel tells no process."},
+     .sentence = "Series that one process made, or one user where the kernel tells no process; "
+                 "more go to overflow series."},
     {"metrics.max_label_bytes", CONF_WHOLE, RANGE(16, 4096), "256", "bytes",
      .reloadable = true, AT(metrics.max_label_bytes),
      .sentence = "Longest value of a label of clients' metrics."},
@@ -293,7 +316,7 @@ const struct conf_option conf_options[] = {
      .sentence = "Distinct values of all sets together, of 12 to 26 bytes; more are rejected."},
     {"metrics.created_series", CONF_BOOL, .initial = "false", .reloadable = true,
      AT(metrics.created_series),
-     .sentence = "Also expose _created series in OpenMetrics."},
+     .sentence = "Expose _created series in OpenMetrics, too."},
     {"metrics.constitutional_hash_label", CONF_BOOL, .initial = "false",
      .reloadable = true, AT(metrics.constitutional_hash_label),
      .sentence = "Give every series on /metrics a label constitutional_hash."},
@@ -319,25 +342,31 @@ const struct conf_option conf_options[] = {
     {"otlp.sample_rate", CONF_NUMBER, RANGE(0, 1), "1", .reloadable = true, AT(otlp.sample_rate),
      .sentence = "Share of traces that are exported, chosen by their ids: the same in every process."},
     {"otlp.keep_errors", CONF_BOOL, .initial = "false", .reloadable = true, AT(otlp.keep_errors),
-     .sentence = "Keep a trace that has a span with an error, although the rate would drop it."},
+     .sentence = "Keep a trace that has a span with an error, although otlp.sample_rate would "
+                 "drop it."},
     {"otlp.keep_slow_ms", CONF_NUMBER, RANGE(0, DAY_MS), "0", "ms", .reloadable = true,
      AT(otlp.keep_slow_ms),
-     .sentence = "Likewise a trace that has a span of this length or longer. 0: none."},
+     .sentence = "Keep a trace that has a span of this length or longer, although "
+                 "otlp.sample_rate would drop it. 0: none."},
     {"otlp.keep_wait_ms", CONF_WHOLE, RANGE(1, DAY_MS), "10000", "ms", .reloadable = true,
      AT(otlp.keep_wait_ms),
-     .sentence = "How long a trace is held for that, from its first span to come."},
+     .sentence = "How long a trace is held to see whether otlp.keep_errors or otlp.keep_slow_ms "
+                 "keeps it, from its first span to come."},
     {"otlp.max_held_spans", CONF_WHOLE, RANGE(1, 1048576), "16384", "spans",
      AT(otlp.max_held_spans),
-     .sentence = "Spans held at a time; past it the oldest trace is given up."},
+     .sentence = "Spans of held traces (otlp.keep_wait_ms); past it the oldest trace is given up."},
     {"otlp.max_held_bytes", CONF_WHOLE, RANGE(65536, 1073741824), "16777216", "bytes",
-     AT(otlp.max_held_bytes), .sentence = "The same as memory."},
+     AT(otlp.max_held_bytes),
+     .sentence = "Memory of held traces (otlp.keep_wait_ms); past it the oldest trace is given "
+                 "up."},
     {"otlp.batch", CONF_BOOL, .initial = "true", AT(otlp.batch),
      .sentence = "Export spans in batches rather than one by one."},
     {"otlp.headers", CONF_PAIRS, RANGE(0, CONF_PAIRS_MAX), "{}", .secret = true, AT(otlp.headers),
      .sentence = "Metadata of every export, such as keys. Never printed. Also set by "
                  "OTEL_EXPORTER_OTLP_HEADERS."},
     {"otlp.headers_file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(otlp.headers_file),
-     .sentence = "File with such metadata, a line key=value each, so that it need not stand here."},
+     .sentence = "File with more metadata of every export, a line key=value each, so that keys "
+                 "need not stand in the configuration."},
     {"otlp.insecure", CONF_BOOL, .initial = "false", AT(otlp.insecure),
      .sentence = "No TLS for an endpoint that has no scheme; a scheme decides by itself."},
     {"otlp.certificate", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(otlp.certificate),
@@ -347,21 +376,22 @@ const struct conf_option conf_options[] = {
      AT(otlp.client_certificate),
      .sentence = "File with the certificate (PEM) that the receiver is shown."},
     {"otlp.client_key", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(otlp.client_key),
-     .sentence = "File with the key (PEM) of that certificate."},
+     .sentence = "File with the key (PEM) of otlp.client_certificate."},
     {"otlp.compression", CONF_CHOICE, .initial = "\"none\"", AT(otlp.compression),
-     .words = compression_words, .sentence = "How requests are packed."},
+     .words = compression_words,
+     .sentence = "How requests to the receiver are packed."},
     {"otlp.timeout_ms", CONF_WHOLE, RANGE(1, DAY_MS), "10000", "ms", AT(otlp.timeout_ms),
-     .sentence = "Time for one call."},
+     .sentence = "Time for one call of the receiver."},
     {"otlp.retry_timeout_ms", CONF_WHOLE, RANGE(0, DAY_MS), "0", "ms", AT(otlp.retry_timeout_ms),
-     .sentence = "Time for all calls of one batch. 0: no end; it is kept until it is taken, and the "
-                 "queue drops what no longer fits."},
+     .sentence = "Time for all calls of one batch of spans. 0: no end; it is kept until it is "
+                 "taken, and the queue drops what no longer fits."},
     {"otlp.max_queue_spans", CONF_WHOLE, RANGE(1, 10000000), "16384", AT(otlp.max_queue_spans),
      .sentence = "Spans that wait or are being sent; more are dropped."},
     {"otlp.max_queue_bytes", CONF_WHOLE, RANGE(65536, 4294967296.0), "16777216", "bytes",
      AT(otlp.max_queue_bytes),
      .sentence = "Memory of spans that wait or are being sent; more are dropped."},
     {"otlp.max_batch", CONF_WHOLE, RANGE(1, 65536), "512", AT(otlp.max_batch),
-     .sentence = "Spans of one request."},
+     .sentence = "The most spans of one request."},
     {"otlp.schedule_delay_ms", CONF_WHOLE, RANGE(0, DAY_MS), "5000", "ms",
      AT(otlp.schedule_delay_ms),
      .sentence = "How long a span waits for others to fill a request."},
@@ -375,11 +405,12 @@ const struct conf_option conf_options[] = {
                  "Made with mode 0700 when it is missing. Empty: nowhere."},
     {"otlp.spool_max_bytes", CONF_WHOLE, RANGE(65536, 1099511627776.0), "268435456", "bytes",
      AT(otlp.spool_max_bytes),
-     .sentence = "All of these files, of each signal; the oldest are given up for new ones."},
+     .sentence = "All files of the spool, of each signal; the oldest are given up for new ones."},
     {"otlp.spool_max_files", CONF_WHOLE, RANGE(1, 100000), "10000", AT(otlp.spool_max_files),
-     .sentence = "Their number; likewise."},
+     .sentence = "Number of files in the spool, of each signal; the oldest are given up for new "
+                 "ones."},
     {"otlp.spool_after_ms", CONF_WHOLE, RANGE(0, DAY_MS), "5000", "ms", AT(otlp.spool_after_ms),
-     .sentence = "How long a batch is tried from memory before it becomes a file."},
+     .sentence = "How long a batch is tried from memory before it becomes a file of the spool."},
     {"otlp.metric_interval_ms", CONF_WHOLE, RANGE(1, DAY_MS), "60000", "ms",
      AT(otlp.metric_interval_ms), .sentence = "Time between two exports of metrics."},
     {"otlp.metric_timeout_ms", CONF_WHOLE, RANGE(1, DAY_MS), "30000", "ms",
@@ -406,7 +437,8 @@ const struct conf_option conf_options[] = {
                  "them. Made with mode 0700 when it is missing. Empty: nothing is acknowledged."},
     {"journal.max_bytes", CONF_WHOLE, RANGE(1048576, 1099511627776.0), "67108864", "bytes",
      AT(journal.max_bytes),
-     .sentence = "All of these; past it such clients are not read until there is room."},
+     .sentence = "All files of the journal; past it clients that ask for acknowledgements are not "
+                 "read until there is room."},
 
     {"log.level", CONF_CHOICE, .initial = "\"info\"", .reloadable = true, AT(log.level),
      .words = level_words, .sentence = "Least important lines that are written."},
@@ -417,18 +449,19 @@ const struct conf_option conf_options[] = {
 
     {"sandbox.seccomp", CONF_CHOICE, .initial = "\"auto\"", AT(sandbox.seccomp),
      .words = sandbox_words,
-     .sentence = "Whether system calls that dwelld does not make are refused; auto: where the kernel can, "
-                 "on: or there is no start."},
+     .sentence = "Whether system calls that dwelld does not make are refused; auto: where the "
+                 "kernel can; on: without that there is no start."},
     {"sandbox.landlock", CONF_CHOICE, .initial = "\"auto\"", AT(sandbox.landlock),
      .words = sandbox_words,
-     .sentence = "Whether files and TCP ports that dwelld does not need are out of reach; likewise."},
+     .sentence = "Whether files and TCP ports that dwelld does not need are out of reach; auto: "
+                 "where the kernel can; on: without that there is no start."},
     {"sandbox.probe_capabilities", CONF_BOOL, .initial = "true", AT(sandbox.probe_capabilities),
-     .sentence = "Whether the thread that looks into processes may keep capabilities for that, if dwelld "
-                 "was started with some; no other thread has any."},
+     .sentence = "Whether the thread that looks into processes may keep the capabilities that it "
+                 "needs, if dwelld was started with some; no other thread has any."},
 
     {"shutdown.timeout_ms", CONF_WHOLE, RANGE(100, 600000), "10000", "ms",
      .reloadable = true, AT(shutdown.timeout_ms),
-     .sentence = "Time for draining and the last export at the end."},
+     .sentence = "Time that the end may take: for draining and the last export."},
 
     {"state.file", CONF_TEXT, BYTES(0, PATH_MAX_BYTES), "\"\"", AT(state.file),
      .sentence = "Where all that was counted survives a restart. Empty: nowhere."},

@@ -94,6 +94,10 @@ int conf_mismatch(const struct conf_reader *reader, const json_t *got);
 /* Appends what the option takes. */
 void conf_describe(struct buf *out, const struct conf_option *option);
 
+/* For people: the default, or where to see one that is long; what the option takes, with its unit. */
+const char *conf_shown_default(const struct conf_option *option);
+void conf_put_accepts(struct buf *out, const struct conf_option *option);
+
 /* Frees what the option owns and zeroes it. */
 void conf_forget_value(const struct conf_option *option, struct conf *conf);
 

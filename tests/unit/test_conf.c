@@ -1228,6 +1228,46 @@ static void test_conf_help_names_every_option_and_flag(void **state)
     }
 }
 
+static void test_conf_help_tells_defaults_and_ranges_in_short_lines(void **state)
+{
+    (void)state;
+    conf_render_help(&output);
+    const char *help = text_of(&output);
+    assert_non_null(
+        strstr(help, "\n  http.max_connections\n"
+                     "      HTTP clients at a time, on each address and socket; more are "
+                     "turned away.\n"
+                     "      Default: 64; takes a whole number from 1 to 4096; reloadable.\n"));
+    assert_non_null(
+        strstr(help, "      Default: 300; takes a whole number from 6 to 86400 (s).\n"));
+    assert_non_null(strstr(help, "      Default: see --print-config; takes a list of at most 64 "));
+    for (const char *line = help; *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        assert_true(len <= 90);
+        line += len + 1;
+    }
+}
+
+/* The README and the man page show rows alone, and rows are sorted out of their order: none leans on
+ * the one above it. */
+static void test_conf_sentences_stand_alone(void **state)
+{
+    (void)state;
+    static const char *const begins[] = {"And ",    "Its ",         "Their ",      "Likewise",
+                                         "Of them", "All of these", "The same as", "Also "};
+    static const char *const holds[] = {"one of these", " likewise", " of both", "that machine",
+                                        "that certificate"};
+    for (size_t i = 0; i < conf_option_count; i++) {
+        const char *sentence = conf_options[i].sentence;
+        for (size_t j = 0; j < sizeof begins / sizeof begins[0]; j++) {
+            assert_int_not_equal(strncmp(sentence, begins[j], strlen(begins[j])), 0);
+        }
+        for (size_t j = 0; j < sizeof holds / sizeof holds[0]; j++) {
+            assert_null(strstr(sentence, holds[j]));
+        }
+    }
+}
+
 /* --- running out of memory --- */
 
 static void test_conf_survives_running_out_of_memory(void **state)
@@ -1330,6 +1370,8 @@ int main(void)
         TEST(test_conf_command_reads_every_argument),
         TEST(test_conf_command_tells_every_misuse),
         TEST(test_conf_help_names_every_option_and_flag),
+        TEST(test_conf_help_tells_defaults_and_ranges_in_short_lines),
+        TEST(test_conf_sentences_stand_alone),
         TEST(test_conf_survives_running_out_of_memory),
         TEST(test_conf_stays_inside_the_ceiling_of_errors),
     };
