@@ -239,10 +239,10 @@ $(BUILD)/tests/unit/test_cli_%: $(BUILD)/tests/unit/test_cli_%.o $(CLI_OBJ) $(CL
 $(GRPC_TESTS:%=$(BUILD)/tests/unit/%): $(BUILD)/tests/unit/otlp_server.o | $(MODULES)
 $(GRPC_TESTS:%=$(BUILD)/tests/unit/%): TEST_LIBS += -lgrpc -lgpr
 
-UNIT_RUN := $(if $(ONLY),$(ONLY:%=$(BUILD)/tests/unit/%),$(UNIT_BIN))
+UNIT_RUN := $(if $(strip $(ONLY)),$(ONLY:%=$(BUILD)/tests/unit/%),$(UNIT_BIN))
 
 unit: $(UNIT_RUN) ## unit tests; ONLY='test_hist test_conf'
-	$(Q)printf '%s\n' $(UNIT_RUN) | xargs -n 1 -P $(JOBS) sh -c '"$$0" > "$$0.out" 2>&1; s=$$?; cat "$$0.out"; exit $$s'
+	$(Q)printf '%s\n' $(UNIT_RUN) | xargs -r -n 1 -P $(JOBS) sh -c '"$$0" > "$$0.out" 2>&1; s=$$?; cat "$$0.out"; exit $$s'
 
 SAN_FLAGS  := -O1 -g1 -fno-omit-frame-pointer
 ASAN_FLAGS := $(SAN_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -447,8 +447,10 @@ dist: ## a tar archive of the last commit
 clean: ## remove what was built
 	rm -rf build
 
+HELP_WIDTH = $(shell awk -F: '/^[a-z-]+:.*\#\# / && length($$1) > most {most = length($$1)} END {print most}' Makefile)
+
 help: ## this list
-	$(Q)awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	$(Q)awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-$(HELP_WIDTH)s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(BUILD)/ -type f -name '*.d' 2>/dev/null)
 
