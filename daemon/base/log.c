@@ -452,8 +452,8 @@ static uint64_t limit_age_ns(const struct log_limit *limit)
 void log_limit_end(struct log_limit *limit)
 {
     if (limit->suppressed > 0) {
-        log_write(limit->level, "%llu more %s in the last %.1f s",
-                  (unsigned long long)limit->suppressed, limit->what,
+        log_write(limit->level, "%s: %llu more in the last %.1f s", limit->what,
+                  (unsigned long long)limit->suppressed,
                   (double)limit_age_ns(limit) / (double)NS_PER_SECOND);
     }
     limit->suppressed = 0;

@@ -529,12 +529,12 @@ static void test_log_limit_says_how_many_when_the_period_is_over(void **state)
     must_have_written(HEAD "warning first\n");
     mono = 15 * NS_PER_SECOND;
     log_limited(&limit, "fourth");
-    must_have_written(HEAD "warning 2 more rejected records in the last 10.0 s\n" HEAD
+    must_have_written(HEAD "warning rejected records: 2 more in the last 10.0 s\n" HEAD
                            "warning fourth\n");
     log_limited(&limit, "fifth");
     mono = 30 * NS_PER_SECOND;
     log_limit_tick(&limit);
-    must_have_written(HEAD "warning 1 more rejected records in the last 15.0 s\n");
+    must_have_written(HEAD "warning rejected records: 1 more in the last 15.0 s\n");
     log_limit_tick(&limit);
     must_have_written("");
 }
@@ -555,7 +555,7 @@ static void test_log_limit_says_how_many_when_the_condition_ends(void **state)
     mono = NS_PER_SECOND / 2;
     log_limit_end(&limit);
     must_have_written(HEAD "info second\n" HEAD
-                           "info 1 more refused connections in the last 0.5 s\n");
+                           "info refused connections: 1 more in the last 0.5 s\n");
     log_limited(&limit, "anew");
     must_have_written(HEAD "info anew\n");
 }
@@ -572,7 +572,7 @@ static void test_log_limit_of_a_silent_level_counts_nothing(void **state)
     must_have_written("");
     log_limited(&limit, "x"); /* no line of a limit of none, but the count */
     log_limit_end(&limit);
-    must_have_written(HEAD "warning 1 more things in the last 0.0 s\n");
+    must_have_written(HEAD "warning things: 1 more in the last 0.0 s\n");
 }
 
 static int open_file(void **state)
