@@ -1,7 +1,8 @@
 /*
  *       GPU      yes: at 1000 inferences a second a GPU costs 0.336 times as much as …
  *                2.10 ms (1.60 ms to 4.00 ms) in batches of 8, 11.9 times faster (6.2 to 15)
- *                0.0021 (0.0015 to 0.0034) for 1,000 instead of 0.0122 (0.0081 to 0.0163)
+ *                price of 1,000 inferences: 0.0021 (0.0015 to 0.0034)
+ *                instead of 0.0122 (0.0081 to 0.0163) without a GPU
  *
  *     TO DO
  *       - Free the CPU, or grant more of it, and look again: 2 models
@@ -37,10 +38,11 @@ static void put_estimate(struct buf *out, const struct gpu_estimate *estimate)
     buf_printf(out, " in batches of %.0f, ", estimate->batch.point);
     put_figures(out, &estimate->speedup, " times faster");
     if (!isnan(estimate->gpu_cost.point)) {
-        buf_puts(out, "\n           ");
+        buf_puts(out, "\n           price of 1,000 inferences: ");
         put_figures(out, &estimate->gpu_cost, "");
-        buf_puts(out, " for 1,000 instead of ");
+        buf_puts(out, "\n           instead of ");
         put_figures(out, &estimate->cpu_cost, "");
+        buf_puts(out, " without a GPU");
     }
     buf_char(out, '\n');
 }

@@ -236,8 +236,8 @@ static void test_report_tells_what_a_gpu_would_do(void **state)
               "           pays from 350/s; a saving has probability 1.00\n"
               "           1.15 ms (1.14 ms to 1.18 ms) in batches of 1, 21.7 times faster (21.2 to "
               "21.9)\n"
-              "           0.000125 (8.33e-05 to 0.000167) for 1,000 instead of 0.000357 (0.000238 "
-              "to 0.000476)\n"
+              "           price of 1,000 inferences: 0.000125 (8.33e-05 to 0.000167)\n"
+              "           instead of 0.000357 (0.000238 to 0.000476) without a GPU\n"
               "  advice   Evaluate a GPU: the time goes into computing, which it can take over.\n");
     must_hold(&text,
               "  GPU      no: at 1 inferences/s a GPU costs 1.5 times what CPUs do, and pays\n"
