@@ -356,6 +356,12 @@ class TestWords(ToolCase):
         self.assertEqual(done.stderr, "")
         for word in ("EXIT STATUS", "explain MODEL", "--interval SECONDS"):
             self.assertIn(word, done.stdout)
+        # An example that is pasted is one command.
+        examples = re.findall(r"(?m)^\.Dl (.*)$", (ROOT / "client/cli/dwell.1").read_text())
+        self.assertTrue(examples)
+        for example in examples:
+            self.assertIn(example.replace("\\-", "-"), done.stdout)
+        self.assertNotIn("?.", done.stdout)
 
     def test_manual_knows_every_exit_status(self):
         told = set(re.findall(r"(?m)^\.It (\d+)$", (ROOT / "client/cli/dwell.1").read_text()))

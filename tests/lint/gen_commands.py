@@ -67,7 +67,8 @@ def manual(table):
     for command in table["commands"]:
         operands = command["operands"]
         yield f".It Cm {roff(command['name'])}{' Ar ' + roff(operands) if operands else ''}\n"
-        yield f"{roff(command['sentence'][0].upper() + command['sentence'][1:])}.\n"
+        end = "" if command["sentence"].endswith("?") else "."
+        yield f"{roff(command['sentence'][0].upper() + command['sentence'][1:])}{end}\n"
         yield from paragraphs(command["description"])
         own = [option for option in command["options"] if option not in shared]
         if own:
