@@ -1,4 +1,4 @@
-"""Shows that it works: python -m dwell.demo
+"""Shows that it works: python -m dwell.demo [--help]
 
 Happy path:
     1. the daemon is found as by any client, or it is said how to start it
@@ -6,11 +6,12 @@ Happy path:
     3. the daemon's report is printed
 
 What can fail, by exit status: 69 no daemon; 1 not everything that was recorded is in the daemon's profiles,
-or it would not give them.
+or it would not give them; 2 wrong arguments.
 """
+import argparse
 import shutil
 import sys
-from typing import TextIO
+from typing import Optional, Sequence, TextIO
 
 from . import _locate, _workload
 from ._client import client
@@ -21,8 +22,15 @@ FIND_S = 5.0
 EXIT_INCOMPLETE, EXIT_UNAVAILABLE = 1, 69
 
 
-def main(out: TextIO = sys.stdout) -> int:
+def main(arguments: Optional[Sequence[str]] = None, out: TextIO = sys.stdout) -> int:
     """Returns the exit status."""
+    argparse.ArgumentParser(
+        prog="python -m dwell.demo",
+        description=f"Runs {len(_workload.MODELS)} small models {CALLS} times each, sends what they took to the daemon "
+                    "(dwelld), and prints its report on them.",
+        epilog="The daemon is looked for as by any client: in $DWELL_DIR, else $XDG_RUNTIME_DIR/dwell, /run/dwell or "
+               "/tmp/dwell-<uid>. Exit status: 0 all is well, 1 not everything was counted, 69 no daemon.",
+    ).parse_args(arguments)
     if not client().flush(FIND_S):
         print(_how_to_start(), file=sys.stderr)
         return EXIT_UNAVAILABLE
@@ -47,11 +55,9 @@ def _how_to_start() -> str:
         return "DWELL_DISABLED=1 is set, so nothing is sent. Unset it, and run this again."
     place, error = _locate.directory(), client().stats()["error"]
     looked = place or "$DWELL_DIR, $XDG_RUNTIME_DIR/dwell, /run/dwell or /tmp/dwell-<uid>"
-    program = shutil.which("dwelld")
-    how = (f"    {program} &" if program else
-           "    make && build/dwelld &        # in dwell's source tree; or install it: make install")
-    return (f"No daemon answers in {looked} ({error}).\nStart it, and run this again:\n\n{how}\n"
-            "    python -m dwell.demo")
+    how = shutil.which("dwelld") or "make run        # in dwell's source tree"
+    return (f"No daemon answers in {looked} ({error}).\nStart it in another terminal:\n\n    {how}\n\n"
+            "and run this again.")
 
 
 if __name__ == "__main__":

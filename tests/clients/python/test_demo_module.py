@@ -11,10 +11,10 @@ from dwell.demo import CALLS
 
 
 class DemoModule(ClientCase):
-    def must_exit(self, status, **environ):
+    def must_exit(self, status, *arguments, **environ):
         paths = {"PYTHONPATH": str(PACKAGE), "DWELL_DIR": str(self.daemon.directory)}
-        done = subprocess.run([sys.executable, "-B", "-m", "dwell.demo"], capture_output=True, text=True, check=False,
-                              timeout=3 * WAIT_S, env=environment(**{**paths, **environ}))
+        done = subprocess.run([sys.executable, "-B", "-m", "dwell.demo", *arguments],
+                              capture_output=True, text=True, check=False, timeout=3 * WAIT_S, env=environment(**{**paths, **environ}))
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done
 
@@ -34,10 +34,16 @@ class DemoModule(ClientCase):
         done = self.must_exit(69, DWELL_DIR=nowhere, PATH=nowhere)
         self.assertEqual(done.stdout, "")
         self.assertIn(nowhere, done.stderr)
-        self.assertIn("make && build/dwelld &", done.stderr)
+        self.assertIn("in another terminal:\n\n    make run ", done.stderr)
         program = os.path.join(nowhere, "dwelld")
         os.symlink("/bin/true", program)
-        self.assertIn(f"    {program} &\n", self.must_exit(69, DWELL_DIR=nowhere, PATH=nowhere).stderr)
+        self.assertIn(f"    {program}\n", self.must_exit(69, DWELL_DIR=nowhere, PATH=nowhere).stderr)
+
+    def test_help_runs_nothing(self):
+        done = self.must_exit(0, "--help")
+        self.assertIn("usage: python -m dwell.demo [-h]", done.stdout)
+        self.assertEqual(self.daemon.models(), {})
+        self.assertIn("--nonsense", self.must_exit(2, "--nonsense").stderr)
 
     def test_disabled_it_says_so(self):
         self.assertIn("DWELL_DISABLED=1 is set", self.must_exit(69, DWELL_DISABLED="1").stderr)
