@@ -59,6 +59,13 @@ def code(text):
     return re.findall(r"`([^`]+)`", text)
 
 
+def anchors(text, level="#{1,6}"):
+    """What links to headings end with, as GitHub makes it of their words."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    titles = re.findall(rf"^{level} (.+)$", text, re.M)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
 def pattern(shown):
     """What a documented output matches."""
     lines = []
@@ -160,8 +167,15 @@ class TestReadme(unittest.TestCase):
                 self.assertEqual(language, "text", "a block that nobody runs")
 
     def test_readme_links_lead_somewhere(self):
-        for target in re.findall(r"\]\(([^)#]+)\)", README):
-            self.assertTrue((ROOT / target).exists(), target)
+        for path, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", README):
+            with self.subTest(path=path, anchor=anchor):
+                self.assertTrue((ROOT / path).exists())
+                if anchor:
+                    self.assertIn(anchor, anchors((ROOT / (path or "README.md")).read_text()))
+
+    def test_readme_contents_name_every_chapter(self):
+        contents = README.partition("\n## ")[0]
+        self.assertEqual(set(anchors(README, "##")) - set(re.findall(r"\]\(#([^)]+)\)", contents)), set())
 
 
 class TestReadmeTables(DaemonCase):
