@@ -116,7 +116,7 @@ void log_escape(struct buf *out, struct str text);
  * (noticed at the next complaint or log_limit_tick) or the condition ends (log_limit_end).
  */
 struct log_limit {
-    const char *what; /* borrowed: "rejected records", as in "12 more rejected records in …" */
+    const char *what; /* borrowed: "rejected records", as in "rejected records: 12 more in …" */
     enum log_level level;
     unsigned lines;
     uint64_t period_ns;
