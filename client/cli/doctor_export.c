@@ -90,9 +90,11 @@ static void judge_spool(const char *signal, const json_t *figures, struct findin
     figure_bytes(&finding->found, limit);
     if (answer_number(figures, "spool_works") == 0) {
         finding_say(finding, ", and it cannot be written to");
-        finding_mend(finding, FINDING_FAIL,
-                     "Free the disk of otlp.spool_directory, or give the directory to the daemon's "
-                     "user with mode 0700; the log says what failed");
+        finding_mend(
+            finding, FINDING_FAIL,
+            "See the log for what failed: make the parent of otlp.spool_directory, give the "
+            "directory to the daemon's user with mode 0700, or free its disk; where the log "
+            "says that there is no spool, restart dwelld then");
     } else if (bytes > SPOOL_NEARLY_FULL * limit) {
         finding_mend(finding, FINDING_WARN,
                      "Bring the collector back, or raise otlp.spool_max_bytes before the oldest is "

@@ -62,7 +62,7 @@ enum export_drop {
     X(bytes, "bytes", "queue_bytes", GAUGE, "Memory of what waits and is in flight.")              \
     X(capacity_bytes, "capacity_bytes", "queue_limit_bytes", GAUGE, "Most that it may take.")      \
     X(spool_works, "spool_works", "spool_works", GAUGE,                                            \
-      "1 when there is a spool and its last operation did not fail.")                              \
+      "1 when the spool works, 0 when its last operation failed; there with a spool only.")        \
     X(spool_files, "spool_files", "spool_files", GAUGE, "Files of the spool.")                     \
     X(spool_bytes, "spool_bytes", "spool_bytes", GAUGE, "Bytes of these files.")                   \
     X(spool_limit_bytes, "spool_limit_bytes", "spool_limit_bytes", GAUGE,                          \

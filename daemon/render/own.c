@@ -362,14 +362,23 @@ static struct label signal_of(const struct export_view *view)
     return (struct label){STR_LITERAL("signal"), str_of(view->signal)};
 }
 
+/* Where no spool is to be, one that does not work would be an alarm for nothing. */
+static bool is_told(const struct figure_row *row, const struct export_view *view)
+{
+    return row->offset != offsetof(struct export_view, spool_works) || view->spool_limit_bytes > 0;
+}
+
 static void render_figure(struct own *own, const struct figure_row *row)
 {
     begin_family(own, row->type, row->name, row->help);
     for (unsigned i = 0; i < own->process->export_count; i++) {
+        const struct export_view *view = &own->process->exports[i];
+        struct label label = signal_of(view);
         uint64_t number;
-        struct label label = signal_of(&own->process->exports[i]);
-        memcpy(&number, (const char *)&own->process->exports[i] + row->offset, sizeof number);
-        add(own, &label, 1, (double)number);
+        if (is_told(row, view)) {
+            memcpy(&number, (const char *)view + row->offset, sizeof number);
+            add(own, &label, 1, (double)number);
+        }
     }
     end_family(own);
 }

@@ -352,6 +352,17 @@ ok       account       10 sent = 1 accepted + 1 rejected + 3 dropped + 5 lost; 1
         self.must_find(1, r"warn +export +metrics: 0 of [\d,]+ went out to http://127\.0\.0\.1:1; every call has failed for .*\n"
                           r" +→ Bring the collector back", "--dir", daemon.directory)
 
+    @unittest.skipUnless((BUILD / "dwell_otlp_insecure.so").exists(), "it takes the module that exports")
+    def test_doctor_of_a_spool_that_cannot_be_opened(self):
+        daemon = self.start(sets={"otlp.endpoint": "http://127.0.0.1:1", "shutdown.timeout_ms": 100, "otlp.metrics": False,
+                                  "otlp.spool_directory": self.directory() / "not/there"})
+        daemon.wait_log("there is no spool")
+        self.must_find(1, r"fail +spool +traces: 0 B of at most 256 MB, and it cannot be written to\n"
+                          r" +→ See the log for what failed: make the parent of otlp.spool_directory", "--dir", daemon.directory)
+        self.assertEqual(daemon.metrics().get("dwelld_export_spool_works", signal="traces"), 0)
+        other = self.start(sets={"otlp.endpoint": "http://127.0.0.1:1", "shutdown.timeout_ms": 100})
+        self.assertNotRegex(other.get("/metrics").text, r"(?m)^dwelld_export_spool_works")
+
     def test_doctor_of_a_state_that_cannot_be_saved(self):
         place = self.directory()
         (place / "s").mkdir()

@@ -61,7 +61,7 @@ class TestRuleTexts(DaemonCase):
         used = set(re.findall(r"\b((?:acgs2_|dwelld_)\w+)", text))
         used = {re.sub(r"_(bucket|count)$", "", name) for name in used}
         self.assertGreater(len(used), 8)
-        daemon = self.start()
+        daemon = self.start(sets={"otlp.endpoint": "http://127.0.0.1:1", "shutdown.timeout_ms": 500})
         daemon.send(SAMPLE)
         shown = set(re.findall(r"^# TYPE (\S+) ", daemon.get("/metrics").text, re.M))
         self.assertEqual(used - shown, set())

@@ -540,8 +540,9 @@ static void test_cli_doctor_of_a_spool(void **state)
     judge_with("export", signal_of(1, 0, 0, 1, 0));
     must_find("spool", FINDING_FAIL,
               "traces: 1.00 B of at most 1.00 MB, and it cannot be written to",
-              "Free the disk of otlp.spool_directory, or give the directory to the daemon's user "
-              "with mode 0700; the log says what failed");
+              "See the log for what failed: make the parent of otlp.spool_directory, give the "
+              "directory to the daemon's user with mode 0700, or free its disk; where the log says "
+              "that there is no spool, restart dwelld then");
 }
 
 /* --- what outlives the daemon ------------------------------------------------------------------ */

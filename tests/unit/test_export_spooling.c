@@ -824,6 +824,8 @@ static void test_export_spooling_goes_on_without_a_spool(void **state)
     must_log("there is no spool");
     must_log("has mode 0755, expected 0700");
     assert_int_equal(view().spool_works, 0);
+    assert_int_equal(view().spool_limit_bytes, 1 << 20);
+    assert_int_equal(view().spool_failures, 1);
     go_away();
     add(2);
     live_until(world.now_ns + seconds(60));

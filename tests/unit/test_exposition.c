@@ -1017,6 +1017,7 @@ static void test_exposition_shows_what_is_exported(void **state)
                                    .spooled = 1,
                                    .spool_files = 7,
                                    .spool_bytes = 4711,
+                                   .spool_limit_bytes = 65536,
                                    .capacity = 6},
                                   {.signal = "metrics", .accepted = 5}};
     struct exposition_process exporting = process;
@@ -1046,6 +1047,7 @@ static void test_exposition_shows_what_is_exported(void **state)
     must_hold(&got, "dwelld_export_spool_files{signal=\"traces\"} 7");
     must_hold(&got, "dwelld_export_spool_bytes{signal=\"traces\"} 4711");
     must_hold(&got, "dwelld_export_spool_works{signal=\"traces\"} 0");
+    must_not_hold(&got, "dwelld_export_spool_works{signal=\"metrics\"}"); /* it has no spool */
     must_hold(&got, "# TYPE dwelld_export_recovered_total counter");
     must_hold(&got, "dwelld_export_dropped_total{signal=\"traces\",reason=\"damaged\"} 0");
     must_hold(&got, "dwelld_export_queue_capacity{signal=\"traces\"} 6");

@@ -63,7 +63,9 @@ void export_spooling_open(struct export_worker *worker, const struct spool_optio
     buf_init(&problem, PROBLEM_MAX_BYTES);
     int err = spool_open(options, &problem, &worker->spool);
     if (err != 0) {
+        struct spool_account broken = {.max_bytes = options->max_bytes, .failures = 1};
         worker->spool = NULL;
+        export_queue_settle(worker->queue, &(struct export_settlement){.spool = &broken});
         log_error("export to %s: there is no spool: %.*s", worker->options.address,
                   (int)problem.len, problem.len == 0 ? err_sentence(err) : problem.data);
     } else {
