@@ -1,8 +1,10 @@
 #include "cli/doctor_status.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "cli/answer.h"
+#include "cli/doctor_lately.h"
 #include "cli/doctor_reason.h"
 #include "cli/figure.h"
 #include "cli/status.h"
@@ -12,7 +14,7 @@
     1e-3 /* of the loop's turns; and LATE_LEAST of them, so that a start does not count */
 #define AWAY_SECONDS 2.0 /* that two clocks may differ, the answer's way included */
 
-enum { LATE_LEAST = 10, STEPS_MANY = 2 };
+enum { LATE_LEAST = 10, STEPS_MANY = 2, REJECTED_PATH_BYTES = 64 };
 
 static double number_or_zero(const json_t *root, const char *path)
 {
@@ -88,6 +90,7 @@ static void judge_rejected(const json_t *root, struct findings *findings)
     double all = status_accepted(root) + rejected;
     const char *reason;
     json_t *count;
+    char path[REJECTED_PATH_BYTES];
     if (rejected == 0) {
         struct finding *finding = finding_add(findings, "records");
         figure_count(&finding->found, all);
@@ -102,7 +105,26 @@ static void judge_rejected(const json_t *root, struct findings *findings)
             finding_say(finding, " of ");
             figure_plural(&finding->found, all, "record", "records");
             finding_say(finding, ": %s", reason);
-            finding_mend(finding, FINDING_WARN, "%s", doctor_reason_mend(reason));
+            (void)snprintf(path, sizeof path, "rejected.%s", reason); /* ours are short */
+            if (doctor_is_lately(root, path, finding)) {
+                finding_mend(finding, FINDING_WARN, "%s", doctor_reason_mend(reason));
+            }
+        }
+    }
+}
+
+/* They are skipped, so a figure that somebody means to send may be missing. */
+static void judge_keys(const json_t *root, struct findings *findings)
+{
+    double count = number_or_zero(root, "counters.unknown_keys_total");
+    if (count > 0) {
+        struct finding *finding = finding_add(findings, "keys");
+        figure_plural(&finding->found, count, "unknown key was", "unknown keys were");
+        finding_say(finding, " ignored; the log names %s", count == 1 ? "it" : "them");
+        if (doctor_is_lately(root, "counters.unknown_keys_total", finding)) {
+            finding_mend(finding, FINDING_WARN,
+                         "Correct the names of keys by proto/WIRE.md, or upgrade dwelld where the "
+                         "client is newer");
         }
     }
 }
@@ -119,16 +141,20 @@ static double sum_of(const json_t *numbers)
     return sum;
 }
 
-static void judge_missing(const char *name, double count, double sent, const char *why,
+/* `name` is that of the row, and of the term. */
+static void judge_missing(const json_t *root, const char *name, double count, const char *why,
                           const char *mend, struct findings *findings)
 {
+    double sent = number_or_zero(root, "ledger.sent");
     if (count > 0) {
         struct finding *finding = finding_add(findings, name);
         figure_count(&finding->found, count);
         finding_say(finding, " of ");
         figure_plural(&finding->found, sent, "record", "records");
         finding_say(finding, " that clients numbered: %s", why);
-        finding_mend(finding, FINDING_WARN, "%s", mend);
+        if (doctor_is_lately(root, name, finding)) {
+            finding_mend(finding, FINDING_WARN, "%s", mend);
+        }
     }
 }
 
@@ -142,10 +168,10 @@ static void judge_account(const json_t *root, struct findings *findings)
     double lost = number_or_zero(root, "ledger.lost");
     double unledgered = number_or_zero(root, "ledger.unledgered");
     double open = sent - accepted - rejected - dropped - lost;
-    judge_missing("dropped", dropped, sent, "they found no daemon, or filled their queues",
+    judge_missing(root, "dropped", dropped, "they found no daemon, or filled their queues",
                   "Start dwelld before its clients; where its lag is high give it more CPU",
                   findings);
-    judge_missing("lost", lost, sent, "they left their client and never came here",
+    judge_missing(root, "lost", lost, "they left their client and never came here",
                   "Stop dwelld by SIGTERM, which takes in what has come: look for kill -9 and for "
                   "out of memory, journalctl -k",
                   findings);
@@ -202,6 +228,7 @@ static void judge_ceiling(const struct ceiling *ceiling, const json_t *root,
     if (!isfinite(used) || limit <= 0) {
         return;
     }
+    bool is_past = false;
     struct finding *finding = finding_add(findings, ceiling->name);
     figure_count(&finding->found, used);
     finding_say(finding, " of at most ");
@@ -210,8 +237,9 @@ static void judge_ceiling(const struct ceiling *ceiling, const json_t *root,
         finding_say(finding, "; ");
         figure_count(&finding->found, over);
         finding_say(finding, " %s", ceiling->lost);
+        is_past = doctor_is_lately(root, ceiling->over, finding);
     }
-    if (over > 0 || used >= NEARLY_FULL * limit) {
+    if (is_past || used >= NEARLY_FULL * limit) {
         finding_mend(finding, FINDING_WARN, "%s", ceiling->mend);
     }
 }
@@ -289,7 +317,8 @@ static void judge_clock(const json_t *root, double here, struct findings *findin
         finding_say(finding, ", by %+.1f s the last time",
                     answer_number(root, "clock.step_seconds"));
     }
-    if (steps >= STEPS_MANY && finding->state == FINDING_OK) {
+    if (steps >= STEPS_MANY && finding->state == FINDING_OK &&
+        doctor_is_lately(root, "counters.clock_steps_total", finding)) {
         finding_mend(finding, FINDING_WARN,
                      "Let one service keep the time, by small steps: timedatectl set-ntp true");
     }
@@ -356,7 +385,9 @@ static void judge_losses(const json_t *root, struct findings *findings)
             struct finding *finding = finding_add(findings, "left out");
             figure_count(&finding->found, count);
             finding_say(finding, " %s", losses[i].found);
-            finding_mend(finding, FINDING_WARN, "%s", losses[i].mend);
+            if (doctor_is_lately(root, losses[i].counter, finding)) {
+                finding_mend(finding, FINDING_WARN, "%s", losses[i].mend);
+            }
         }
     }
 }
@@ -366,6 +397,7 @@ void doctor_status_judge(const json_t *root, double wall_seconds, struct finding
     judge_version(root, findings);
     judge_clients(root, findings);
     judge_rejected(root, findings);
+    judge_keys(root, findings);
     judge_account(root, findings);
     for (size_t i = 0; i < sizeof ceilings / sizeof ceilings[0]; i++) {
         judge_ceiling(&ceilings[i], root, findings);

@@ -1,6 +1,7 @@
 #include "cli/doctor_store.h"
 
 #include "cli/answer.h"
+#include "cli/doctor_lately.h"
 #include "cli/figure.h"
 
 #define NEARLY_FULL 0.9
@@ -18,14 +19,26 @@ static const struct complaint {
     const char *mend;
 } complaints[] = {
     {"state_save_failures_total", "save", "saves", "failed",
-     "Free the disk of state.file, and let the daemon's user write beside it; the log says what "
-     "failed"},
+     "See the log for what failed: make the directory of state.file, let the daemon's user write "
+     "in "
+     "it, or free its disk"},
     {"state_damaged_files_total", "file", "files",
      "of an earlier life could not be read; it is beside it as FILE.damaged, and counts began anew",
      "Look at the disk of state.file, and at the log of the last start, which says what was wrong"},
     {"state_left_out_total", "piece", "pieces", "of an earlier life did not fit in",
      "Give the daemon the options that it had: the log of the last start says what did not fit"},
 };
+
+/* Saves that failed are no news when a later one did not; what a start found stays one. */
+static bool is_news(const json_t *root, const struct complaint *complaint, struct finding *finding)
+{
+    double failed = answer_number(root, "seconds_since.counters.state_save_failures_total");
+    double saved = answer_number(root, "seconds_since.counters.state_saves_total");
+    if (complaint != &complaints[0] || !(failed >= saved)) {
+        return true;
+    }
+    return doctor_is_lately(root, "counters.state_save_failures_total", finding);
+}
 
 static void judge_state(const json_t *root, const char *path, struct findings *findings)
 {
@@ -45,7 +58,7 @@ static void judge_state(const json_t *root, const char *path, struct findings *f
             finding_say(finding, "; ");
             figure_plural(&finding->found, count, complaint->one, complaint->many);
             finding_say(finding, " %s", complaint->what);
-            if (finding->state == FINDING_OK) {
+            if (is_news(root, complaint, finding) && finding->state == FINDING_OK) {
                 finding_mend(finding, FINDING_WARN, "%s", complaint->mend);
             }
         }

@@ -9,6 +9,7 @@
 
 #include "core/budgets.h"
 #include "core/counters.h"
+#include "core/growth.h"
 #include "core/judge.h"
 #include "core/ledger.h"
 #include "core/metrics.h"
@@ -32,6 +33,7 @@ struct intake {
     bool enforce_hash;
     uint64_t accepted;
     uint64_t rejected[ERR_ROW_COUNT];
+    struct growth growth; /* of these and of the above */
 };
 
 /* What the owner of a peer is told during decoding. Members may be NULL. */

@@ -28,6 +28,7 @@ struct snapshot {
     struct counters counters;
     uint64_t accepted;
     uint64_t rejected[ERR_ROW_COUNT];
+    struct growth_counts grown_ns; /* when, as mono_ns; 0: not in this life */
     struct metrics_view metrics;
     struct budgets_view budgets;
 };
@@ -35,6 +36,11 @@ struct snapshot {
 /* Freezes. Returns 0, ERR_LIMIT when LIMBO_SNAPSHOTS_MAX are alive, or ERR_NOMEM. */
 int snapshot_take(struct intake *intake, const struct thresholds *thresholds, uint64_t mono_ns,
                   uint64_t wall_ns, struct snapshot **ret_snapshot);
+
+/* What counts there are is where this life begins; then, between snapshots, which of them have grown.
+ * A snapshot looks, too. */
+void snapshot_begin_growth(struct intake *intake);
+void snapshot_look(struct intake *intake, uint64_t mono_ns);
 
 /* The last reader is done. What only this snapshot held is freed by limbo_sweep, in portions. */
 void snapshot_release(struct snapshot *snapshot, struct registry *registry);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "core/snapshot.h"
 
 enum {
     TICK_MS = 250, /* 0.02 % of a CPU; a tick gives back METRICS_TICK_ENDS series at most */
@@ -155,6 +156,7 @@ static void on_tick(uv_timer_t *tick)
     if (watcher->intake->judge != NULL) {
         judge_tick(watcher->intake->judge, watcher->clock.mono_ns(watcher->clock.ctx));
     }
+    snapshot_look(watcher->intake, watcher->clock.mono_ns(watcher->clock.ctx));
     trim(watcher);
 }
 

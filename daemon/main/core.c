@@ -147,6 +147,7 @@ int main_core_start(struct dwelld *dwelld)
     }
     if (err == 0) {
         err = main_state_apply(&dwelld->state, &dwelld->intake, &dwelld->self);
+        snapshot_begin_growth(&dwelld->intake);
     }
     return err == 0 ? say_service(dwelld) : err;
 }

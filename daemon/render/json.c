@@ -224,6 +224,47 @@ static void put_records(struct json_writer *writer, const struct snapshot *snaps
     json_close(writer, '}');
 }
 
+static void put_since(struct json_writer *writer, const struct snapshot *snapshot, const char *key,
+                      uint64_t grown_ns)
+{
+    if (grown_ns > 0) {
+        json_put_double(writer, key,
+                        (double)(snapshot->mono_ns - grown_ns) / (double)NS_PER_SECOND);
+    }
+}
+
+/* How long ago counts grew the last time; those that have not since the start are not there.
+ *
+ *     {"rejected": {REASON: s, …}, "dropped": s, "lost": s, "counters": {NAME: s, …}}
+ */
+static void put_growth(struct json_writer *writer, const struct snapshot *snapshot)
+{
+    static const struct {
+        const char *name;
+        enum { GAUGE, COUNTER } kind;
+    } rows[] = {
+#define X(code, name, kind, help) {name, kind},
+        COUNTER_TABLE(X)
+#undef X
+    };
+    const struct growth_counts *grown_ns = &snapshot->grown_ns;
+    json_put_open(writer, "seconds_since", '{');
+    json_put_open(writer, "rejected", '{');
+    for (int row = 0; row < ERR_ROW_COUNT; row++) {
+        put_since(writer, snapshot, err_label(-1 - row), grown_ns->rejected[row]);
+    }
+    json_close(writer, '}');
+    put_since(writer, snapshot, "dropped", grown_ns->dropped);
+    put_since(writer, snapshot, "lost", grown_ns->lost);
+    json_put_open(writer, "counters", '{');
+    for (unsigned i = 0; i < COUNTER_COUNT; i++) {
+        put_since(writer, snapshot, rows[i].name,
+                  rows[i].kind == COUNTER ? grown_ns->counters[i] : 0);
+    }
+    json_close(writer, '}');
+    json_close(writer, '}');
+}
+
 static void put_texts(struct json_writer *writer, const char *name, const struct json_path *texts,
                       size_t count)
 {
@@ -342,6 +383,7 @@ void json_render_status(const struct snapshot *snapshot, const struct json_statu
     json_put_self(&writer, snapshot, &status->process);
     put_records(&writer, snapshot);
     put_ledger(&writer, &snapshot->ledger);
+    put_growth(&writer, snapshot);
     put_counters(&writer, snapshot, status);
     put_limits(&writer, status);
     put_reloads(&writer, &snapshot->counters.reloads);

@@ -401,6 +401,63 @@ static void test_cli_doctor_of_an_account(void **state)
               "Report it, with what dwell status --json prints: it should come out even");
 }
 
+/* What a daemon has since that tells when. */
+static json_t *counted(double rejected, double lost, double keys, double steps)
+{
+    return json_pack("{s:{s:f}, s:f, s:{s:f, s:f}}", "rejected", "bad_syntax", rejected, "lost",
+                     lost, "counters", "unknown_keys_total", keys, "clock_steps_total", steps);
+}
+
+static void judge_since(json_t *since)
+{
+    json_t *root = must_load("doctor");
+    json_object_set_new(json_object_get(json_object_get(root, "records"), "rejected"), "bad_syntax",
+                        json_integer(1));
+    json_object_set_new(json_object_get(root, "ledger"), "lost", json_integer(5));
+    json_object_set_new(json_object_get(root, "ledger"), "sent", json_integer(1005));
+    json_object_set_new(json_object_get(root, "counters"), "unknown_keys_total", json_integer(2));
+    json_object_set_new(json_object_get(root, "counters"), "overflow_records_total",
+                        json_integer(7));
+    json_object_set_new(json_object_get(root, "clock"), "steps", json_integer(2));
+    if (since != NULL) {
+        assert_int_equal(json_object_set_new(root, "seconds_since", since), 0);
+    }
+    findings_fini(&findings);
+    findings_init(&findings, true);
+    doctor_status_judge(root, WALL_SECONDS, &findings);
+    must_all_be_mended();
+    json_decref(root);
+}
+
+static void test_cli_doctor_warns_of_what_was_lately(void **state)
+{
+    (void)state;
+    static const char keys[] = "Correct the names of keys by proto/WIRE.md, or upgrade dwelld "
+                               "where the client is newer";
+    judge_since(NULL); /* an older daemon does not tell */
+    must_find("keys", FINDING_WARN, "2 unknown keys were ignored; the log names them", keys);
+    assert_int_equal(findings_count(&findings, FINDING_WARN), 5);
+    judge_since(counted(299.9, 299.9, 299.9, 299.9));
+    must_find("keys", FINDING_WARN, "2 unknown keys were ignored; the log names them", keys);
+    assert_int_equal(findings_count(&findings, FINDING_WARN), 4); /* nothing past a ceiling */
+    judge_since(counted(300, 8000, 400, 500));
+    must_find("rejected", FINDING_OK, "1 of 1,035 records: bad_syntax; the last 5 min ago", "");
+    must_find("lost", FINDING_OK,
+              "5 of 1,005 records that clients numbered: they left their client and never came "
+              "here; the last 2 h 13 min ago",
+              "");
+    must_find("keys", FINDING_OK,
+              "2 unknown keys were ignored; the log names them; the last 6 min ago", "");
+    must_find("series", FINDING_OK,
+              "12 of at most 100,000; 7 records of more are counted in overflow series; none since "
+              "the start",
+              "");
+    must_find("clock", FINDING_OK,
+              "within 2 s of ours; it was set 2 times, by +0.0 s the last time; the last 8 min ago",
+              "");
+    assert_int_equal(findings_count(&findings, FINDING_WARN), 0);
+}
+
 static void test_cli_doctor_of_ceilings(void **state)
 {
     (void)state;
@@ -574,8 +631,8 @@ static void test_cli_doctor_of_a_state(void **state)
     must_find("state", FINDING_OK, "1 save to /s, the last of 2.00 kB", "");
     judge_store(3, 2, 0, 0, 0, 0);
     must_find("state", FINDING_WARN, "3 saves to /s, the last of 2.00 kB; 2 saves failed",
-              "Free the disk of state.file, and let the daemon's user write beside it; the log "
-              "says what failed");
+              "See the log for what failed: make the directory of state.file, let the daemon's "
+              "user write in it, or free its disk");
     judge_store(0, 0, 1, 1, 0, 0);
     must_find("state", FINDING_WARN,
               "nothing saved to /s so far; 1 file of an earlier life could not be read; it is "
@@ -588,6 +645,31 @@ static void test_cli_doctor_of_a_state(void **state)
               "nothing saved to /s so far; 9 pieces of an earlier life did not fit in",
               "Give the daemon the options that it had: the log of the last start says what did "
               "not fit");
+}
+
+static void test_cli_doctor_of_a_state_that_failed_once(void **state)
+{
+    (void)state;
+    static const struct {
+        double failed, saved; /* seconds since */
+        enum finding_state found;
+    } rows[] = {{10, 5, FINDING_WARN},
+                {300, 5, FINDING_OK},
+                {300, 300, FINDING_OK},
+                {300, 301, FINDING_WARN}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        json_t *root =
+            json_pack("{s:{s:s}, s:{s:i, s:i, s:i}, s:{s:{s:f, s:f}}}", "files", "state", "/s",
+                      "counters", "state_saves_total", 3, "state_save_failures_total", 1,
+                      "state_bytes", 2048, "seconds_since", "counters", "state_save_failures_total",
+                      rows[i].failed, "state_saves_total", rows[i].saved);
+        assert_non_null(root);
+        findings_fini(&findings);
+        findings_init(&findings, true);
+        doctor_store_judge(root, &findings);
+        assert_int_equal(findings_count(&findings, rows[i].found), 1);
+        json_decref(root);
+    }
 }
 
 static void test_cli_doctor_of_a_journal(void **state)
@@ -629,6 +711,7 @@ int main(void)
         cmocka_unit_test(test_cli_doctor_of_a_status_that_says_nothing),
         cmocka_unit_test(test_cli_doctor_of_versions),
         cmocka_unit_test(test_cli_doctor_of_an_account),
+        cmocka_unit_test(test_cli_doctor_warns_of_what_was_lately),
         cmocka_unit_test(test_cli_doctor_of_ceilings),
         cmocka_unit_test(test_cli_doctor_of_descriptors),
         cmocka_unit_test(test_cli_doctor_of_a_loop),
@@ -636,6 +719,7 @@ int main(void)
         cmocka_unit_test(test_cli_doctor_of_evidence),
         cmocka_unit_test(test_cli_doctor_of_an_export),
         cmocka_unit_test(test_cli_doctor_of_a_state),
+        cmocka_unit_test(test_cli_doctor_of_a_state_that_failed_once),
         cmocka_unit_test(test_cli_doctor_of_a_journal),
         cmocka_unit_test(test_cli_doctor_of_a_spool),
     };

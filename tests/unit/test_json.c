@@ -484,6 +484,11 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
         (struct timing){.count = 9, .bucket = {[TIMING_BOUNDS] = 2}, .max_ns = 250000000};
     snapshot->accepted = 9;
     snapshot->rejected[ERR_ROW_RANGE] = 5;
+    snapshot->mono_ns = 10000000000;
+    snapshot->grown_ns =
+        (struct growth_counts){.rejected = {[ERR_ROW_RANGE] = 10000000000},
+                               .lost = 2500000000,
+                               .counters = {[COUNTER_UNKNOWN_KEYS] = 1, [COUNTER_MODELS] = 1}};
     struct reloads *reloads = &snapshot->counters.reloads;
     struct limbo *limbo = &core.registry->limbo;
     reloads_add(reloads, RELOAD_REFUSED, STR_LITERAL("before"), limbo, 1);
@@ -520,7 +525,7 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_have_keys(root, NULL,
                    KEYS("version", "uptime_seconds", "http_address", "sockets", "files", "sandbox",
                         "process", "loop", "clock", "evidence", "clients", "records", "ledger",
-                        "counters", "limits", "reloads", "export", "rss_bytes"));
+                        "seconds_since", "counters", "limits", "reloads", "export", "rss_bytes"));
     must_have_keys(root, "process", KEYS("pid", "uid", "instance", "descriptors"));
     must_be_number(root, "process.pid", 4711);
     must_be_number(root, "process.uid", 1000);
@@ -548,6 +553,11 @@ static void test_json_status_tells_the_ledger_and_what_it_was_given(void **state
     must_be_number(root, "records.accepted", 9);
     must_be_number(root, "records.rejected.out_of_range", 5);
     must_be_number(root, "records.rejected.too_deep", 0);
+    must_have_keys(root, "seconds_since", KEYS("rejected", "lost", "counters"));
+    must_have_keys(root, "seconds_since.rejected", KEYS("out_of_range"));
+    must_be_number(root, "seconds_since.rejected.out_of_range", 0);
+    must_be_number(root, "seconds_since.lost", 7.5);
+    must_have_keys(root, "seconds_since.counters", KEYS("unknown_keys_total")); /* no gauge */
     must_have_keys(root, "ledger",
                    KEYS("sent", "accepted", "rejected", "dropped", "lost", "unledgered"));
     must_be_text(root, "version", "0.1.0");

@@ -33,8 +33,16 @@ static void test_snapshot_carries_everything_of_its_moment(void **state)
     core.ledger.view.unledgered = 5;
     core.ledger.view.all.sent = 6;
     core.counters.value[COUNTER_SCRAPES] = 7;
-    core_move(&core, 3);
+    core_move(&core, 2);
+    snapshot_look(&core.intake, core.mono_ns);
+    core.ledger.view.all.lost = 8;
+    uint64_t looked_ns = core.mono_ns;
+    core_move(&core, 1);
     struct snapshot *snapshot = must_take(&core);
+    assert_int_equal(snapshot->grown_ns.rejected[err_row(ERR_RANGE)], looked_ns);
+    assert_int_equal(snapshot->grown_ns.lost, core.mono_ns);
+    assert_int_equal(snapshot->grown_ns.dropped, 0);
+    assert_int_equal(snapshot->grown_ns.counters[COUNTER_OVERFLOW_SAMPLES], looked_ns);
     assert_int_equal(snapshot->mono_ns, core.mono_ns);
     assert_int_equal(snapshot->wall_ns, core.wall_ns);
     assert_int_equal(snapshot->window_ns, options.window_ns);
