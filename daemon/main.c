@@ -162,7 +162,9 @@ static int run(struct dwelld *dwelld)
         main_state_set_journal(&dwelld->state, dwelld->ingest.journal);
     }
     if (err != 0) {
-        log_error("cannot start: %s", err_sentence(err));
+        log_error("cannot start: %s", dwelld->lacks_journal
+                                          ? "there is no journal, and acknowledgements are promises"
+                                          : err_sentence(err));
         directory_close(&dwelld->directory);
         bool is_conf = err == ERR_CONFLICT || err == ERR_RANGE; /* of families; of the journal */
         return is_conf ? EX_CONFIG : EX_UNAVAILABLE;

@@ -31,6 +31,17 @@ static const char *name_beside(const struct state_file *file, const char *suffix
     return path;
 }
 
+/* Why a file could not be made. */
+static void explain(const char *path, int reason, struct buf *problem)
+{
+    const char *slash = strrchr(path, '/');
+    if (reason != ENOENT || slash == NULL) {
+        buf_printf(problem, "%s: %s", path, strerror(reason));
+    } else {
+        buf_printf(problem, "the directory %.*s is missing", (int)(slash - path), path);
+    }
+}
+
 /* --- the lock ---------------------------------------------------------------------------------- */
 
 int state_file_lock(struct state_file *file, struct buf *problem)
@@ -42,7 +53,7 @@ int state_file_lock(struct state_file *file, struct buf *problem)
     int fd = open(name_beside(file, ".lock", path),
                   O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0) {
-        buf_printf(problem, "%s: %s", path, strerror(errno));
+        explain(path, errno, problem);
         return ERR_SYSTEM;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {

@@ -95,6 +95,7 @@ int main_ingest_start(struct dwelld *dwelld)
     int err =
         main_journal_start(conf, main_state_journal_position(&dwelld->state), &dwelld->intake,
                            &options, &dwelld->loop, &dwelld->clock, &dwelld->journal, &journal);
+    dwelld->lacks_journal = err != 0;
     if (err == 0) {
         err =
             ingest_init(&dwelld->ingest, &dwelld->loop, &dwelld->intake, &options, &dwelld->clock);

@@ -15,7 +15,11 @@ static int open_journal(const struct conf *conf, const struct ingest_options *in
     buf_init(&problem, PROBLEM_MAX_BYTES);
     int err = journal_open(journal, &options, &problem);
     if (err != 0) {
-        log_error("journal: %.*s", (int)problem.len, problem.len == 0 ? "" : problem.data);
+        if (problem.len == 0) {
+            buf_puts(&problem, err_sentence(err));
+        }
+        log_error("journal.directory: %.*s", (int)problem.len,
+                  problem.len == 0 ? "" : problem.data);
     }
     buf_fini(&problem);
     return err;
@@ -45,6 +49,7 @@ int main_journal_start(const struct conf *conf, uint64_t from, struct intake *in
     }
     if (err != 0) {
         journal_close(journal);
+        log_error("journal.directory: %s: %s", conf->journal.directory, err_sentence(err));
         return err;
     }
     *ret_journal = journal;

@@ -54,6 +54,7 @@ struct dwelld {
     uv_loop_t loop;
     struct ingest ingest;
     struct journal journal; /* in use where ingest.journal says so */
+    bool lacks_journal;     /* it is configured and cannot be had, as the log says */
     struct listener listener;
     struct datagrams datagrams;
     struct handover handover;

@@ -58,9 +58,10 @@ static int read_file(struct main_state *state, struct counters *counters)
     if (err == 0) {
         err = check(state, &problem);
     }
-    if (err == ERR_MISSING_KEY) {
+    bool is_told = state->file.lock_fd < 0; /* there cannot be one, and why has been said */
+    if (err == ERR_MISSING_KEY && !is_told) {
         log_info("state.file: %s is not there yet", state->file.path);
-    } else if (err != 0 && err != ERR_NOMEM) {
+    } else if (err != 0 && err != ERR_NOMEM && err != ERR_MISSING_KEY) {
         set_aside(state, (struct str){problem.data, problem.len}, counters);
     }
     if (err != 0) {
@@ -78,7 +79,8 @@ static int lock(struct main_state *state)
     buf_init(&problem, PROBLEM_MAX_BYTES);
     int err = state_file_lock(&state->file, &problem);
     if (err != 0) {
-        log_error("state.file: %.*s", (int)problem.len, problem.len > 0 ? problem.data : "");
+        log_error("state.file: %.*s%s", (int)problem.len, problem.len > 0 ? problem.data : "",
+                  err == ERR_CONFLICT ? "" : "; nothing is kept until that is mended");
     }
     buf_fini(&problem);
     return err == ERR_CONFLICT ? err : 0;

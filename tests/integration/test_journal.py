@@ -332,6 +332,7 @@ class TestJournal(DaemonCase):
                          for word in ("--set", f"{path}={value}")]
             done = run(*arguments)
             self.assertEqual((done.returncode, sentence in done.stderr), (status, True), done.stderr)
+            self.assertIn("cannot start: there is no journal, and acknowledgements are promises", done.stderr)
 
     def test_journal_belongs_to_one_daemon(self):
         self.begin()
