@@ -360,7 +360,9 @@ static enum MHD_Result take_head(struct request *request, const char *method, co
     }
     switch (routes_find(method, request->door->is_admin, &request->parts, &request->route)) {
     case ROUTE_UNKNOWN:
-        return fail(request, MHD_HTTP_NOT_FOUND, "no such path");
+        return fail(request, MHD_HTTP_NOT_FOUND, routes_unknown);
+    case ROUTE_ADMIN_ONLY:
+        return fail(request, MHD_HTTP_NOT_FOUND, "only by admin.sock");
     case ROUTE_OTHER_METHOD:
         return fail(request, MHD_HTTP_METHOD_NOT_ALLOWED, "this path takes another method");
     case ROUTE_FOUND:

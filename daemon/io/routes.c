@@ -167,6 +167,9 @@ static const struct route routes[] = {
     {"POST", "/api/v1/reset", true, ROUTE_NEEDS_RESET, answer_reset},
 };
 
+const char routes_unknown[] = "no such path; there are /report, /metrics, /api/v1/models, "
+                              "/api/v1/decision, /api/v1/budgets, /api/v1/status";
+
 static bool path_matches(const struct route *route, struct str path, struct str *ret_rest)
 {
     size_t len = strlen(route->path);
@@ -189,8 +192,11 @@ enum route_match routes_find(const char *method, bool is_admin, struct route_req
     }
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         const struct route *route = &routes[i];
-        if (!path_matches(route, request->url.path, &request->rest) ||
-            (route->admin_only && !is_admin)) {
+        if (!path_matches(route, request->url.path, &request->rest)) {
+            continue;
+        }
+        if (route->admin_only && !is_admin) {
+            match = ROUTE_ADMIN_ONLY;
             continue;
         }
         if (strcmp(method, route->method) == 0) {

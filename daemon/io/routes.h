@@ -51,12 +51,15 @@ struct route_context {
 
 struct route;
 
-enum route_match { ROUTE_FOUND, ROUTE_UNKNOWN, ROUTE_OTHER_METHOD };
+enum route_match { ROUTE_FOUND, ROUTE_UNKNOWN, ROUTE_ADMIN_ONLY, ROUTE_OTHER_METHOD };
 
 /* Finds the route of a request; `is_admin`: it came through admin.sock. HEAD matches as GET. On
  * ROUTE_FOUND fills request->rest; on ROUTE_OTHER_METHOD the route is one that the path has. */
 enum route_match routes_find(const char *method, bool is_admin, struct route_request *request,
                              const struct route **ret_route);
+
+/* What an answer ROUTE_UNKNOWN says: which paths people may have meant. */
+extern const char routes_unknown[];
 
 /* What goes into the header Allow of an answer ROUTE_OTHER_METHOD, when that gave `route`. */
 const char *route_allow(const struct route *route);

@@ -115,7 +115,9 @@ class TestPages(HttpCase):
     def test_there_is_no_directory(self):
         daemon = self.start()
         for target in ("/", "/api", "/api/", "/api/v1", "/api/v1/", "/api/v1/models/", "/../../etc/passwd", "/index.html"):
-            self.assertEqual(daemon.get(target).status, 404, target)
+            answer = daemon.get(target)
+            self.assertEqual(answer.status, 404, target)
+            self.assertRegex(answer.json["error"], "^no such path; there are /report, ", target)
 
     def test_admin_actions_are_on_admin_sock_alone(self):
         daemon = self.start()
@@ -123,7 +125,8 @@ class TestPages(HttpCase):
         for method, target in ADMIN_ONLY:
             for door in ("tcp", "query"):
                 for verb in (method, "GET", "PUT", "OPTIONS"):
-                    self.assertEqual(daemon.request(verb, target, door=door).status, 404, (verb, target, door))
+                    answer = daemon.request(verb, target, door=door)
+                    self.assertEqual((answer.status, answer.json), (404, {"error": "only by admin.sock"}), (verb, target, door))
             self.assertEqual(self.ask(daemon, f"{method} http://localhost{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").status, 404)
         self.assertEqual(set(daemon.models()), {"m"})
         self.assertEqual(daemon.request("POST", "/api/v1/reset", door="admin").json, {"reset": 1})

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -22,11 +23,11 @@ static void must_find(const char *method, const char *path, bool is_admin, enum 
     assert_true(str_is(request.rest, rest));
 }
 
-static void must_not_find(const char *method, const char *path, bool is_admin)
+static void must_match(enum route_match wanted, const char *method, const char *path)
 {
     struct route_request request = request_of(path);
     const struct route *route = NULL;
-    assert_int_equal(routes_find(method, is_admin, &request, &route), ROUTE_UNKNOWN);
+    assert_int_equal(routes_find(method, false, &request, &route), wanted);
 }
 
 static void must_allow(const char *method, const char *path, bool is_admin, const char *allow)
@@ -56,14 +57,27 @@ static void test_routes_there_are(void **state)
 static void test_routes_there_are_not(void **state)
 {
     (void)state;
-    must_not_find("GET", "", false);
-    must_not_find("GET", "/", false);
-    must_not_find("GET", "/metrics/", false);
-    must_not_find("GET", "/Metrics", false);
-    must_not_find("GET", "/api/v1/models/", false); /* of no name */
-    must_not_find("GET", "/api/v1/decision/m", false);
-    must_not_find("GET", "/api/v1/reset", false);
-    must_not_find("POST", "/api/v1/reset", false); /* not through this door */
+    must_match(ROUTE_UNKNOWN, "GET", "");
+    must_match(ROUTE_UNKNOWN, "GET", "/");
+    must_match(ROUTE_UNKNOWN, "GET", "/metrics/");
+    must_match(ROUTE_UNKNOWN, "GET", "/Metrics");
+    must_match(ROUTE_UNKNOWN, "GET", "/api/v1/models/"); /* of no name */
+    must_match(ROUTE_UNKNOWN, "GET", "/api/v1/decision/m");
+    must_match(ROUTE_ADMIN_ONLY, "GET", "/api/v1/reset");
+    must_match(ROUTE_ADMIN_ONLY, "POST", "/api/v1/reset"); /* not through this door */
+}
+
+static void test_routes_say_which_there_are(void **state)
+{
+    (void)state;
+    char path[64];
+    unsigned count = 0;
+    for (const char *at = routes_unknown; (at = strchr(at, '/')) != NULL; at += strlen(path)) {
+        (void)snprintf(path, sizeof path, "%.*s", (int)strcspn(at, ","), at);
+        must_find("GET", path, false, ROUTE_NEEDS_SNAPSHOT, "");
+        count++;
+    }
+    assert_int_equal(count, 6);
 }
 
 static void test_routes_take_their_method_only(void **state)
@@ -82,6 +96,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_routes_there_are),
         cmocka_unit_test(test_routes_there_are_not),
+        cmocka_unit_test(test_routes_say_which_there_are),
         cmocka_unit_test(test_routes_take_their_method_only),
     };
     return cmocka_run_group_tests_name("routes", tests, NULL, NULL);
