@@ -45,7 +45,7 @@ CLI_PACKAGES := libcurl ncursesw jansson
 CLI_CFLAGS := $(shell pkg-config --cflags $(CLI_PACKAGES) 2>/dev/null)
 CLI_LIBS   := $(shell pkg-config --libs $(CLI_PACKAGES) 2>/dev/null) -lm
 CLI_OBJ    := $(patsubst %.c,$(BUILD)/%.o,$(filter-out client/cli/main.c,$(wildcard client/cli/*.c)))
-CLI_BASE   := $(patsubst %,$(BUILD)/daemon/base/%.o,buf date err log num str)
+CLI_BASE   := $(patsubst %,$(BUILD)/daemon/base/%.o,buf date err log near num str)
 
 # What carries OTLP, by gRPC; opened when it is needed (daemon/io/export/transport.h). One source, two
 # modules: for TLS, and a smaller one without. Left out where gRPC's headers are missing.

@@ -4,13 +4,13 @@
 #include <stddef.h>
 #include <sysexits.h>
 
+#include "base/near.h"
 #include "base/num.h"
 #include "cli/tool.h"
 #include "dwell_bench.h"
 
 enum {
     NAME_COLUMNS_MAX = 24, /* of what stands left of a sentence in --help */
-    NEAR_EDITS = 2,        /* for "did you mean" */
 };
 
 #define AT(member) offsetof(struct arguments, member)
@@ -273,30 +273,19 @@ static int find_word(const char *words, struct str word)
     }
 }
 
-static void put_near(struct buf *problem, const char *near)
-{
-    if (near != NULL) {
-        buf_printf(problem, " (did you mean %s?)", near);
-    }
-}
-
 static int refuse_option(const struct command *command, struct str name, char letter,
                          struct buf *problem)
 {
-    const char *near = NULL;
-    size_t least = NEAR_EDITS + 1;
+    struct near near;
     const struct option *option;
+    near_init(&near, name);
     for (size_t n = 0; letter == 0 && (option = option_at(command, n)) != NULL; n++) {
-        size_t edits = str_distance(name, str_of(option->name), NEAR_EDITS);
-        if (edits < least) {
-            least = edits;
-            near = option->name;
-        }
+        near_try(&near, option->name);
     }
     buf_puts(problem, letter != 0 ? "there is no option -" : "there is no option --");
     text_safe(problem, letter != 0 ? (struct str){&letter, 1} : name, true);
-    if (near != NULL) {
-        buf_printf(problem, " (did you mean --%s?)", near);
+    if (near.best != NULL) {
+        buf_printf(problem, " (did you mean --%s?)", near.best);
     }
     return EX_USAGE;
 }
@@ -425,18 +414,16 @@ static int take_command(struct arguments *arguments, const char *name, struct bu
     if (arguments->command != NULL) {
         return 0;
     }
-    const char *near = NULL;
-    size_t least = NEAR_EDITS + 1;
+    struct near near;
+    near_init(&near, str_of(name));
     for (size_t i = 0; i < command_count; i++) {
-        size_t edits = str_distance(str_of(name), str_of(commands[i].name), NEAR_EDITS);
-        if (edits < least) {
-            least = edits;
-            near = commands[i].name;
-        }
+        near_try(&near, commands[i].name);
     }
     buf_puts(problem, "there is no command ");
     text_safe(problem, str_of(name), true);
-    put_near(problem, near);
+    if (near.best != NULL) {
+        buf_printf(problem, " (did you mean %s?)", near.best);
+    }
     return EX_USAGE;
 }
 

@@ -3,20 +3,53 @@
 #include <jansson.h>
 #include <sysexits.h>
 
+#include "base/near.h"
 #include "base/num.h"
 #include "cli/text.h"
 
-/* Keys whose value is a text although it may look like a number. */
-static bool is_text_key(struct str key)
+/* The keys of a sample, as proto/WIRE.md has them, but for labels, which go one by one. */
+static const struct {
+    const char *name;
+    bool is_text; /* although it may look like a number */
+} keys[] = {
+    {"model_name", true},
+    {"execution_time_ms", false},
+    {"cpu_percent_before", false},
+    {"cpu_percent_during", false},
+    {"memory_mb_before", false},
+    {"memory_mb_after", false},
+    {"timestamp", true},
+    {"error", false},
+    {"batch_size", false},
+    {"queue_ms", false},
+    {"device", true},
+    {"trace_id", true},
+    {"span_id", true},
+    {"user_ms", false},
+    {"system_ms", false},
+    {"runqueue_ms", false},
+    {"minor_faults", false},
+    {"major_faults", false},
+    {"voluntary_switches", false},
+    {"bytes_moved", false},
+    {"flops", false},
+    {"threads", false},
+    {"process_cpu_ms", false},
+    {"involuntary_switches", false},
+    {"disk_bytes", false},
+    {"thread_id", false},
+    {"type", true},
+};
+enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
+
+/* The row of a key, or KEY_COUNT. */
+static size_t find_key(struct str name)
 {
-    static const char *const keys[] = {"model_name", "timestamp", "device",
-                                       "trace_id",   "span_id",   "type"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        if (str_is(key, keys[i])) {
-            return true;
-        }
+    size_t row = 0;
+    while (row < KEY_COUNT && !str_is(name, keys[row].name)) {
+        row++;
     }
-    return false;
+    return row;
 }
 
 static json_t *text_json(struct str text)
@@ -25,10 +58,10 @@ static json_t *text_json(struct str text)
 }
 
 /* A number as it was written, true, false, or else a text. NULL: it is not UTF-8. */
-static json_t *value_json(struct str key, struct str value)
+static json_t *value_json(bool is_text, struct str value)
 {
     double number;
-    if (!is_text_key(key) && num_read_double(value, &number) == 0) {
+    if (!is_text && num_read_double(value, &number) == 0) {
         json_error_t error;
         return json_loadb(value.ptr, value.len, JSON_DECODE_ANY, &error);
     }
@@ -42,6 +75,24 @@ static int refuse(struct buf *problem, const char *what, const char *operand)
 {
     buf_puts(problem, what);
     text_safe(problem, str_of(operand), true);
+    return EX_USAGE;
+}
+
+/* The daemon would take the sample and leave the key, and nobody would know. */
+static int refuse_key(struct buf *problem, struct str key)
+{
+    struct near near;
+    near_init(&near, key);
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        near_try(&near, keys[i].name);
+    }
+    buf_puts(problem, "send: there is no key ");
+    text_safe(problem, key, true);
+    if (near.best != NULL) {
+        buf_printf(problem, " (did you mean %s?)", near.best);
+    } else {
+        buf_puts(problem, ". What is free goes as labels.KEY=VALUE");
+    }
     return EX_USAGE;
 }
 
@@ -65,6 +116,13 @@ static int add_key(json_t *sample, const char *operand, struct buf *problem)
     if (key.len == 0) {
         return refuse(problem, "send: expects KEY=VALUE, got ", operand);
     }
+    size_t row = into == sample ? find_key(key) : 0;
+    if (row == KEY_COUNT) {
+        return refuse_key(problem, key);
+    }
+    if (into == sample && str_is(key, "execution_time_ms")) {
+        return refuse(problem, "send: expects times without a key, got ", operand);
+    }
     struct buf name;
     buf_init(&name, key.len + 1);
     buf_str(&name, key);
@@ -73,7 +131,7 @@ static int add_key(json_t *sample, const char *operand, struct buf *problem)
     if (status == 0 && json_object_get(into, name.data) != NULL) {
         status = refuse(problem, "send: the key is given twice: ", operand);
     }
-    json_t *json = into == sample ? value_json(key, value) : text_json(value);
+    json_t *json = into == sample ? value_json(keys[row].is_text, value) : text_json(value);
     if (status == 0 && (json == NULL || json_object_set(into, name.data, json) != 0)) {
         status = refuse(problem, "send: is no UTF-8: ", operand);
     }

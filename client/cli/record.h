@@ -10,8 +10,8 @@
 
 #include "base/buf.h"
 
-/* Appends a line for each time. What a key means is the daemon's to judge. 0; or EX_USAGE, EX_OSERR with
- * the reason in `problem`. */
+/* Appends a line for each time. Which keys a sample has is known here; whether a value is good is the
+ * daemon's to judge. 0; or EX_USAGE, EX_OSERR with the reason in `problem`. */
 int record_samples(int count, char *const *operands, struct buf *out, struct buf *problem);
 
 /* The line that opens a connection: who speaks, and by which hash. */

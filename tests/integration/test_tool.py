@@ -253,6 +253,8 @@ class TestChanges(ToolCase):
     def test_send_says_what_is_wrong_with_arguments(self):
         self.assertIn("got no time", self.must(64, "send", "m"))
         self.assertIn("got fast", self.must(64, "send", "m", "fast"))
+        self.assertEqual(self.must(64, "send", "m", "12", "cpu_percent_durin=3"),
+                         "dwell: send: there is no key cpu_percent_durin (did you mean cpu_percent_during?)\n")
 
     def test_reset(self):
         daemon = self.start_with(COMPUTE, WAITING)

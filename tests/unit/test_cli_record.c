@@ -87,12 +87,62 @@ static void test_cli_record_says_what_is_wrong(void **state)
     must_refuse(WORDS("m", "fast"), "send: expects a time in ms or KEY=VALUE, got fast");
     must_refuse(WORDS("m", "1ms"), "send: expects a time in ms or KEY=VALUE, got 1ms");
     must_refuse(WORDS("m", "1", "=x"), "send: expects KEY=VALUE, got =x");
-    must_refuse(WORDS("m", "1", "a=1", "a=2"), "send: the key is given twice: a=2");
+    must_refuse(WORDS("m", "1", "flops=1", "flops=2"), "send: the key is given twice: flops=2");
     must_refuse(WORDS("m", "1", "labels.a=1", "labels.a=2"),
                 "send: the key is given twice: labels.a=2");
     must_refuse(WORDS("m", "1", "model_name=n"), "send: the key is given twice: model_name=n");
     must_refuse(WORDS("\xFF", "1"), "send: is no UTF-8: \\xff");
-    must_refuse(WORDS("m", "1", "a=\xFF"), "send: is no UTF-8: a=\\xff");
+    must_refuse(WORDS("m", "1", "device=\xFF"), "send: is no UTF-8: device=\\xff");
+    must_refuse(WORDS("m", "1", "execution_time_ms=2"),
+                "send: expects times without a key, got execution_time_ms=2");
+}
+
+static void test_cli_record_knows_the_keys_of_a_sample(void **state)
+{
+    (void)state;
+    must_refuse(WORDS("m", "1", "cpu_percent_durin=3"),
+                "send: there is no key cpu_percent_durin (did you mean cpu_percent_during?)");
+    must_refuse(WORDS("m", "1", "region=eu"),
+                "send: there is no key region. What is free goes as labels.KEY=VALUE");
+    must_refuse(WORDS("m", "1", "labels=eu"),
+                "send: there is no key labels. What is free goes as labels.KEY=VALUE");
+    must_refuse(WORDS("m", "1", "\x1b=1"),
+                "send: there is no key \\x1b. What is free goes as labels.KEY=VALUE");
+    must_become(WORDS("m", "1", "labels.cpu_percent_durin=3"),
+                "{\"model_name\":\"m\",\"labels\":{\"cpu_percent_durin\":\"3\"},"
+                "\"execution_time_ms\":1.0}\n");
+}
+
+/* The row of the page that lists the keys of a sample: each in backquotes. */
+static void test_cli_record_takes_every_key_of_the_page(void **state)
+{
+    (void)state;
+    struct buf page;
+    must_read("proto/WIRE.md", &page);
+    buf_char(&page, '\0');
+    const char *at = strstr(page.data, "\n| `sample` | ");
+    assert_non_null(at);
+    at += strlen("\n| `sample` | ");
+    int taken = 0;
+    for (const char *end = strchr(at, '\n'); (at = strchr(at, '`')) != NULL && at < end;) {
+        char operand[64];
+        size_t len = strcspn(++at, "`");
+        struct str key = {at, len};
+        bool own_place = str_is(key, "model_name") || str_is(key, "execution_time_ms");
+        (void)snprintf(operand, sizeof operand, "%.*s%s=1", (int)len, at,
+                       str_is(key, "labels") ? ".x" : "");
+        if (!own_place) {
+            struct buf out;
+            struct buf problem;
+            assert_int_equal(make(WORDS("m", "1", operand), &out, &problem), 0);
+            buf_fini(&out);
+            buf_fini(&problem);
+            taken++;
+        }
+        at += len + 1;
+    }
+    assert_true(taken > 20);
+    buf_fini(&page);
 }
 
 static void test_cli_record_hello_names_the_hash(void **state)
@@ -116,6 +166,8 @@ int main(void)
         cmocka_unit_test(test_cli_record_is_a_line_for_each_time),
         cmocka_unit_test(test_cli_record_values_have_the_type_that_they_look_like),
         cmocka_unit_test(test_cli_record_says_what_is_wrong),
+        cmocka_unit_test(test_cli_record_knows_the_keys_of_a_sample),
+        cmocka_unit_test(test_cli_record_takes_every_key_of_the_page),
         cmocka_unit_test(test_cli_record_hello_names_the_hash),
     };
     return cmocka_run_group_tests_name("cli_record", tests, NULL, NULL);
