@@ -153,13 +153,11 @@ const struct command commands[] = {
      "EVALUATE_GPU.",
      NULL, 0, decision_run},
     {"send", "[MODEL MS... [KEY=VALUE]...]", 0, -1, OPERAND_MODEL, true, true,
-     "send samples, or any records",
+     "send samples, or records as JSON",
      "Sends a sample for each MS, with the further keys of samples that are given, labels as "
-     "labels.KEY=VALUE. Without operands, records as JSON, one a line, from standard input: "
-     "samples, "
-     "spans, metrics, budgets. Says which lines were rejected, and confirms the rest. Exit status "
-     "1: some "
-     "were rejected.",
+     "labels.KEY=VALUE. Without operands, records from standard input, a JSON object on each "
+     "line: samples, spans, metrics, budgets. Says which lines were rejected, and confirms the "
+     "rest. StatsD goes straight to ingest.sock. Exit status 1: some were rejected.",
      ROWS(send_options), send_run},
     {"reset", "[MODEL]", 0, 1, OPERAND_MODEL, true, true,
      "forget the samples of one model or of all",

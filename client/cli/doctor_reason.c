@@ -9,7 +9,7 @@ static const struct {
     const char *mend;
 } rows[] = {
     {"bad_syntax", "Send one JSON object, or one metric of StatsD, a line: dwell send shows which "
-                   "lines are none"},
+                   "lines are no JSON"},
     {"bad_frame", "Compare what the sender frames with proto/WIRE.md; the log names its process"},
     {"too_long", "Send shorter lines and frames, or raise ingest.max_line_bytes or "
                  "ingest.max_frame_bytes"},

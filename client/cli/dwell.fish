@@ -74,7 +74,7 @@ complete -c dwell -n '__fish_seen_subcommand_from decision' -l timeout -x -d 'Ho
 complete -c dwell -n '__fish_seen_subcommand_from decision' -s h -l help -d 'Print how to use it, and exit'
 complete -c dwell -n '__fish_seen_subcommand_from decision' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'
 
-complete -c dwell -n __fish_use_subcommand -a send -d 'send samples, or any records'
+complete -c dwell -n __fish_use_subcommand -a send -d 'send samples, or records as JSON'
 complete -c dwell -n '__fish_seen_subcommand_from send' -a '(__dwell_models)'
 complete -c dwell -n '__fish_seen_subcommand_from send' -l hash -x -d 'The constitutional hash to name'
 complete -c dwell -n '__fish_seen_subcommand_from send' -s j -l json -d 'Print the daemon\'s answer as it is'

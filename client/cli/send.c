@@ -1,5 +1,5 @@
 /*
- * dwell send: samples from the arguments, or any records from standard input.
+ * dwell send: samples from the arguments, or records as JSON from standard input.
  *
  * Happy path
  *   1. connect to ingest.sock and say hello: by it the daemon knows that lines of JSON come
@@ -10,8 +10,9 @@
  *   4. the daemon answers how many records it applied, and closes
  *
  * What can fail: no daemon (69), a daemon that neither takes nor answers for --timeout (69), standard input
- * that cannot be read (74). A rejected line is told with its number and the reason, the rest goes on,
- * and the status is 1.
+ * that cannot be read (74), or begins with what is no JSON object, such as StatsD (65): none of it is
+ * sent, as the hello has chosen the format. A rejected line is told with its number and the reason, the
+ * rest goes on, and the status is 1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +50,7 @@ struct sending {
     size_t out_at;
     unsigned lines;   /* of the group that is being sent */
     char last;        /* byte of the input */
+    bool begun;       /* the input's first byte that is not blank has come, and is good */
     bool waits;       /* for the answer to a flush; nothing is sent meanwhile */
     bool finishes;    /* the last flush is in `out`, or was */
     bool shut;        /* and was sent */
@@ -102,6 +104,14 @@ static double line_of_input(double line)
     return place >= 1 ? place - floor((place - 1) / (GROUP_LINES + 1)) : 0;
 }
 
+/* The daemon's sentence is of all formats; behind our hello there is one. */
+static struct str said_of(const json_t *root)
+{
+    struct str said = str_of(answer_text(root, "error"));
+    return str_is(said, err_sentence(ERR_SYNTAX)) ? STR_LITERAL("the line is no JSON object")
+                                                  : said;
+}
+
 /* {"error": "…", "reason": "…", "line": 3}, with the line of the input */
 static void take_rejection(struct sending *sending, const json_t *root)
 {
@@ -113,7 +123,7 @@ static void take_rejection(struct sending *sending, const json_t *root)
         figure_count(&line, number);
         buf_puts(&line, ": ");
     }
-    text_safe(&line, str_of(answer_text(root, "error")), sending->tool->terminal.utf8);
+    text_safe(&line, said_of(root), sending->tool->terminal.utf8);
     const char *reason = answer_text(root, "reason");
     if (reason[0] != '\0') {
         buf_puts(&line, " (");
@@ -185,6 +195,23 @@ static int read_replies(struct sending *sending)
 
 /* --- what is sent ------------------------------------------------------------------------------ */
 
+/* The first byte that is not blank tells JSON from StatsD, to the daemon as well (proto/WIRE.md). */
+static int look_at_beginning(struct sending *sending)
+{
+    const struct buf *text = &sending->input_text;
+    size_t at = 0;
+    while (at < text->len && memchr(" \t\r\n", text->data[at], 4) != NULL) {
+        at++;
+    }
+    sending->begun = at < text->len;
+    if (!sending->begun || text->data[at] == '{') {
+        return 0;
+    }
+    tool_complain("send: expects a JSON object on each line. Lines of StatsD go straight to "
+                  "ingest.sock: nc -UN \"$DWELL_DIR/ingest.sock\"");
+    return EX_DATAERR;
+}
+
 static int read_input(struct sending *sending)
 {
     buf_clear(&sending->input_text);
@@ -201,7 +228,7 @@ static int read_input(struct sending *sending)
     }
     sending->input_text.len += got > 0 ? (size_t)got : 0;
     sending->input = got == 0 ? -1 : sending->input;
-    return 0;
+    return sending->begun ? 0 : look_at_beginning(sending);
 }
 
 static bool has_input(const struct sending *sending)

@@ -222,7 +222,7 @@ fail     sockets       there are none in it
 warn     clients       libdwell/0.0.9
                        → Upgrade the clients, or the daemon, to one version: an older side leaves out what it does not know
 warn     rejected      1 of 3 records: bad_syntax
-                       → Send one JSON object, or one metric of StatsD, a line: dwell send shows which lines are none
+                       → Send one JSON object, or one metric of StatsD, a line: dwell send shows which lines are no JSON
 warn     rejected      1 of 3 records: missing_key
                        → Give each record its required keys, a sample model_name and execution_time_ms: dwell send shows \
 which are missing

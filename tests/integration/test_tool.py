@@ -201,7 +201,7 @@ class TestChanges(ToolCase):
         self.assertEqual(said.splitlines(), [
             "5 records accepted, 2 rejected.",
             'dwell: line 3: missing "execution_time_ms" (missing_key)',
-            "dwell: line 4: the text is no JSON object and no line of StatsD (bad_syntax)"])
+            "dwell: line 4: the line is no JSON object (bad_syntax)"])
         self.assertEqual(daemon.metrics().get("jobs_total"), 3)
 
     def test_send_tells_the_lines_of_its_input(self):
@@ -234,6 +234,16 @@ class TestChanges(ToolCase):
         self.assertEqual(json.loads(answers[-1]), {"flushed": count})
         self.assertEqual([json.loads(line)["reason"] for line in answers[:-1]], ["wrong_type"] * count)
         self.assertEqual(daemon.models()["matrix"]["sample_count"], count)
+
+    def test_send_takes_json_alone(self):
+        daemon = self.start()
+        for text in ("foo:1|c\n", "\n \tfoo:1|c\n" + json.dumps(COMPUTE), "[" + json.dumps(COMPUTE) + "]", "\0"):
+            with self.subTest(text=text):
+                self.assertRegex(self.must(65, "send", "--dir", daemon.directory, stdin=text),
+                                 r"^dwell: send: expects a JSON object on each line\. Lines of StatsD .* ingest\.sock")
+        self.assertEqual(self.must(0, "send", "--dir", daemon.directory, stdin="\n \r\n\t" + json.dumps(COMPUTE)),
+                         "1 record accepted.\n")
+        self.assertEqual(daemon.metrics().get("dwelld_records_rejected_total", 0), 0)
 
     def test_send_names_the_hash(self):
         daemon = self.start(sets={"service.enforce_hash": True})
