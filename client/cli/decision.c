@@ -16,6 +16,7 @@
 
 #include "cli/answer.h"
 #include "cli/figure.h"
+#include "cli/model.h"
 #include "cli/table.h"
 #include "cli/tool.h"
 
@@ -110,16 +111,7 @@ static void put_model(struct table *table, const json_t *model, bool utf8)
 {
     const char *decision = answer_text(model, "decision");
     struct buf *cell = table_cell(table);
-    text_safe(cell, str_of(answer_text(model, "model_name")), utf8);
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)json_object_get(model, "labels"), key, value)
-    {
-        buf_char(cell, ' ');
-        text_safe(cell, str_of(key), utf8);
-        buf_char(cell, '=');
-        text_safe(cell, str_of(json_is_string(value) ? json_string_value(value) : ""), utf8);
-    }
+    model_title(cell, model, utf8);
     table_next(table);
     text_style(cell, style_of(decision));
     text_safe(cell, str_of(decision[0] != '\0' ? decision : "-"), false);
@@ -160,7 +152,7 @@ static void put_reason(const struct page *page, const json_t *model)
     struct buf line;
     size_t columns = page->columns < READABLE_COLUMNS ? page->columns : READABLE_COLUMNS;
     buf_init(&line, LINE_MAX_BYTES);
-    text_safe(&line, str_of(answer_text(model, "model_name")), page->utf8);
+    model_title(&line, model, page->utf8);
     buf_puts(&line, ": ");
     text_safe(&line, str_of(answer_text(model, "reason")), page->utf8);
     buf_char(&line, '.');

@@ -28,6 +28,7 @@
 #include "cli/answer.h"
 #include "cli/figure.h"
 #include "cli/model.h"
+#include "cli/named.h"
 #include "cli/tool.h"
 
 enum {
@@ -101,17 +102,7 @@ static void put_title(const struct page *page)
     const char *word = answer_text(page->analysis, "bottleneck_type");
     size_t columns = page->columns < 80 ? page->columns : 80;
     size_t room = columns > strlen(word) + 2 ? columns - strlen(word) - 2 : 1;
-    text_safe(&title, str_of(answer_text(page->model, "model_name")), page->utf8);
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)json_object_get(page->model, "labels"), key, value)
-    {
-        buf_char(&title, ' ');
-        text_safe(&title, str_of(key), page->utf8);
-        buf_char(&title, '=');
-        text_safe(&title, str_of(json_is_string(value) ? json_string_value(value) : ""),
-                  page->utf8);
-    }
+    model_title(&title, page->model, page->utf8);
     struct str name = {title.data, title.len};
     size_t width = title.len > 0 ? text_width(name) : 0;
     text_style(page->out, STYLE_STRONG);
@@ -638,26 +629,31 @@ void explain_render(const json_t *model, bool utf8, size_t columns, struct buf *
 
 int explain_run(struct tool *tool)
 {
+    const struct arguments *arguments = &tool->arguments;
+    struct named named;
     struct buf path;
     json_t *root = NULL;
+    int status = named_find(tool, arguments->operands[0], &named);
+    if (status != 0) {
+        return status;
+    }
     buf_init(&path, TOOL_PROBLEM_MAX);
-    buf_puts(&path, "/api/v1/models/");
-    fetch_encode(&path, str_of(tool->arguments.operands[0]));
-    buf_puts(&path, tool->arguments.all ? "?window=all" : "");
-    buf_char(&path, '\0');
-    int status = EX_USAGE;
+    named_path(named.model, arguments->all, &path);
+    status = EX_OSERR;
     if (path.err != 0) {
-        tool_complain("the name is too long");
+        tool_complain("no memory for a request");
     } else {
         status = tool_get(tool, path.data, &root);
     }
     buf_fini(&path);
-    if (status != 0 || root == NULL) {
-        return status;
+    if (status == 0 && root != NULL) {
+        struct buf out;
+        buf_init(&out, TOOL_TEXT_MAX);
+        explain_render(root, tool->terminal.utf8, tool->terminal.columns, &out);
+        named_put_others(&named, tool->terminal.utf8, &out);
+        status = tool_print(tool, &out, 0);
     }
-    struct buf out;
-    buf_init(&out, TOOL_TEXT_MAX);
-    explain_render(root, tool->terminal.utf8, tool->terminal.columns, &out);
     json_decref(root);
-    return tool_print(tool, &out, 0);
+    named_fini(&named);
+    return status;
 }

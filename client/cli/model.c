@@ -20,8 +20,7 @@ static void put_label(struct buf *out, bool first, const char *key, const char *
     buf_char(out, '"');
 }
 
-/* impact_scorer {device="cuda:0", region="eu"} */
-static void put_title(struct buf *out, const json_t *json, bool utf8)
+void model_title(struct buf *out, const json_t *json, bool utf8)
 {
     bool first = true;
     const char *key;
@@ -78,7 +77,7 @@ int models_read(struct models *models, json_t *root, bool utf8, struct buf *prob
         const json_t *json = json_array_get(list, i);
         size_t begin = models->titles.len;
         read_row(&models->rows[i], json);
-        put_title(&models->titles, json, utf8);
+        model_title(&models->titles, json, utf8);
         models->rows[i].title_len = models->titles.len - begin;
         models->count++;
     }

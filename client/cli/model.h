@@ -38,6 +38,9 @@ struct models {
     double uptime;     /* of the daemon when they were asked for, seconds; NaN: not known */
 };
 
+/* What a model of an answer is called, safe to show: impact_scorer {device="cuda:0", region="eu"} */
+void model_title(struct buf *out, const json_t *json, bool utf8);
+
 /* Takes over an answer of /api/v1/models. EX_PROTOCOL, EX_OSERR with the reason in `problem`. */
 int models_read(struct models *models, json_t *root, bool utf8, struct buf *problem);
 void models_fini(struct models *models);

@@ -4,7 +4,26 @@
 
 #include "cli/answer.h"
 #include "cli/figure.h"
+#include "cli/named.h"
 #include "cli/tool.h"
+
+/* Nothing bears this name: what it may be. A title is a model, but one of several that go together. */
+static int say_why(const struct tool *tool, const char *said)
+{
+    struct named named;
+    int status = named_find(tool, said, &named);
+    if (status != 0) {
+        return status;
+    }
+    struct buf problem;
+    buf_init(&problem, TOOL_PROBLEM_MAX);
+    buf_puts(&problem, "reset takes all models of a name, whatever their labels: dwell reset ");
+    text_safe(&problem, str_of(answer_text(named.model, "model_name")), true);
+    tool_say(&problem);
+    buf_fini(&problem);
+    named_fini(&named);
+    return EX_USAGE;
+}
 
 static int put_outcome(const struct tool *tool, struct str body, struct buf *out)
 {
@@ -16,10 +35,7 @@ static int put_outcome(const struct tool *tool, struct str body, struct buf *out
     if (status != 0) {
         tool_say(&problem);
     } else if (count == 0 && tool->arguments.operand_count > 0) {
-        buf_puts(&problem, "there is no model ");
-        text_safe(&problem, str_of(tool->arguments.operands[0]), true);
-        tool_say(&problem);
-        status = EXIT_NO;
+        status = say_why(tool, tool->arguments.operands[0]);
     } else {
         figure_plural(out, count, "model begins anew.\n", "models begin anew.\n");
     }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "cli/explain.h"
+#include "cli/named.h"
 #include "cli/tool.h"
 #include "cli/top_frame.h"
 #include "cli/top_screen.h"
@@ -350,9 +351,7 @@ static void explain_selected(struct top *top)
     select_row(top, top->row);
     const struct model *model = &top->models.rows[top->row];
     buf_clear(&top->explained_path);
-    buf_puts(&top->explained_path, "/api/v1/models/");
-    fetch_encode(&top->explained_path, str_of(model->name));
-    buf_char(&top->explained_path, '\0');
+    named_path(model->json, false, &top->explained_path);
     if (top->explained_path.err == 0) {
         top->explained = json_incref((json_t *)(uintptr_t)model->json);
         top->scrolled = 0;

@@ -103,13 +103,31 @@ static void answer_models(struct route_context *context, const struct route_requ
                        context->scratch, &response->body);
 }
 
+/* label.KEY=VALUE; returns how many. */
+static uint32_t read_labels(const struct url *url, struct label ret[URL_PARAMETERS_MAX])
+{
+    static const char prefix[] = "label.";
+    uint32_t count = 0;
+    for (size_t i = 0; i < url->parameter_count; i++) {
+        struct str name = url->parameters[i].name;
+        if (name.len > strlen(prefix) && memcmp(name.ptr, prefix, strlen(prefix)) == 0) {
+            struct str key = {name.ptr + strlen(prefix), name.len - strlen(prefix)};
+            ret[count++] = (struct label){key, url->parameters[i].value};
+        }
+    }
+    return count;
+}
+
 static void answer_model(struct route_context *context, const struct route_request *request,
                          struct route_response *response)
 {
     enum profile_span span;
+    struct label labels[URL_PARAMETERS_MAX];
+    struct json_model_query query = {.name = request->rest, .labels = labels};
+    query.label_count = read_labels(&request->url, labels);
     if (!read_span(request, &span)) {
         route_fail(context, 400, bad_window, response);
-    } else if (!json_render_model(request->snapshot, span, request->rest, context->scratch,
+    } else if (!json_render_model(request->snapshot, span, &query, context->scratch,
                                   &response->body)) {
         route_fail(context, 404, "no such model, or no sample since its reset", response);
     }

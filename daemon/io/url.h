@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 
-enum { URL_PARAMETERS_MAX = 8 };
+enum { URL_PARAMETERS_MAX = 20 }; /* a window, and each label that a model may have */
 
 struct url_parameter {
     struct str name;

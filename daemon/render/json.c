@@ -169,20 +169,27 @@ void json_render_models(const struct snapshot *snapshot, enum profile_span span,
     order_fini(&order);
 }
 
-bool json_render_model(const struct snapshot *snapshot, enum profile_span span, struct str name,
-                       struct profile_scratch *scratch, struct buf *out)
+static bool is_wanted(const struct model *model, const struct json_model_query *query)
+{
+    return query->label_count == 0 || json_labels_are(model->id, query->labels, query->label_count);
+}
+
+bool json_render_model(const struct snapshot *snapshot, enum profile_span span,
+                       const struct json_model_query *query, struct profile_scratch *scratch,
+                       struct buf *out)
 {
     struct json_writer writer = {.out = out};
     struct order order;
     bool found = false;
-    int err = order_init(&order, snapshot, &name);
+    int err = order_init(&order, snapshot, &query->name);
     if (err != 0) {
         out->err = out->err == 0 ? err : out->err;
         return true; /* whether there is one is not known; the answer is the error */
     }
     for (uint32_t i = 0; i < order.count && !found; i++) {
         struct profile profile;
-        if (profile_compute(snapshot, order.models[i], span, scratch, &profile) > 0) {
+        if (is_wanted(order.models[i], query) &&
+            profile_compute(snapshot, order.models[i], span, scratch, &profile) > 0) {
             put_model(&writer, snapshot, &profile, order.models[i]);
             buf_char(out, '\n');
             found = true;

@@ -18,10 +18,17 @@
 void json_render_models(const struct snapshot *snapshot, enum profile_span span,
                         const struct str *name, struct profile_scratch *scratch, struct buf *out);
 
-/* MODEL with its explanation: of several label sets the first. Returns false, with nothing appended, when
- * there is none of this name (404). True with out->err set when memory is lacking. */
-bool json_render_model(const struct snapshot *snapshot, enum profile_span span, struct str name,
-                       struct profile_scratch *scratch, struct buf *out);
+struct json_model_query {
+    struct str name;
+    const struct label *labels; /* by the keys of "labels" in MODEL; all of them */
+    uint32_t label_count;       /* 0: of several label sets the first */
+};
+
+/* MODEL with its explanation. Returns false, with nothing appended, when
+ * there is none (404). True with out->err set when memory is lacking. */
+bool json_render_model(const struct snapshot *snapshot, enum profile_span span,
+                       const struct json_model_query *query, struct profile_scratch *scratch,
+                       struct buf *out);
 
 struct json_path {
     const char *name; /* "ingest" */

@@ -116,7 +116,32 @@ class TestCommands(ToolCase):
         self.assertIn(r"evil\n\x1b[2J", self.ask("explain", EVIL["model_name"]))
 
     def test_explain_of_nothing(self):
-        self.assertIn("no such model", self.ask("explain", "nobody", status=1))
+        self.assertEqual(self.ask("explain", "nobody", status=1),
+                         "dwell: there is no model nobody, or no sample since its reset\n")
+        self.assertEqual(self.ask("explain", "matirx", "--json", status=1),
+                         "dwell: there is no model matirx (did you mean matrix?), or no sample since its reset\n")
+
+    def test_explain_of_several_of_a_name(self):
+        """The name as models shows it is one that explain takes; so it is where there is no UTF-8."""
+        daemon = self.start_with({**COMPUTE, "model_name": "m"}, {**WAITING, "model_name": "m", "device": "cuda:0"},
+                                 {**WAITING, "model_name": "m", "labels": {"tier": "a\\bé"}}, {**WAITING, "model_name": "m {"},
+                                 sets={"profiling.label_keys": ["tier"]})
+        where = "--dir", daemon.directory
+        text = self.must(0, "explain", "m", *where)
+        self.assertIn("Bound by computing", text)
+        self.assertTrue(text.endswith('\nThere are also:\n  m {tier="a\\\\bé"}\n  m {device="cuda:0"}\n'), text)
+        for locale in ("C", "C.UTF-8"):
+            titles = [line.split("  ")[0] for line in self.must(0, "models", *where, env={"LC_ALL": locale}).splitlines()[1:]]
+            self.assertEqual(len(titles), 4)
+            for title in titles:
+                with self.subTest(title=title):
+                    self.assertEqual(self.must(0, "explain", title, *where, env={"LC_ALL": locale}).split("  ")[0], title)
+        model = json.loads(self.must(0, "explain", 'm {device="cuda:0"}', "--json", "--all", *where))
+        self.assertEqual((model["labels"], model["window"]), ({"device": "cuda:0"}, "all"))
+        self.assertIn('m {device="cuda:0"}  ', self.must(1, "decision", *where))
+        self.assertEqual(self.must(64, "reset", 'm {device="cuda:0"}', *where),
+                         "dwell: reset takes all models of a name, whatever their labels: dwell reset m\n")
+        self.assertEqual(self.must(0, "reset", "m", *where), "3 models begin anew.\n")
 
     def test_budgets(self):
         text = self.ask("budgets")
@@ -271,7 +296,8 @@ class TestChanges(ToolCase):
         where = "--dir", daemon.directory
         self.assertEqual(self.must(0, "reset", "matrix", *where), "1 model begins anew.\n")
         self.assertEqual(list(daemon.models()), ["remote"])
-        self.assertEqual(self.must(1, "reset", "nobody", *where), "dwell: there is no model nobody\n")
+        self.assertEqual(self.must(1, "reset", "nobody", *where),
+                         "dwell: there is no model nobody, or no sample since its reset\n")
         self.assertEqual(json.loads(self.must(0, "reset", "--json", *where)), {"reset": 1})
         self.assertEqual(self.must(0, "models", *where), "No model has sent a sample.\n")
 

@@ -42,7 +42,8 @@ static json_t *find_one(struct core *core, enum profile_span span, const char *n
     struct buf out;
     struct snapshot *snapshot = must_take(core);
     buf_init(&out, TEXT_BYTES_MAX);
-    bool found = json_render_model(snapshot, span, str_of(name), core->scratch, &out);
+    struct json_model_query query = {.name = str_of(name)};
+    bool found = json_render_model(snapshot, span, &query, core->scratch, &out);
     core_drop(core, snapshot);
     if (!found) {
         assert_int_equal(out.len, 0);
@@ -448,6 +449,51 @@ static void test_json_model_is_the_first_label_set_that_has_samples(void **state
     core_close(&core);
 }
 
+/* The region of the model "a" with these labels, or "none". */
+static void must_find_labelled(struct core *core, const struct label *labels, uint32_t count,
+                               const char *region)
+{
+    struct buf out;
+    struct json_model_query query = {STR_LITERAL("a"), labels, count};
+    struct snapshot *snapshot = must_take(core);
+    buf_init(&out, TEXT_BYTES_MAX);
+    bool found = json_render_model(snapshot, PROFILE_WINDOW, &query, core->scratch, &out);
+    core_drop(core, snapshot);
+    assert_int_equal(found, strcmp(region, "none") != 0);
+    if (found) {
+        json_t *model = must_parse(&out);
+        must_be_text(model, "labels.region", region);
+        json_decref(model);
+    } else {
+        buf_fini(&out);
+    }
+}
+
+static void test_json_model_is_the_one_with_all_of_the_labels(void **state)
+{
+    (void)state;
+    struct core core;
+    open_core(&core);
+    struct sample sample = sample_of("a", 1);
+    sample.label_count = 1;
+    sample.labels[0] = (struct label){STR_LITERAL("region"), STR_LITERAL("us")};
+    must_record(&core, &sample);
+    sample.labels[0].value = STR_LITERAL("eu");
+    sample.has = 1u << SAMPLE_DEVICE;
+    sample.device = STR_LITERAL("cuda:0");
+    must_record(&core, &sample);
+    const struct label us = {STR_LITERAL("region"), STR_LITERAL("us")};
+    const struct label eu = {STR_LITERAL("region"), STR_LITERAL("eu")};
+    const struct label device = {STR_LITERAL("device"), STR_LITERAL("cuda:0")};
+    must_find_labelled(&core, &us, 1, "us");
+    must_find_labelled(&core, &eu, 1, "none"); /* it has a device, too */
+    must_find_labelled(&core, (const struct label[]){eu, device}, 2, "eu");
+    must_find_labelled(&core, (const struct label[]){device, eu}, 2, "eu");
+    must_find_labelled(&core, (const struct label[]){us, us}, 2, "none");
+    must_find_labelled(&core, (const struct label[]){us, device}, 2, "none");
+    core_close(&core);
+}
+
 static void test_json_models_of_nothing_are_an_empty_list(void **state)
 {
     (void)state;
@@ -675,7 +721,9 @@ static void test_json_fails_cleanly_without_memory(void **state)
         buf_init(&one, TEXT_BYTES_MAX);
         mem_fail_after(n);
         json_render_models(snapshot, PROFILE_ALL, NULL, core.scratch, &list);
-        assert_true(json_render_model(snapshot, PROFILE_ALL, STR_LITERAL("a"), core.scratch, &one));
+        assert_true(json_render_model(snapshot, PROFILE_ALL,
+                                      &(struct json_model_query){.name = STR_LITERAL("a")},
+                                      core.scratch, &one));
         failed = mem_has_failed();
         mem_fail_after(0);
         assert_int_equal(list.err == ERR_NOMEM || one.err == ERR_NOMEM, failed);
@@ -718,6 +766,7 @@ int main(void)
         cmocka_unit_test(test_json_model_says_null_for_what_is_not_known),
         cmocka_unit_test(test_json_model_tells_what_evidence_says),
         cmocka_unit_test(test_json_model_tells_labels_and_device_apart),
+        cmocka_unit_test(test_json_model_is_the_one_with_all_of_the_labels),
         cmocka_unit_test(test_json_model_marks_the_overflow),
         cmocka_unit_test(test_json_window_falls_back_to_all_and_says_so),
         cmocka_unit_test(test_json_window_may_be_no_whole_seconds),

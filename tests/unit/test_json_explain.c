@@ -35,7 +35,9 @@ static void render(struct buf *out)
     struct snapshot *snapshot = must_take(&core);
     snapshot->machine = machine;
     buf_init(out, TEXT_BYTES_MAX);
-    assert_true(json_render_model(snapshot, PROFILE_WINDOW, STR_LITERAL("m"), core.scratch, out));
+    assert_true(json_render_model(snapshot, PROFILE_WINDOW,
+                                  &(struct json_model_query){.name = STR_LITERAL("m")},
+                                  core.scratch, out));
     core_drop(&core, snapshot);
 }
 
@@ -592,7 +594,9 @@ static void test_json_explain_without_room(void **state)
         size_t room = part > 49 ? len - 51 + part : 1 + part * len / 50;
         struct buf out;
         buf_init(&out, room);
-        (void)json_render_model(snapshot, PROFILE_WINDOW, STR_LITERAL("m"), core.scratch, &out);
+        (void)json_render_model(snapshot, PROFILE_WINDOW,
+                                &(struct json_model_query){.name = STR_LITERAL("m")}, core.scratch,
+                                &out);
         assert_true((out.err != 0) == (room < len));
         buf_fini(&out);
     }

@@ -104,9 +104,11 @@ static void test_url_bad_escapes_are_refused(void **state)
 static void test_url_parameters_have_a_ceiling(void **state)
 {
     (void)state;
-    must_have("/m?a=1&b=2&c=3&d=4&e=5&f=6&g=7&h=8", "h", "8");
-    must_refuse("/m?a=1&b=2&c=3&d=4&e=5&f=6&g=7&h=8&i=9");
-    assert_int_equal(URL_PARAMETERS_MAX, 8);
+    must_have("/m?a=1&b=2&c=3&d=4&e=5&f=6&g=7&h=8&i=9&j=0&k=1&l=2&m=3&n=4&o=5&p=6&q=7&r=8&s=9&t=20",
+              "t", "20");
+    must_refuse("/m?a=1&b=2&c=3&d=4&e=5&f=6&g=7&h=8&i=9&j=0&k=1&l=2&m=3&n=4&o=5&p=6&q=7&r=8&s=9&"
+                "t=20&u=21");
+    assert_int_equal(URL_PARAMETERS_MAX, 20);
 }
 
 int main(void)
