@@ -23,15 +23,31 @@ static const struct option common_options[] = {
      "Whether to use colours: auto, always or never. auto: on a terminal, unless NO_COLOR is set."},
 };
 
-static const struct option asking_options[] = {
-    {"dir", 'd', OPTION_DIRECTORY, "DIR", NULL, 0, 0, AT(dir),
-     "Directory of the daemon's sockets. Otherwise $DWELL_DIR, or the first of "
-     "$XDG_RUNTIME_DIR/dwell, /run/dwell and /tmp/dwell-UID that has an ingest.sock."},
-    {"url", 'u', OPTION_TEXT, "URL", NULL, 0, 0, AT(url),
-     "Ask a daemon by its http.listen, as in http://host:9847, and not by a socket."},
-    {"timeout", 0, OPTION_SECONDS, "SECONDS", NULL, 0.001, 3600, AT(timeout),
-     "How long to wait for an answer; 10 unless given."},
-};
+static const struct option dir_option = {
+    "dir",
+    'd',
+    OPTION_DIRECTORY,
+    "DIR",
+    NULL,
+    0,
+    0,
+    AT(dir),
+    "Directory of the daemon's sockets. Otherwise $DWELL_DIR, or the first of "
+    "$XDG_RUNTIME_DIR/dwell, /run/dwell and /tmp/dwell-UID that has an ingest.sock."};
+static const struct option url_option = {
+    "url",
+    'u',
+    OPTION_TEXT,
+    "URL",
+    NULL,
+    0,
+    0,
+    AT(url),
+    "Ask a daemon by its http.listen, as in http://host:9847, and not by a socket."};
+static const struct option timeout_option = {
+    "timeout", 0,           OPTION_SECONDS,
+    "SECONDS", NULL,        0.001,
+    3600,      AT(timeout), "How long to wait for an answer; 10 unless given."};
 
 static const struct option json_option = {
     "json", 'j', OPTION_FLAG, NULL, NULL, 0, 0, AT(json), "Print the daemon's answer as it is."};
@@ -116,74 +132,89 @@ static const struct option bench_options[] = {
     {"json", 'j', OPTION_FLAG, NULL, NULL, 0, 0, AT(json), "Print the result as JSON."},
 };
 
+static const struct option check_options[] = {
+    {"json", 'j', OPTION_FLAG, NULL, NULL, 0, 0, AT(json),
+     "Print whether it is good, and each problem, as JSON."},
+};
+
 #define ROWS(options) options, sizeof options / sizeof options[0]
 
+/* Its run is that of --help (command_parse). */
+static const char help_name[] = "help";
+
 const struct command commands[] = {
-    {"status", "", 0, 0, OPERAND_OTHER, true, true, "how the daemon is, and what it received",
+    {"status", "", 0, 0, OPERAND_OTHER, ASKS, true, "how the daemon is, and what it received",
      "Version, addresses, memory, the account of records (accepted, rejected by reason, dropped, "
      "lost) and "
      "the export.",
      NULL, 0, status_run},
-    {"models", "", 0, 0, OPERAND_OTHER, true, true, "all models in a table",
+    {"models", "", 0, 0, OPERAND_OTHER, ASKS, true, "all models in a table",
      "Rate, quantiles, CPU and verdict of each model over the window.", ROWS(models_options),
      models_run},
-    {"report", "", 0, 0, OPERAND_OTHER, true, true, "the daemon's report, to read at leisure",
+    {"report", "", 0, 0, OPERAND_OTHER, ASKS, true, "the daemon's report, to read at leisure",
      "All models with all figures, the GPU decision and the time budgets. With --json the models "
      "that it "
      "is about.",
      NULL, 0, report_run},
-    {"top", "", 0, 0, OPERAND_OTHER, true, true, "all models, live",
+    {"top", "", 0, 0, OPERAND_OTHER, ASKS, true, "all models, live",
      "Keys: n, r, l, c, v sort by name, rate, p99, CPU and verdict; the same key again turns the "
      "order "
      "round. / filters by name, Enter explains the selected model, q ends. When the daemon goes "
      "away, top "
      "shows since when and asks on. --json goes with --once.",
      ROWS(top_options), top_run},
-    {"explain", "MODEL", 1, 1, OPERAND_MODEL, true, true, "how a model got its verdict",
+    {"explain", "MODEL", 1, 1, OPERAND_MODEL, ASKS, true, "how a model got its verdict",
      "The shares of its time, the way from the evidence to the label, which evidence was missing, "
      "and what "
      "would change the verdict. Exit status 1: there is no such model.",
      ROWS(explain_options), explain_run},
-    {"budgets", "", 0, 0, OPERAND_OTHER, true, true, "the time budgets and what became of them",
+    {"budgets", "", 0, 0, OPERAND_OTHER, ASKS, true, "the time budgets and what became of them",
      "Each layer's budget, quantiles, share of the total, and how often it was exceeded.", NULL, 0,
      budgets_run},
-    {"decision", "", 0, 0, OPERAND_OTHER, true, true, "whether to evaluate a GPU",
+    {"decision", "", 0, 0, OPERAND_OTHER, ASKS, true, "whether to evaluate a GPU",
      "The overall recommendation with its reasons, each model's part in it, and what to do. Exit "
      "status 1: "
      "EVALUATE_GPU.",
      NULL, 0, decision_run},
-    {"send", "[MODEL MS... [KEY=VALUE]...]", 0, -1, OPERAND_MODEL, true, true,
+    {"send", "[MODEL MS... [KEY=VALUE]...]", 0, -1, OPERAND_MODEL, ASKS_SOCKETS, true,
      "send samples, or records as JSON",
      "Sends a sample for each MS, with the further keys of samples that are given, labels as "
      "labels.KEY=VALUE. Without operands, records from standard input, a JSON object on each "
      "line: samples, spans, metrics, budgets. Says which lines were rejected, and confirms the "
      "rest. StatsD goes straight to ingest.sock. Exit status 1: some were rejected.",
      ROWS(send_options), send_run},
-    {"reset", "[MODEL]", 0, 1, OPERAND_MODEL, true, true,
+    {"reset", "[MODEL]", 0, 1, OPERAND_MODEL, ASKS_SOCKETS, true,
      "forget the samples of one model or of all",
      "Windows and verdicts begin anew; what is on /metrics goes on. By admin.sock, which is for "
      "the "
      "daemon's own user. Exit status 1: there is no such model.",
      NULL, 0, reset_run},
-    {"bench", "-- COMMAND [ARGUMENT]...", 0, -1, OPERAND_OTHER, false, false,
+    {"bench", "[--] COMMAND [ARGUMENT]...", 0, -1, OPERAND_OTHER, ASKS_NOBODY, false,
      "run a model under load: would a GPU help?",
      "Starts workers of the command, each of which answers one line on standard output for each "
      "line on standard input; asks one of them alone, then all at once; and says how fast that "
-     "was, what it is bound by and whether to evaluate a GPU. Each request of the one alone is a "
-     "sample at the daemon, which judges. Latencies are those of a closed loop. Exit status 1: "
+     "was, what it is bound by and whether to evaluate a GPU. Behind -- no word is an option of "
+     "bench. Each request of the one alone is a sample at the daemon, which judges. The model "
+     "stays "
+     "there: in decision until dwell reset, on /metrics until the daemon ends; --start-daemon "
+     "keeps it apart. Latencies are those of a closed loop. Exit status 1: "
      "EVALUATE_GPU; 69: the command cannot be run, died, or did not answer in time; 76: it "
      "answered with more than one line, or without end; 130: Ctrl-C.",
      ROWS(bench_options), bench_run},
-    {"doctor", "", 0, 0, OPERAND_OTHER, true, false, "what is wrong, and what to do about it",
+    {"doctor", "", 0, 0, OPERAND_OTHER, ASKS, false, "what is wrong, and what to do about it",
      "Looks for the daemon as its clients do, and checks the directory, the sockets, whether what "
      "is sent comes through, versions, limits, clock and loss: a row each, with what to do about "
      "what is not well. Exit status 1: there is something to mend.",
      ROWS(doctor_options), doctor_run},
-    {"check-config", "[FILE]", 0, 1, OPERAND_FILE, false, true, "check the daemon's configuration",
+    {"check-config", "[FILE]", 0, 1, OPERAND_FILE, ASKS_NOBODY, false,
+     "check the daemon's configuration",
      "Runs dwelld --check-config, the dwelld beside this program or else the one in PATH, and has "
      "its exit "
      "status: 0 or 78.",
-     NULL, 0, check_config_run},
+     ROWS(check_options), check_config_run},
+    {help_name, "[COMMAND]", 0, 1, OPERAND_COMMAND, ASKS_NOBODY, false,
+     "how to use it, or a command", "The same as dwell --help, and as dwell COMMAND --help.", NULL,
+     0, NULL},
 };
 const size_t command_count = sizeof commands / sizeof commands[0];
 
@@ -198,8 +229,9 @@ static const struct option *option_at(const struct command *command, size_t n)
     } groups[] = {
         {command != NULL ? command->options : NULL, command != NULL ? command->option_count : 0},
         {&json_option, command != NULL && command->has_json ? 1 : 0},
-        {asking_options,
-         command != NULL && command->asks ? sizeof asking_options / sizeof asking_options[0] : 0},
+        {&dir_option, command != NULL && command->asks != ASKS_NOBODY ? 1 : 0},
+        {&url_option, command != NULL && command->asks == ASKS ? 1 : 0},
+        {&timeout_option, command != NULL && command->asks != ASKS_NOBODY ? 1 : 0},
         {common_options, sizeof common_options / sizeof common_options[0]},
         {&version_option, command == NULL ? 1 : 0},
     };
@@ -212,12 +244,30 @@ static const struct option *option_at(const struct command *command, size_t n)
     return NULL;
 }
 
-/* Before a command is named, the options of every command's kind are taken, too: dwell --json status. */
-static const struct option *find_early(struct str name, char letter);
-
 static bool is_option(const struct option *option, struct str name, char letter)
 {
     return letter != 0 ? option->letter == letter : str_is(name, option->name);
+}
+
+/* Options that are taken and not listed: before a command is named those of every command's kind, as in
+ * dwell --json status; behind it what is refused with a reason, or asked of the tool. */
+static const struct option *find_hidden(const struct command *command, struct str name, char letter)
+{
+    const struct {
+        const struct option *option;
+        bool taken;
+    } rows[] = {{&dir_option, command == NULL},
+                {&url_option, command == NULL || command->asks == ASKS_SOCKETS},
+                {&timeout_option, command == NULL},
+                {&json_option, command == NULL},
+                {&table_option, command == NULL},
+                {&version_option, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].taken && is_option(rows[i].option, name, letter)) {
+            return rows[i].option;
+        }
+    }
+    return NULL;
 }
 
 static const struct option *find_option(const struct command *command, struct str name, char letter)
@@ -228,20 +278,7 @@ static const struct option *find_option(const struct command *command, struct st
             return option;
         }
     }
-    return command == NULL ? find_early(name, letter) : NULL;
-}
-
-static const struct option *find_early(struct str name, char letter)
-{
-    for (size_t i = 0; i < sizeof asking_options / sizeof asking_options[0]; i++) {
-        if (is_option(&asking_options[i], name, letter)) {
-            return &asking_options[i];
-        }
-    }
-    if (is_option(&table_option, name, letter)) {
-        return &table_option;
-    }
-    return is_option(&json_option, name, letter) ? &json_option : NULL;
+    return find_hidden(command, name, letter);
 }
 
 static const struct command *find_command(const char *name)
@@ -465,11 +502,34 @@ static bool takes(const struct command *command, const struct option *early)
 static int check_early(const struct arguments *arguments, struct buf *problem)
 {
     const struct command *command = arguments->command;
-    const char *wrong = !takes(command, &json_option) && arguments->json ? json_option.name
-                        : !takes(command, &asking_options[0]) && arguments->dir != NULL ? "dir"
-                        : !command->asks && arguments->url != NULL                      ? "url"
-                                                                                        : NULL;
+    const char *wrong = !takes(command, &json_option) && arguments->json         ? json_option.name
+                        : !takes(command, &dir_option) && arguments->dir != NULL ? "dir"
+                        : command->asks == ASKS_NOBODY && arguments->url != NULL ? "url"
+                                                                                 : NULL;
     return wrong != NULL ? refuse_option(command, str_of(wrong), 0, problem) : 0;
+}
+
+/* A number below 0 where an operand may stand, such as the time of a sample that the daemon is to judge. */
+static bool is_negative(const struct command *command, const char *text)
+{
+    double number;
+    return command != NULL && command->operands[0] != '\0' &&
+           num_read_double(str_of(text), &number) == 0 &&
+           find_option(command, (struct str){0}, text[1]) == NULL;
+}
+
+/* dwell help top is dwell top --help. */
+static int take_help(struct arguments *arguments, struct buf *problem)
+{
+    int status = check_operands(arguments, problem);
+    if (status == 0) {
+        arguments->help = true;
+        arguments->command = NULL;
+        status = arguments->operand_count > 0
+                     ? take_command(arguments, arguments->operands[0], problem)
+                     : 0;
+    }
+    return status;
 }
 
 int command_parse(struct arguments *arguments, int argc, char **argv, struct buf *problem)
@@ -490,7 +550,8 @@ int command_parse(struct arguments *arguments, int argc, char **argv, struct buf
             only_operands = true;
         } else if (!only_operands && text[0] == '-' && text[1] == '-') {
             status = take_long(arguments, &cursor, problem);
-        } else if (!only_operands && text[0] == '-' && text[1] != '\0') {
+        } else if (!only_operands && text[0] == '-' && text[1] != '\0' &&
+                   !is_negative(arguments->command, text)) {
             status = take_letters(arguments, &cursor, problem);
         } else if (arguments->command == NULL) {
             status = take_command(arguments, text, problem);
@@ -506,6 +567,9 @@ int command_parse(struct arguments *arguments, int argc, char **argv, struct buf
     if (arguments->command == NULL) {
         buf_puts(problem, "expects a command");
         return EX_USAGE;
+    }
+    if (arguments->command->name == help_name) {
+        return take_help(arguments, problem);
     }
     status = check_operands(arguments, problem);
     return status != 0 ? status : check_early(arguments, problem);
@@ -557,7 +621,7 @@ static void put_options(struct buf *out, const struct command *command, size_t i
 static void put_synopsis(struct buf *out, const struct command *command)
 {
     buf_printf(out, "usage: dwell %s%s", command->name,
-               command->option_count > 0 || command->asks ? " [OPTION]..." : "");
+               command->option_count > 0 || command->asks != ASKS_NOBODY ? " [OPTION]..." : "");
     buf_printf(out, "%s%s\n", command->operands[0] != '\0' ? " " : "", command->operands);
 }
 
@@ -584,7 +648,7 @@ void command_help(const struct command *command, size_t columns, struct buf *out
     }
     put_options(out, NULL, indent, columns);
     buf_char(out, '\n');
-    text_wrap(out, STR_LITERAL("dwell COMMAND --help tells the options of a command."), 0, 0,
+    text_wrap(out, STR_LITERAL("dwell help COMMAND tells the options of a command."), 0, 0,
               columns);
     buf_puts(out, "\n");
 }
@@ -616,8 +680,10 @@ static json_t *options_json(const struct command *command)
 
 void command_table(struct buf *out)
 {
-    static const char *const kinds[] = {
-        [OPERAND_OTHER] = "other", [OPERAND_MODEL] = "model", [OPERAND_FILE] = "file"};
+    static const char *const kinds[] = {[OPERAND_OTHER] = "other",
+                                        [OPERAND_MODEL] = "model",
+                                        [OPERAND_FILE] = "file",
+                                        [OPERAND_COMMAND] = "command"};
     json_t *list = json_array();
     for (size_t i = 0; i < command_count; i++) {
         const struct command *command = &commands[i];

@@ -30,7 +30,13 @@ struct option {
     const char *sentence;
 };
 
-enum operand_kind { OPERAND_OTHER, OPERAND_MODEL, OPERAND_FILE };
+enum operand_kind { OPERAND_OTHER, OPERAND_MODEL, OPERAND_FILE, OPERAND_COMMAND };
+
+enum asks {
+    ASKS_NOBODY,
+    ASKS_SOCKETS, /* the daemon, by its sockets alone: --dir, --timeout */
+    ASKS,         /* and by TCP: --url */
+};
 
 enum sort { SORT_NAME, SORT_RATE, SORT_P99, SORT_CPU, SORT_VERDICT, SORT_COUNT };
 
@@ -41,8 +47,8 @@ struct command {
     const char *operands; /* as --help shows them */
     int least, most;      /* operands; most < 0: any number */
     enum operand_kind operand_kind;
-    bool asks;               /* asks the daemon: --dir, --url, --timeout */
-    bool has_json;           /* --json */
+    enum asks asks;
+    bool has_json;           /* --json, the daemon's answer */
     const char *sentence;    /* what it does, in one line */
     const char *description; /* and the rest */
     const struct option *options;

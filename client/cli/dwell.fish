@@ -79,7 +79,6 @@ complete -c dwell -n '__fish_seen_subcommand_from send' -a '(__dwell_models)'
 complete -c dwell -n '__fish_seen_subcommand_from send' -l hash -x -d 'The constitutional hash to name'
 complete -c dwell -n '__fish_seen_subcommand_from send' -s j -l json -d 'Print the daemon\'s answer as it is'
 complete -c dwell -n '__fish_seen_subcommand_from send' -s d -l dir -x -a '(__fish_complete_directories)' -d 'Directory of the daemon\'s sockets'
-complete -c dwell -n '__fish_seen_subcommand_from send' -s u -l url -x -d 'Ask a daemon by its http.listen, as in http://host:9847, and not by a socket'
 complete -c dwell -n '__fish_seen_subcommand_from send' -l timeout -x -d 'How long to wait for an answer'
 complete -c dwell -n '__fish_seen_subcommand_from send' -s h -l help -d 'Print how to use it, and exit'
 complete -c dwell -n '__fish_seen_subcommand_from send' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'
@@ -88,7 +87,6 @@ complete -c dwell -n __fish_use_subcommand -a reset -d 'forget the samples of on
 complete -c dwell -n '__fish_seen_subcommand_from reset' -a '(__dwell_models)'
 complete -c dwell -n '__fish_seen_subcommand_from reset' -s j -l json -d 'Print the daemon\'s answer as it is'
 complete -c dwell -n '__fish_seen_subcommand_from reset' -s d -l dir -x -a '(__fish_complete_directories)' -d 'Directory of the daemon\'s sockets'
-complete -c dwell -n '__fish_seen_subcommand_from reset' -s u -l url -x -d 'Ask a daemon by its http.listen, as in http://host:9847, and not by a socket'
 complete -c dwell -n '__fish_seen_subcommand_from reset' -l timeout -x -d 'How long to wait for an answer'
 complete -c dwell -n '__fish_seen_subcommand_from reset' -s h -l help -d 'Print how to use it, and exit'
 complete -c dwell -n '__fish_seen_subcommand_from reset' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'
@@ -125,6 +123,11 @@ complete -c dwell -n '__fish_seen_subcommand_from doctor' -l color -x -a 'auto a
 
 complete -c dwell -n __fish_use_subcommand -a check-config -d 'check the daemon\'s configuration'
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -F
-complete -c dwell -n '__fish_seen_subcommand_from check-config' -s j -l json -d 'Print the daemon\'s answer as it is'
+complete -c dwell -n '__fish_seen_subcommand_from check-config' -s j -l json -d 'Print whether it is good, and each problem, as JSON'
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -s h -l help -d 'Print how to use it, and exit'
 complete -c dwell -n '__fish_seen_subcommand_from check-config' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'
+
+complete -c dwell -n __fish_use_subcommand -a help -d 'how to use it, or a command'
+complete -c dwell -n '__fish_seen_subcommand_from help' -a 'status models report top explain budgets decision send reset bench doctor check-config help'
+complete -c dwell -n '__fish_seen_subcommand_from help' -s h -l help -d 'Print how to use it, and exit'
+complete -c dwell -n '__fish_seen_subcommand_from help' -l color -x -a 'auto always never' -d 'Whether to use colours: auto, always or never'

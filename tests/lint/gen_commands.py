@@ -123,6 +123,8 @@ def bash(table):
             yield "        names=models ;;\n"
         elif command["operand_kind"] == "file":
             yield "        names=files ;;\n"
+        elif command["operand_kind"] == "command":
+            yield "        names=commands ;;\n"
         else:
             yield "        ;;\n"
     listed = " ".join(flag for option in table["options"] for flag in flags(option))
@@ -175,7 +177,8 @@ def zsh(table):
         yield f"        {command['name']})\n            _arguments -s \\\n"
         for option in command["options"]:
             yield f"                {zsh_option(option)} \\\n"
-        action = {"model": "'*:model:_dwell_models'", "file": "'*:file:_files'"}
+        action = {"model": "'*:model:_dwell_models'", "file": "'*:file:_files'",
+                  "command": f"'1:command:({' '.join(row['name'] for row in table['commands'])})'"}
         yield f"                {action.get(command['operand_kind'], '&& return')} ;;\n"
     yield "        esac ;;\n    esac\n}\n\n_dwell \"$@\"\n"
 
@@ -216,6 +219,9 @@ def fish(table):
             yield f"complete -c dwell -n {fish_text(when)} -a '(__dwell_models)'\n"
         elif command["operand_kind"] == "file":
             yield f"complete -c dwell -n {fish_text(when)} -F\n"
+        elif command["operand_kind"] == "command":
+            names = " ".join(row["name"] for row in table["commands"])
+            yield f"complete -c dwell -n {fish_text(when)} -a '{names}'\n"
         for option in command["options"]:
             yield fish_option(option, when)
 

@@ -108,6 +108,8 @@ static void test_cli_command_operands_keep_their_order(void **state)
     assert_string_equal(arguments.operands[4], "--dir");
     assert_string_equal(must_parse("explain -- -x").operands[0], "-x");
     assert_string_equal(must_parse("explain -").operands[0], "-");
+    assert_string_equal(must_parse("send m -5").operands[1], "-5");
+    assert_string_equal(must_parse("send m -0.5 --json").operands[1], "-0.5");
     assert_int_equal(must_parse("reset").operand_count, 0);
     assert_int_equal(must_parse("check-config f").operand_count, 1);
 }
@@ -119,6 +121,13 @@ static void test_cli_command_help_needs_nothing_else(void **state)
     assert_null(must_parse("-h").command);
     assert_string_equal(must_parse("explain --help").command->name, "explain");
     assert_true(must_parse("--version").version);
+    assert_true(must_parse("status -V").version);
+    assert_true(must_parse("explain --version").version);
+    assert_true(must_parse("help").help);
+    assert_null(must_parse("help").command);
+    assert_true(must_parse("help top").help);
+    assert_string_equal(must_parse("help top").command->name, "top");
+    assert_string_equal(must_parse("help --help").command->name, "help");
     assert_true(must_parse("--print-commands").print_table);
 }
 
@@ -130,8 +139,12 @@ static void test_cli_command_says_what_is_wrong(void **state)
     must_refuse("frobnicate", "there is no command frobnicate");
     must_refuse("top --onec", "there is no option --onec (did you mean --once?)");
     must_refuse("top -x", "there is no option -x");
+    must_refuse("top -5", "there is no option -5");
+    must_refuse("send m -5x", "there is no option -5");
+    must_refuse("help tpo", "there is no command tpo (did you mean top?)");
+    must_refuse("help top status", "help: expects [COMMAND], got 2 arguments");
     must_refuse("status --once", "there is no option --once");
-    must_refuse("status --version", "there is no option --version");
+    must_refuse("send --print-commands", "there is no option --print-commands");
     must_refuse("top --print-commands", "there is no option --print-commands");
     must_refuse("top --once=1", "--once takes no value");
     must_refuse("top --dir", "--dir: expects DIR, got nothing");
@@ -185,6 +198,30 @@ static void test_cli_command_help_tells_every_option(void **state)
     }
 }
 
+/* What the sockets alone can do lists no --url; it is taken so that the command can say why not. */
+static void test_cli_command_help_lists_nothing_that_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *part;
+        bool listed;
+    } rows[] = {{"send", "--url", false},        {"reset", "--url", false},
+                {"explain", "--url", true},      {"send", "--dir", true},
+                {"status", "--version", false},  {"check-config", "daemon's answer", false},
+                {"check-config", "--json", true}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char line[64];
+        struct buf out;
+        (void)snprintf(line, sizeof line, "help %s", rows[i].name);
+        buf_init(&out, CLI_BYTES_MAX);
+        command_help(must_parse(line).command, 200, &out);
+        buf_char(&out, '\0');
+        assert_int_equal(strstr(out.data, rows[i].part) != NULL, rows[i].listed);
+        buf_fini(&out);
+    }
+    assert_string_equal(must_parse("send --url u").url, "u");
+}
+
 static void test_cli_command_table_is_json(void **state)
 {
     (void)state;
@@ -223,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_cli_command_help_needs_nothing_else),
         cmocka_unit_test(test_cli_command_says_what_is_wrong),
         cmocka_unit_test(test_cli_command_help_tells_every_option),
+        cmocka_unit_test(test_cli_command_help_lists_nothing_that_is_refused),
         cmocka_unit_test(test_cli_command_table_is_json),
     };
     return cmocka_run_group_tests_name("cli_command", tests, NULL, NULL);
