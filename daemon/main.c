@@ -69,7 +69,10 @@ static int act(struct dwelld *dwelld)
         conf_render_json(&text, &dwelld->conf);
         break;
     case CONF_ACTION_CHECK:
-        buf_puts(&text, "The configuration is good.\n");
+        buf_puts(&text, dwelld->command.file_name == NULL && dwelld->command.set_count == 0
+                            ? "The built-in defaults and the environment are good; no file was "
+                              "named.\n"
+                            : "The configuration is good.\n");
         break;
     case CONF_ACTION_RUN:
         status = -1;

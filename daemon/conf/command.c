@@ -5,11 +5,13 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/near.h"
 #include "conf/table.h"
 
 enum {
     HELP_COLUMNS = 90,
     OPTION_TEXT_MAX = 4096, /* what is said of one option; they are ours */
+    SHORT_BYTES = 3,        /* a flag of one letter, and a dash too many: near to each other */
 };
 
 static const char usage[] =
@@ -22,8 +24,8 @@ static const char flags[] =
     "  --set path=value   set one option, as in --set http.listen=127.0.0.1:0; may be repeated\n"
     "  --check-config     say everything that is wrong with the configuration, and exit\n"
     "  --print-config     print the configuration as it is in force, secrets left out, and exit\n"
-    "  --version          print the version and exit\n"
-    "  --help             print this and exit\n"
+    "  -V, --version      print the version and exit\n"
+    "  -h, --help         print this and exit\n"
     "\n"
     "Options of the configuration, weakest first: built in, the file, the environment, --set.\n"
     "Those that are reloadable change at SIGHUP.\n"
@@ -95,7 +97,9 @@ static const struct {
     {"--print-config", CONF_ACTION_PRINT},
     {"--print-options-table", CONF_ACTION_TABLE},
     {"--version", CONF_ACTION_VERSION},
+    {"-V", CONF_ACTION_VERSION},
     {"--help", CONF_ACTION_HELP},
+    {"-h", CONF_ACTION_HELP},
 };
 
 static bool find_action(const char *argument, enum conf_action *ret_action)
@@ -138,6 +142,24 @@ static int complain(struct buf *errors, const char *argument, const char *what)
     return ERR_SYNTAX;
 }
 
+static int complain_unknown(struct buf *errors, const char *argument)
+{
+    struct near near;
+    near_init(&near, (struct str){argument, strcspn(argument, "=")});
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        near_try(&near, actions[i].flag);
+    }
+    near_try(&near, "--config");
+    near_try(&near, "--set");
+    conf_show(errors, str_of(argument));
+    buf_puts(errors, ": is not known");
+    if (near.best != NULL && near.word.len > SHORT_BYTES) {
+        buf_printf(errors, "; the nearest is %s", near.best);
+    }
+    buf_char(errors, '\n');
+    return ERR_SYNTAX;
+}
+
 static int take_argument(struct conf_command *command, int argc, char *const *argv, int *at,
                          struct buf *errors)
 {
@@ -170,7 +192,7 @@ static int take_argument(struct conf_command *command, int argc, char *const *ar
         command->sets[command->set_count++] = value;
         return 0;
     }
-    return complain(errors, argument, "is not known");
+    return complain_unknown(errors, argument);
 }
 
 int conf_parse_command(struct conf_command *command, int argc, char *const *argv,

@@ -203,8 +203,8 @@ const struct conf_option conf_options[] = {
                  "tell it."},
     {"profiling.round_ms", CONF_WHOLE, RANGE(250, DAY_MS), "5000", "ms", .reloadable = true,
      AT(profiling.round_ms),
-     .sentence = "Evidence is judged after so long, or longer when there is too little. No longer "
-                 "than the window."},
+     .sentence = "Evidence is judged after so long, or longer when there is too little. More than "
+                 "the window counts as the window."},
     {"profiling.cpu_compute_threshold_percent", CONF_NUMBER, RANGE(0, 1e6), "50", "%",
      .reloadable = true, AT(profiling.cpu_compute_threshold_percent),
      .sentence = "A model is bound by computing when its mean CPU share is above this; 100 is one "

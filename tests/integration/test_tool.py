@@ -302,24 +302,27 @@ class TestChanges(ToolCase):
         self.assertEqual(self.must(0, "models", *where), "No model has sent a sample.\n")
 
     def test_check_config(self):
-        self.assertEqual(self.must(0, "check-config"), "The configuration is good.\n")
+        alone = "The built-in defaults and the environment are good; no file was named.\n"
+        self.assertEqual(self.must(0, "check-config"), alone)
         file = self.directory() / "dwelld.json"
+        file.write_text("{}")
+        self.assertEqual(self.must(0, "check-config", file), "The configuration is good.\n")
         file.write_text('{"http": {"listne": 1}}')
         self.assertIn("http.listne: is not an option", self.must(78, "check-config", file))
         self.assertEqual(json.loads(self.must(0, "check-config", "--json")), {"good": True, "status": 0, "problems": []})
         refused = json.loads(self.must(78, "check-config", "--json", file))
         self.assertEqual((refused["good"], refused["status"], len(refused["problems"])), (False, 78, 1))
         self.assertIn("http.listne: is not an option", refused["problems"][0])
-        alone = self.directory() / "dwell"
-        shutil.copy(DWELL, alone)
-        done = subprocess.run([alone, "check-config"], env=tool_environment(PATH=str(BUILD)), capture_output=True,
+        copy = self.directory() / "dwell"
+        shutil.copy(DWELL, copy)
+        done = subprocess.run([copy, "check-config"], env=tool_environment(PATH=str(BUILD)), capture_output=True,
                               text=True, timeout=WAIT_S, check=False)
-        self.assertEqual((done.returncode, done.stdout), (0, "The configuration is good.\n"))
-        done = subprocess.run([alone, "check-config"], env=tool_environment(PATH="/nonexistent"), capture_output=True,
+        self.assertEqual((done.returncode, done.stdout), (0, alone))
+        done = subprocess.run([copy, "check-config"], env=tool_environment(PATH="/nonexistent"), capture_output=True,
                               text=True, timeout=WAIT_S, check=False)
         self.assertEqual(done.returncode, 69)
         self.assertIn("neither beside this program nor in PATH", done.stderr)
-        done = subprocess.run([alone, "check-config", "--json"], env=tool_environment(PATH="/nonexistent"),
+        done = subprocess.run([copy, "check-config", "--json"], env=tool_environment(PATH="/nonexistent"),
                               capture_output=True, text=True, timeout=WAIT_S, check=False)
         self.assertEqual((done.returncode, done.stdout), (69, ""))
         self.assertIn("neither beside this program nor in PATH", done.stderr)

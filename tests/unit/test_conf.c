@@ -1184,6 +1184,8 @@ static void test_conf_command_reads_every_argument(void **state)
     must_parse((const char *[]){"--print-options-table", NULL}, CONF_ACTION_TABLE, NULL, 0);
     conf_command_fini(&command);
     must_parse((const char *[]){"--version", NULL}, CONF_ACTION_VERSION, NULL, 0);
+    must_parse((const char *[]){"-V", NULL}, CONF_ACTION_VERSION, NULL, 0);
+    must_parse((const char *[]){"-h", NULL}, CONF_ACTION_HELP, NULL, 0);
     conf_command_fini(&command);
     must_parse((const char *[]){"--help", NULL}, CONF_ACTION_HELP, NULL, 0);
     conf_command_fini(&command);
@@ -1198,7 +1200,12 @@ static void test_conf_command_tells_every_misuse(void **state)
     must_misuse((const char *[]){"--bad", NULL}, "--bad: is not known\n");
     must_misuse((const char *[]){"file", NULL}, "file: is not known\n");
     must_misuse((const char *[]){"", NULL}, ": is not known\n");
-    must_misuse((const char *[]){"--configx", NULL}, "--configx: is not known\n");
+    must_misuse((const char *[]){"--configx", NULL},
+                "--configx: is not known; the nearest is --config\n");
+    must_misuse((const char *[]){"--check-cofig", NULL},
+                "--check-cofig: is not known; the nearest is --check-config\n");
+    must_misuse((const char *[]){"--confg=f", NULL},
+                "--confg=f: is not known; the nearest is --config\n");
     must_misuse((const char *[]){"--config", NULL}, "--config: expects a file's name\n");
     must_misuse((const char *[]){"--config=", NULL}, "--config=: expects a file's name\n");
     must_misuse((const char *[]){"--config=a", "--config=b", NULL},
