@@ -12,7 +12,8 @@
  *   7. the result is printed
  *
  * Why only requests of the one alone are judged: of several some wait for a CPU that another has, which
- * says something about the machine, not about the model.
+ * says something about the machine, not about the model. And a request that reached nobody is no sample:
+ * it would stay at the daemon as the model's.
  *
  * What can fail: a worker that dies, hangs or does not keep to one line for one (69, 76): the run ends,
  * what was measured until then is printed. Single requests to a URL: they are counted, and only when all
@@ -193,7 +194,9 @@ static int done(void *user, struct dwell_bench_call *call)
                 bench->runqueue_ms += spent.runqueue_ms;
                 bench->watched_ms += call->latency_ms;
             }
-            samples_send(&bench->samples, call->latency_ms, call->failed, &spent);
+            if (is_process || asker_has_reached(place->asker)) {
+                samples_send(&bench->samples, call->latency_ms, call->failed, &spent);
+            }
         }
     }
     progress_step(&bench->progress, call->stage, now_ns(), call->latency_ms);

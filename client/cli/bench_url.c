@@ -13,6 +13,7 @@ struct asker {
     const struct url_request *request;
     int stop_fd;
     uint64_t bytes; /* of the answer so far */
+    bool has_reached;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -140,6 +141,11 @@ static void explain(struct asker *asker, CURLcode code, long status, uint64_t ti
     }
 }
 
+bool asker_has_reached(const struct asker *asker)
+{
+    return asker->has_reached;
+}
+
 enum ask asker_ask(struct asker *asker, struct str body, uint64_t timeout_ns, struct buf *problem)
 {
     bool stopped = false;
@@ -154,6 +160,8 @@ enum ask asker_ask(struct asker *asker, struct str body, uint64_t timeout_ns, st
             code == CURLE_OK ? curl_easy_setopt(asker->easy, CURLOPT_POSTFIELDS, body.ptr) : code;
     }
     code = code == CURLE_OK ? transfer(asker, &stopped) : code;
+    asker->has_reached = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
+                         code != CURLE_COULDNT_RESOLVE_PROXY;
     if (stopped) {
         return ASK_STOPPED;
     }

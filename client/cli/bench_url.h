@@ -28,4 +28,7 @@ void asker_close(struct asker *asker);
  * reason, unless it already holds one; the handle can be used again. */
 enum ask asker_ask(struct asker *asker, struct str body, uint64_t timeout_ns, struct buf *problem);
 
+/* Whether the last one was connected to somebody: else it says nothing about the model. */
+bool asker_has_reached(const struct asker *asker);
+
 #endif

@@ -590,6 +590,14 @@ class TestUrl(BenchCase):
         self.assertEqual((model["sample_count"], model["errors"]), (10, 1))
         self.assertIsNone(model["cpu"]["avg_percent"])
 
+    def test_bench_of_a_url_that_nobody_answers_leaves_no_model(self):
+        daemon = self.start()
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))  # and does not listen
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            self.must_fail(UNAVAILABLE, f"{url}: .*onnect", "--samples", 5, "-w", 0, "--dir", daemon.directory, "--url", url)
+        self.assertEqual(daemon.models(), {})
+
     def test_bench_of_a_url_reads_the_cpu_of_a_process(self):
         server = self.serve()
         result = self.result("--samples", 30, "-c", 1, "--no-daemon", "--url", server.url, "--pid", os.getpid())
