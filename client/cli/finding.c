@@ -133,10 +133,12 @@ static void put_row(const struct finding *finding, size_t indent, size_t columns
     text_style(out, states[finding->state].style);
     put_cell(out, states[finding->state].word, STATE_COLUMNS);
     text_style(out, STYLE_PLAIN);
-    put_cell(out, finding->name, NAME_COLUMNS);
     if (indent == NARROW_INDENT) {
+        buf_puts(out, finding->name);
         buf_char(out, '\n');
         text_pad(out, indent);
+    } else {
+        put_cell(out, finding->name, NAME_COLUMNS);
     }
     put_wrapped(out, &finding->found, indent, columns);
     buf_char(out, '\n');
@@ -178,8 +180,12 @@ void findings_render(const struct findings *findings, size_t columns, struct buf
     indent = columns < indent + LEAST_COLUMNS ? NARROW_INDENT : indent;
     text_style(out, STYLE_DIM);
     put_cell(out, "STATE", STATE_COLUMNS);
-    put_cell(out, "CHECK", NAME_COLUMNS);
-    buf_puts(out, indent == NARROW_INDENT ? "\n" : "FOUND\n");
+    if (indent == NARROW_INDENT) {
+        buf_puts(out, "CHECK\n");
+    } else {
+        put_cell(out, "CHECK", NAME_COLUMNS);
+        buf_puts(out, "FOUND\n");
+    }
     for (size_t i = 0; i < findings->count; i++) {
         put_row(&findings->rows[i], indent, columns, out);
     }

@@ -237,10 +237,40 @@ static struct str next_word(struct str *text)
     return word;
 }
 
+/* Figures stay with what they count: "98 %", "12.5 ms,". */
+static bool is_unit(struct str word)
+{
+    static const char *const units[] = {"%", "ns", "µs", "ms", "s",  "min", "h",
+                                        "d", "B",  "kB", "MB", "GB", "TB",  "MiB"};
+    while (word.len > 0 && memchr(".,;:)", word.ptr[word.len - 1], 5) != NULL) {
+        word.len--;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (str_is(word, units[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The next word, with its unit when it is a figure. */
+static struct str next_piece(struct str *text)
+{
+    struct str word = next_word(text);
+    struct str rest = *text;
+    struct str unit = next_word(&rest);
+    char last = word.len > 0 ? word.ptr[word.len - 1] : ' ';
+    if (last >= '0' && last <= '9' && is_unit(unit) && unit.ptr == word.ptr + word.len + 1) {
+        word.len += 1 + unit.len;
+        *text = rest;
+    }
+    return word;
+}
+
 void text_wrap(struct buf *out, struct str text, size_t used, size_t indent, size_t columns)
 {
     bool first = true;
-    for (struct str word = next_word(&text); word.len > 0; word = next_word(&text)) {
+    for (struct str word = next_piece(&text); word.len > 0; word = next_piece(&text)) {
         size_t width = text_width(word);
         if (!first && used + 1 + width > columns) {
             buf_char(out, '\n');

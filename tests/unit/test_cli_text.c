@@ -124,6 +124,17 @@ static void test_cli_text_wraps_between_words(void **state)
     must_wrap("  one   two  ", 0, 0, 10, "one two");
 }
 
+static void test_cli_text_keeps_figures_and_units_together(void **state)
+{
+    (void)state;
+    must_wrap("above 98 %.", 0, 0, 10, "above\n98 %.");
+    must_wrap("above 98 %.", 0, 0, 11, "above 98 %.");
+    must_wrap("p99 12.5 ms, p50", 0, 0, 9, "p99\n12.5 ms,\np50");
+    must_wrap("of 2 CPUs", 0, 0, 5, "of 2\nCPUs");
+    must_wrap("a few ms", 0, 0, 5, "a few\nms");
+    must_wrap("98 %", 0, 0, 2, "98 %");
+}
+
 static void test_cli_text_without_utf8_counts_one_column_each(void **state)
 {
     (void)state;
@@ -159,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_cli_text_names_cannot_act),
         cmocka_unit_test(test_cli_text_foreign_lines_stay_lines),
         cmocka_unit_test(test_cli_text_wraps_between_words),
+        cmocka_unit_test(test_cli_text_keeps_figures_and_units_together),
         cmocka_unit_test(test_cli_text_without_utf8_counts_one_column_each),
         cmocka_unit_test(test_cli_text_signs_have_stand_ins),
     };
