@@ -411,13 +411,15 @@ static const struct source {
      "only the touch rate can prove that it is bound by memory"},
     {"flops_hints", "", "inferences whose samples say flops", "no time on a GPU can be estimated"},
     {"looks", "", "looks at what its thread did within inferences",
-     "locks, input and throttling cannot be told apart. dwelld must run as the process's user"},
+     "locks, input and throttling cannot be told apart. dwelld must run as the process's user, and "
+     "the process must still be there"},
     {"touch_probes", "", "probes of how fast it touches memory",
      "computing and waiting for memory cannot be told apart: profiling.touch_probe, and dwelld as "
      "the "
      "process's user"},
     {"process_ms", "ms", "over which its processes were watched in /proc",
-     "faults, files and throttling are not seen: dwelld must be in its pid namespace"},
+     "faults, files and throttling are not seen: dwelld must be in its pid namespace, and the "
+     "process must still be there"},
     {"throttled_ms", "ms", "in which a quota of its control group kept it from running", NULL},
 };
 
