@@ -291,8 +291,14 @@ static inline double add_finite(double sum, double amount)
     return __builtin_expect(fabs(sum) <= DBL_MAX, 1) ? sum : copysign(DBL_MAX, sum);
 }
 
+static inline uint64_t fitting(const struct buckets *buckets, uint64_t weight)
+{
+    return __builtin_expect(buckets->count > SAVED_LEAPS_MAX, 0) ? 1 : weight;
+}
+
 bool buckets_add_quickly(struct buckets *buckets, unsigned classic, double value, uint64_t weight)
 {
+    weight = fitting(buckets, weight);
     double amount = value * (double)(int64_t)weight; /* far below what is negative then */
     if (buckets->native) {
         const struct bucket_run *run = &buckets->positive;
@@ -315,6 +321,7 @@ int buckets_add(struct buckets **buckets, const double *bounds, double value, ui
                 struct limbo *limbo)
 {
     int err = own(buckets, limbo);
+    weight = fitting(*buckets, weight);
     if (err == 0 && (*buckets)->native) {
         err = add_native(buckets, value, weight, limbo);
     }

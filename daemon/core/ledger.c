@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "base/mem.h"
+#include "core/saved.h"
 
 enum { HEADS = LEDGER_CLIENTS_MAX };
 
@@ -120,9 +121,14 @@ static int16_t take_place(struct ledger *ledger)
     return place;
 }
 
+/* What the terms have no room for is passed over: what comes one by one still counts. */
 static void account(struct ledger *ledger, const struct ledger_client *client, uint64_t dropped,
                     uint64_t lost)
 {
+    const struct ledger_terms *all = &ledger->view.all;
+    if (all->dropped + all->lost + dropped + lost > SAVED_LEAPS_MAX) {
+        return;
+    }
     struct ledger_terms *both[] = {&ledger->view.all,
                                    &ledger->view.libraries[client->library].terms};
     for (size_t i = 0; i < 2; i++) {

@@ -8,6 +8,8 @@
  * only grow. Terms are kept for each client library and in all; of a single client only where it
  * stands is remembered, for the LEDGER_CLIENTS_MAX that spoke last; of clients that ask for
  * acknowledgements longest, since what a forgotten one sends again counts again.
+ * Dropped and lost together end at SAVED_LEAPS_MAX (core/saved.h): a gap that would pass it is not
+ * accounted for.
  * A client met in the middle of its numbers (the daemon was restarted), or that leaps ahead by more
  * than LEDGER_GAP_MAX, is accounted for from there.
  * Loop thread only.
@@ -26,7 +28,7 @@ enum {
 };
 
 /* A wider gap in a client's numbers is not believed: it is taken as a new beginning. A million calls
- * a second take twelve days for it, and no peer can make the terms wrap around. */
+ * a second take twelve days for it. What many of them come to is SAVED_LEAPS_MAX's to end. */
 #define LEDGER_GAP_MAX (UINT64_C(1) << 40)
 
 struct ledger_terms {

@@ -26,6 +26,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/name.h"
+#include "core/saved.h"
 
 struct registry_cell {
     const struct model_id *id; /* NULL: free */
@@ -591,6 +592,15 @@ static void remember(struct registry *registry, const struct sample *sample, uin
     }
 }
 
+/* All that was ever counted of it has gone as far as weights may take it. */
+static bool goes_by_ones(const struct model *model)
+{
+    uint64_t count = model->closed_samples + model->current->sums.count;
+    count += model->base == NULL ? 0 : model->base->sums.count;
+    count += model->past == NULL ? 0 : model->past->sums.count;
+    return count > SAVED_LEAPS_MAX;
+}
+
 /* A sample that is not of the usual kind, and a usual one after a freeze or in a new slot. */
 __attribute__((cold, noinline)) static int record_slowly(struct registry *registry,
                                                          const struct sample *sample,
@@ -600,6 +610,12 @@ __attribute__((cold, noinline)) static int record_slowly(struct registry *regist
     int err = find_model(registry, sample, &number);
     if (err != 0) {
         return err;
+    }
+    struct sample once;
+    if (SAMPLE_HAS(sample, WEIGHT) && goes_by_ones(registry->models[number])) {
+        once = *sample;
+        once.has &= ~(1u << SAMPLE_WEIGHT);
+        sample = &once;
     }
     err = count(registry, number, sample);
     if (err != 0) {

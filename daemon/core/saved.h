@@ -25,6 +25,13 @@ enum {
     SAVED_PROCESSES_MAX = 8192,
 };
 
+/* No count in a file is greater: sums of all that one may hold stay below 2^64. */
+#define SAVED_COUNT_MAX (UINT64_C(1) << 56)
+
+/* From here on a count goes by ones, whatever a record says that it stands for, so that no daemon can hold
+ * more than its file may. */
+#define SAVED_LEAPS_MAX (SAVED_COUNT_MAX / 2)
+
 /* When it was written, by every clock there is. */
 struct saved_moment {
     uint64_t wall_ns;

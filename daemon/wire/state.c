@@ -82,7 +82,7 @@ bool state_is_text(struct str text, size_t least, size_t most)
 
 bool state_add(uint64_t *total, uint64_t number)
 {
-    bool fits = number <= STATE_COUNT_MAX && *total + number <= STATE_COUNT_MAX;
+    bool fits = number <= SAVED_COUNT_MAX && *total + number <= SAVED_COUNT_MAX;
     *total += fits ? number : 0;
     return fits;
 }
@@ -173,7 +173,7 @@ static int read_figure(struct piece piece, struct saved_figure *ret)
         }
     }
     bool good = state_is_text(ret->name, 1, FIGURE_NAME_MAX) &&
-                state_is_text(ret->of, 0, FIGURE_NAME_MAX) && ret->number <= STATE_COUNT_MAX;
+                state_is_text(ret->of, 0, FIGURE_NAME_MAX) && ret->number <= SAVED_COUNT_MAX;
     return err != 0 || good ? err : ERR_FRAME;
 }
 

@@ -46,7 +46,7 @@ static int read_gauge(struct piece piece, struct saved_gauge *ret)
             break;
         }
     }
-    bool good = ret->count <= STATE_COUNT_MAX && is_figure(ret->peak);
+    bool good = ret->count <= SAVED_COUNT_MAX && is_figure(ret->peak);
     return err != 0 || good ? err : ERR_FRAME;
 }
 
@@ -59,7 +59,7 @@ static bool adds_up(const struct saved_classic *classic)
             return false;
         }
     }
-    return classic->count <= STATE_COUNT_MAX && total == classic->count;
+    return classic->count <= SAVED_COUNT_MAX && total == classic->count;
 }
 
 static int read_classic(struct piece piece, struct saved_classic *ret)
@@ -125,7 +125,7 @@ static int read_extra(struct piece piece, struct saved_extra *ret)
             break;
         }
     }
-    return err != 0 || ret->evidence_count <= STATE_COUNT_MAX ? err : ERR_FRAME;
+    return err != 0 || ret->evidence_count <= SAVED_COUNT_MAX ? err : ERR_FRAME;
 }
 
 /* --- fine histograms --------------------------------------------------------------------------- */
@@ -172,7 +172,7 @@ static bool is_tally(const struct state_reading *reading)
     return fits && total == tally->latency.count && is_figure(tally->min_ms) &&
            is_figure(tally->max_ms) && tally->min_ms <= tally->max_ms &&
            (isnan(tally->last_cpu_percent) || is_figure(tally->last_cpu_percent)) &&
-           tally->errors <= STATE_COUNT_MAX;
+           tally->errors <= SAVED_COUNT_MAX;
 }
 
 static int read_squares(struct piece bytes, struct saved_tally *tally)
@@ -375,7 +375,7 @@ static int read_slot(struct state_reading *reading, struct piece piece)
             break;
         }
     }
-    if (err == 0 && !(has_tally && slot.exceeded <= STATE_COUNT_MAX)) {
+    if (err == 0 && !(has_tally && slot.exceeded <= SAVED_COUNT_MAX)) {
         err = ERR_FRAME;
     }
     return err != 0 || sink->slot == NULL ? err : sink->slot(sink->ctx, &slot, &reading->tally);
@@ -405,8 +405,8 @@ static int read_layer_identity(struct piece piece, struct saved_layer *ret)
             break;
         }
     }
-    bool good = state_is_text(ret->name, 1, RECORD_NAME_MAX) && ret->count <= STATE_COUNT_MAX &&
-                ret->exceeded <= STATE_COUNT_MAX && ret->soft_exceeded <= STATE_COUNT_MAX &&
+    bool good = state_is_text(ret->name, 1, RECORD_NAME_MAX) && ret->count <= SAVED_COUNT_MAX &&
+                ret->exceeded <= SAVED_COUNT_MAX && ret->soft_exceeded <= SAVED_COUNT_MAX &&
                 is_figure(ret->last_ms);
     return err != 0 || good ? err : ERR_FRAME;
 }

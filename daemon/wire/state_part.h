@@ -8,9 +8,6 @@
 #include "wire/field.h"
 #include "wire/state.h"
 
-/* More is no count of anything: sums of all that a file may hold stay below 2^64. */
-#define STATE_COUNT_MAX (UINT64_C(1) << 56)
-
 /* A field, whatever it is: a number in all of its bits, or bytes. */
 struct state_field {
     uint32_t tag;
@@ -64,7 +61,7 @@ int state_counts(struct piece bytes, uint64_t *counts, uint32_t max, uint32_t *c
 /* Text of `least` to `most` bytes. */
 bool state_is_text(struct str text, size_t least, size_t most);
 
-/* Adds so many; false past STATE_COUNT_MAX. */
+/* Adds so many; false past SAVED_COUNT_MAX. */
 bool state_add(uint64_t *total, uint64_t number);
 
 int state_read_run(struct piece piece, struct saved_run *ret);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/saved.h"
 #include "mem_fault.h"
 
 static struct ledger ledger;
@@ -209,6 +210,30 @@ static void test_ledger_absurd_numbers_are_a_new_beginning(void **state)
     }
     must_all_balance();
     assert_true(ledger.view.all.sent < UINT64_C(1) << 53);
+}
+
+/* A client that leaps as far as it is believed, again and again: the terms stay what a state file bears,
+ * and what others send still counts. */
+static void test_ledger_leaps_end_where_a_state_file_does(void **state)
+{
+    (void)state;
+    (void)ledger_library(&ledger, STR_LITERAL("lib"));
+    const uint64_t leaps = SAVED_LEAPS_MAX / LEDGER_GAP_MAX;
+    for (uint64_t i = 0; i <= leaps + 4; i++) {
+        struct mark mark = at_with(i * LEDGER_GAP_MAX, i % 2 * LEDGER_GAP_MAX);
+        assert_true(ledger_advance(&ledger, meet(1, &mark), &mark));
+        assert_true(ledger.view.all.sent <= SAVED_LEAPS_MAX);
+    }
+    for (uint64_t i = 0; i < 4; i++) {
+        struct mark mark = at_with(LEDGER_GAP_MAX, LEDGER_GAP_MAX);
+        (void)meet(100 + i, &mark); /* whose drops are told when it is met */
+    }
+    assert_int_equal(ledger.view.all.sent, SAVED_LEAPS_MAX);
+    struct mark mark = at(0);
+    ledger_count(&ledger, meet(2, &mark), 10);
+    assert_int_equal(ledger.view.all.accepted, 10);
+    assert_int_equal(ledger.view.all.sent, SAVED_LEAPS_MAX + 10);
+    must_all_balance();
 }
 
 /* --- who is remembered ------------------------------------------------------------------------- */
@@ -436,6 +461,7 @@ int main(void)
         TEST(test_ledger_a_gap_is_dropped_or_lost),
         TEST(test_ledger_numbers_that_go_back_change_nothing),
         TEST(test_ledger_a_client_met_midway_counts_from_there),
+        TEST(test_ledger_leaps_end_where_a_state_file_does),
         TEST(test_ledger_absurd_numbers_are_a_new_beginning),
         TEST(test_ledger_remembers_the_most_recent_clients),
         TEST(test_ledger_forgets_in_order_of_last_use),

@@ -364,6 +364,46 @@ static void test_restore_knows_nobody_over_a_start_of_the_machine(void **state)
     close_both();
 }
 
+/* --- ceilings ---------------------------------------------------------------------------------- */
+
+/* The most that records may stand for, as often as it takes: what is counted then can be read again. */
+static void test_restore_reads_whatever_was_counted(void **state)
+{
+    (void)state;
+    enum { TIMES = 20 };
+    struct sample sample = sample_of("plain", 3);
+    struct metric sizes[] = {metric_of(METRIC_OBSERVE, "size", 4, "a=1"),
+                             metric_of(METRIC_OBSERVE, "size", -4, "a=1"),
+                             metric_of(METRIC_OBSERVE, "size", 0, "a=1")};
+    const uint8_t id[RECORD_CLIENT_ID_BYTES] = "leaps";
+    struct mark mark = {.has_sequence = true};
+    sample.has = 1u << SAMPLE_WEIGHT | 1u << SAMPLE_QUEUE | 1u << SAMPLE_BATCH_SIZE;
+    sample.weight = SAVED_LEAPS_MAX / 4;
+    sample.batch_size = 8;
+    sample.error = true;
+    open_first();
+    int client = ledger_client(first.intake.ledger, id, 0, &mark);
+    for (unsigned i = 0; i < TIMES; i++) {
+        must_record(&first, &sample);
+        for (unsigned k = 0; k < 3; k++) {
+            sizes[k].unit = STR_LITERAL("bytes");
+            sizes[k].weight = SAVED_LEAPS_MAX / 4;
+            must_count(&first, &sizes[k], NULL);
+        }
+        core_move(&first, i % 4 == 0 ? CORE_SLOT_S : 0);
+    }
+    for (uint64_t i = 0; i < 2 * SAVED_LEAPS_MAX / LEDGER_GAP_MAX; i++) {
+        mark.sequence += LEDGER_GAP_MAX;
+        assert_true(ledger_advance(first.intake.ledger, client, &mark));
+    }
+    struct buf body = must_save(&first, 1);
+    open_second();
+    (void)must_go_on(&second, 1, &body);
+    core_close(&second);
+    buf_fini(&body); /* is older */
+    core_close(&first);
+}
+
 /* --- damage and memory ------------------------------------------------------------------------- */
 
 /* The bytes, which outlive both cores; the buffer is ended. */
@@ -500,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_restore_stops_at_ceilings),
         cmocka_unit_test(test_restore_knows_who_is_gone),
         cmocka_unit_test(test_restore_knows_nobody_over_a_start_of_the_machine),
+        cmocka_unit_test(test_restore_reads_whatever_was_counted),
         cmocka_unit_test(test_restore_takes_every_truncation_or_leaves_it),
         cmocka_unit_test(test_restore_takes_any_damage_or_leaves_it),
         cmocka_unit_test(test_restore_without_memory),
