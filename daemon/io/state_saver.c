@@ -3,12 +3,14 @@
  *   1. begin    on the loop: the journal's position, a snapshot, what lies beside it; a thread begins
  *   2. render   the thread: bytes; the snapshot goes back before anything is written, so that a slow disk
  *               holds memory of its own, and no snapshot that a scrape may need
- *   3. write    the thread: state_file_write, unless nothing has come since the last one and nobody waits
- *   4. on_async the loop: counts, tells who asked, begins again if somebody asked meanwhile
+ *   3. check    the thread: it reads what it is to write, as the next start will
+ *   4. write    the thread: state_file_write, unless nothing has come since the last one and nobody waits
+ *   5. on_async the loop: counts, tells who asked, begins again if somebody asked meanwhile
  *
  * What can fail, and where it ends
  *   snapshot, memory, thread   the save; whoever asked is told, the next one is tried at its time
  *   state.max_bytes            likewise
+ *   the check                  likewise; the file that was there stays, and the journal goes on from it
  *   the disk                   likewise; the file that was there stays
  * Each is counted; the log tells when saving begins to fail, and when it works again.
  */
@@ -26,6 +28,7 @@
 #include "io/state_head.h"
 #include "io/state_machine.h"
 #include "render/state.h"
+#include "wire/state.h"
 
 enum {
     PROBLEM_MAX_BYTES = 8192,
@@ -55,6 +58,19 @@ struct save {
 
 /* --- the thread -------------------------------------------------------------------------------- */
 
+/* What the next start would set aside as damaged must not take the place of what it can read. */
+static int check(struct str body, struct buf *problem)
+{
+    static const struct saved_sink nobody;
+    int err = state_read(body, &nobody);
+    if (err != 0 && err != ERR_NOMEM) {
+        buf_puts(problem,
+                 "what is counted could not be read again, which is a bug: please report it. "
+                 "The file that was there stays");
+    }
+    return err;
+}
+
 static void render(struct save *save)
 {
     size_t lasting = 0;
@@ -71,6 +87,9 @@ static void render(struct save *save)
     beside_free(save->beside);
     save->share = NULL;
     save->beside = NULL;
+    if (save->err == 0 && save->must_write) {
+        save->err = check((struct str){save->body.data, save->body.len}, &save->problem);
+    }
     (void)sem_post(&save->steps); /* fails only past a count that is not reached */
 }
 

@@ -253,6 +253,44 @@ static void test_state_saver_tells_who_asked_that_it_failed(void **state)
     close_world();
 }
 
+static size_t put_nothing(void *ctx, char *ret_position)
+{
+    (void)ctx;
+    (void)ret_position;
+    return 0;
+}
+
+static void count_covered(void *ctx, struct str position)
+{
+    (void)position;
+    ++*(unsigned *)ctx;
+}
+
+/* What no later daemon could read: the file that was there stays, and so does what the journal has. */
+static void test_state_saver_writes_nothing_that_cannot_be_read(void **state)
+{
+    (void)state;
+    struct answer answer = {.err = 0};
+    unsigned covered = 0;
+    open_world(UINT32_MAX);
+    state_saver_set_journal(&world.saver, put_nothing, count_covered, &covered);
+    count_one();
+    ask(&answer);
+    await(&answer, 0);
+    world.core.intake.ledger->view.all.sent++; /* the sum does not hold */
+    ask(&answer);
+    await(&answer, ERR_FRAME);
+    must_be_on_disk(1);
+    assert_int_equal(writes, 1);
+    assert_int_equal(covered, 1);
+    assert_int_equal(counter(COUNTER_STATE_FAILURES), 1);
+    world.core.intake.ledger->view.all.sent--;
+    ask(&answer);
+    await(&answer, 0);
+    assert_int_equal(covered, 2);
+    close_world();
+}
+
 static void test_state_saver_has_a_ceiling(void **state)
 {
     (void)state;
@@ -383,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_state_saver_answers_each_with_its_own),
         cmocka_unit_test(test_state_saver_may_be_asked_from_an_answer),
         cmocka_unit_test(test_state_saver_tells_who_asked_that_it_failed),
+        cmocka_unit_test(test_state_saver_writes_nothing_that_cannot_be_read),
         cmocka_unit_test(test_state_saver_has_a_ceiling),
         cmocka_unit_test(test_state_saver_writes_only_what_is_new),
         cmocka_unit_test(test_state_saver_saves_at_the_end),
