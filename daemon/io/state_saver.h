@@ -71,7 +71,8 @@ struct state_saver {
 int state_saver_start(struct state_saver *saver, uv_loop_t *loop,
                       const struct state_saver_options *options);
 
-/* From the next save on the file says where this journal is, and the journal is told what it covers. */
+/* From the next save on the file says where this journal is, and the journal is told what it covers
+ * (NULL: there is nobody to tell). */
 void state_saver_set_journal(struct state_saver *saver, state_journal_fn *journal,
                              state_covered_fn *covered, void *ctx);
 

@@ -196,10 +196,20 @@ uint64_t main_state_journal_position(const struct main_state *state)
     return read_position(state->journal, state->journal_len);
 }
 
+/* A life without a journal: a later one, with it, goes on where the one before stood. */
+static size_t put_restored(void *ctx, char *ret_position)
+{
+    const struct main_state *state = ctx;
+    memcpy(ret_position, state->journal, state->journal_len);
+    return state->journal_len;
+}
+
 void main_state_set_journal(struct main_state *state, struct journal *journal)
 {
     if (journal != NULL) {
         state_saver_set_journal(&state->saver, put_position, forget, journal);
+    } else {
+        state_saver_set_journal(&state->saver, put_restored, NULL, state);
     }
 }
 

@@ -38,7 +38,8 @@ int main_state_start(struct main_state *state, const struct conf *conf, uv_loop_
 /* Where the journal stood when the file was written; 0: it says nothing of that. */
 uint64_t main_state_journal_position(const struct main_state *state);
 
-/* After main_state_start: a save tells the journal what it may forget. NULL: there is no journal. */
+/* After main_state_start: a save tells the journal what it may forget. NULL: there is no journal, and what
+ * the file said of one stays in it. */
 void main_state_set_journal(struct main_state *state, struct journal *journal);
 
 /* As those of the saver. `is_late`: it is not waited for any more. */

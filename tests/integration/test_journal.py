@@ -348,6 +348,34 @@ class TestJournal(DaemonCase):
         self.must_have(self.begin(), sent=10, accepted=10, lost=0)
 
 
+    # --- with a state ---
+
+    def newcomers(self, daemon, count, **hello):
+        """So many clients, each with one record: more than the daemon remembers."""
+        name = wire.hello(client="test/1", **hello)
+        frames = b"".join(wire.frame(wire.batch([wire.sample(model_name="new", execution_time_ms=1)], first_sequence=0,
+                                                client_id=struct.pack("<QQ", 7, i), hello_message=name)) for i in range(count))
+        daemon.send_raw(wire.MAGIC + frames)
+        self.assertEqual(daemon.sample_count("new"), count)
+
+    def test_journal_a_life_without_it_keeps_the_place(self):
+        """Whom the ledger remembers or not: what the state holds is not taken from the journal again."""
+        state = {"state.file": self.base / "state"}
+        daemon = self.begin(**state)
+        peer, _ = self.ask(daemon)
+        peer.records(*samples(20))
+        self.must_acknowledge(peer, 20)
+        segment, = self.segments()
+        kept = segment.read_bytes()
+        daemon.stop()
+        segment.write_bytes(kept)  # as it stays where more was written meanwhile
+        segment.chmod(0o600)
+        daemon = self.begin(**{**state, "journal.directory": ""})
+        self.newcomers(daemon, 4200, acknowledge=1)
+        daemon.stop()
+        self.assertEqual(self.begin(**state).sample_count("m"), 20)
+
+
 if __name__ == "__main__":
     import unittest
     unittest.main()
