@@ -186,6 +186,7 @@ static int take_client(void *ctx, const struct saved_client *saved)
     unsigned library = saved->library < ledger->view.library_count ? saved->library : 0;
     struct ledger_standing standing = {.next = saved->next,
                                        .credited = saved->credited,
+                                       .asks = saved->asks,
                                        .library = str_of(ledger->view.libraries[library].name)};
     memcpy(standing.id, saved->id, sizeof standing.id);
     ledger_restore(ledger, &standing);

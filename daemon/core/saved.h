@@ -80,6 +80,7 @@ struct saved_client {
     uint64_t next;
     uint64_t credited; /* drops that it has reported */
     uint32_t library;  /* place among the terms of libraries, from 0 */
+    bool asks;         /* for acknowledgements */
 };
 
 struct saved_sum {
@@ -275,7 +276,7 @@ enum {
     TERMS_LOST,
     TERMS_REASON,
 };
-enum { CLIENT_ID = 1, CLIENT_NEXT, CLIENT_CREDITED, CLIENT_LIBRARY };
+enum { CLIENT_ID = 1, CLIENT_NEXT, CLIENT_CREDITED, CLIENT_LIBRARY, CLIENT_ASKS };
 enum {
     MODEL_NAME = 1,
     MODEL_DEVICE,

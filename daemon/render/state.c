@@ -148,6 +148,7 @@ static void append_ledger(struct buf *out, const struct state_source *source)
         state_u64(out, CLIENT_NEXT, client->next);
         state_u64(out, CLIENT_CREDITED, client->credited);
         state_u64(out, CLIENT_LIBRARY, client->library);
+        state_u64(out, CLIENT_ASKS, client->asks);
         message_end(out, message);
     }
 }

@@ -288,6 +288,9 @@ static int read_client(struct state_reading *reading, struct piece piece)
             client.library = (uint32_t)field.number;
             err = field.number < reading->library_count ? 0 : ERR_FRAME;
             break;
+        case TAG(CLIENT_ASKS, KIND_VARINT):
+            client.asks = field.number != 0;
+            break;
         }
     }
     if (err == 0 && !(has_id && client.library < reading->library_count)) {

@@ -375,6 +375,23 @@ class TestJournal(DaemonCase):
         daemon.stop()
         self.assertEqual(self.begin(**state).sample_count("m"), 20)
 
+    def test_journal_who_asks_is_not_forgotten_over_a_restart(self):
+        """Though the journal has nothing of it any more, and more clients come than are remembered."""
+        state = {"state.file": self.base / "state"}
+        daemon = self.begin(**state)
+        peer, _ = self.ask(daemon)
+        peer.records(*samples(5))
+        self.must_acknowledge(peer, 5)
+        daemon.stop()
+        daemon = self.begin(**state)
+        self.assertEqual(daemon.metrics()["dwelld_journal_replayed_records_total"], 0)
+        self.newcomers(daemon, 4200)
+        peer, stands = self.ask(daemon)
+        self.assertEqual(stands, 5)
+        peer.records(*samples(5))
+        peer.end().rest()
+        self.assertEqual(daemon.sample_count("m"), 5)
+
 
 if __name__ == "__main__":
     import unittest

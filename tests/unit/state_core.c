@@ -241,6 +241,9 @@ static void fill_ledger(struct core *core)
     for (unsigned i = 0; i < 2; i++) {
         uint8_t library = ledger_library(&core->ledger, str_of(i == 0 ? "libdwell/1" : "other/2"));
         int client = ledger_client(&core->ledger, ids[i], library, &mark);
+        if (i == 0) {
+            ledger_ask(&core->ledger, client);
+        }
         ledger_count(&core->ledger, client, 10);
         ledger_reject(&core->ledger, client, ERR_RANGE);
         struct mark later = {true, 20, true, 4};

@@ -364,6 +364,23 @@ static void test_restore_knows_nobody_over_a_start_of_the_machine(void **state)
     close_both();
 }
 
+/* --- the ledger ---------------------------------------------------------------------------------- */
+
+static void test_restore_knows_who_asks(void **state)
+{
+    (void)state;
+    open_both();
+    struct buf body = must_save(&first, 1);
+    (void)must_go_on(&second, 1, &body);
+    unsigned asking = 0;
+    for (int16_t i = 0; i < second.ledger.used; i++) {
+        asking += second.ledger.clients[i].asks;
+    }
+    assert_int_equal(asking, 1);
+    buf_fini(&body);
+    close_both();
+}
+
 /* --- ceilings ---------------------------------------------------------------------------------- */
 
 /* The most that records may stand for, as often as it takes: what is counted then can be read again. */
@@ -540,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_restore_stops_at_ceilings),
         cmocka_unit_test(test_restore_knows_who_is_gone),
         cmocka_unit_test(test_restore_knows_nobody_over_a_start_of_the_machine),
+        cmocka_unit_test(test_restore_knows_who_asks),
         cmocka_unit_test(test_restore_reads_whatever_was_counted),
         cmocka_unit_test(test_restore_takes_every_truncation_or_leaves_it),
         cmocka_unit_test(test_restore_takes_any_damage_or_leaves_it),
