@@ -124,6 +124,7 @@ static void name_client(struct peer *peer, const uint8_t id[RECORD_CLIENT_ID_BYT
 {
     if (!peer->has_client_id || memcmp(peer->client_id, id, RECORD_CLIENT_ID_BYTES) != 0) {
         peer->repeating = false;
+        peer->clients++;
     }
     peer->has_client_id = true;
     memcpy(peer->client_id, id, RECORD_CLIENT_ID_BYTES);

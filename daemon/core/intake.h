@@ -69,6 +69,7 @@ struct peer {
     uint64_t applied; /* records applied on this connection */
     uint64_t settled; /* of them, told to the ledger */
     uint64_t reached; /* number of the client's next record, as of the last settling */
+    uint64_t clients; /* that it has named, one after another */
     bool said_hello;
     bool hash_differs;
     bool has_client_id;

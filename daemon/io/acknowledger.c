@@ -18,6 +18,7 @@ static void stage(struct acknowledger *ack)
     peer_describe(ack->peer, &who);
     journal_stage(ack->journal, ack->kind, &who, ack->clock->wall_ns(ack->clock->ctx));
     ack->before = who.mark.sequence + ack->peer->skip;
+    ack->clients = ack->peer->clients;
     ack->is_staged = true;
 }
 
@@ -82,7 +83,8 @@ void acknowledger_take(struct acknowledger *ack, struct str bytes)
     }
 }
 
-/* What changed no number, as a flush or what had come before, need not be kept. */
+/* What changed no number, as a flush or what had come before, need not be kept. Of the client before, what
+ * is on its way is not told any more: the number would be taken for that of the one now. */
 void acknowledger_finish(struct acknowledger *ack)
 {
     if (!ack->is_staged) {
@@ -90,10 +92,12 @@ void acknowledger_finish(struct acknowledger *ack)
     }
     ack->is_staged = false;
     uint64_t number = ack->peer->reached;
-    bool is_news = number != ack->before;
+    bool is_another = ack->clients != ack->peer->clients;
+    bool is_news = number != ack->before || is_another;
     ack->newest.position = is_news ? journal_append(ack->journal) : journal_position(ack->journal);
     ack->newest.number = number;
-    if (!ack->is_flying) {
+    ack->has_told = ack->has_told && !is_another;
+    if (!ack->is_flying || is_another) {
         ack->is_flying = true;
         ack->flying = ack->newest;
     }

@@ -44,7 +44,8 @@ struct acknowledger {
     bool asked, is_staged;
     bool has_told; /* since the last hello */
     bool is_flying;
-    uint64_t before; /* number of the client's next record when the entry was begun */
+    uint64_t before;  /* number of the client's next record when the entry was begun */
+    uint64_t clients; /* as the peer counted them then: numbers are of one client alone */
     uint64_t told;
     struct ack_mark flying, newest;
 };

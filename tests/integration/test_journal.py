@@ -181,6 +181,34 @@ class TestJournal(DaemonCase):
         self.must_have(daemon, sent=17, accepted=17, lost=0, unledgered=0)
         self.must_have(self.again(daemon), sent=17, accepted=17, lost=0)
 
+    def test_journal_clients_in_turn_on_one_connection(self):
+        """Each is told of its own, though the number is the one that the other was told."""
+        other = "ff" * 16
+        daemon = self.begin()
+        client = Frames(daemon)
+        self.addCleanup(client.peer.close)
+        client.hello(0)
+        client.batch(0, 5)
+        until(lambda: client.reply() == {"acknowledged": 5}, "the first is kept")
+        client.id = bytes.fromhex(other)
+        client.batch(0, 5)
+        self.assertEqual(client.reply(), {"acknowledged": 5})
+        daemon = self.again(daemon)
+        self.must_have(daemon, sent=10, accepted=10, lost=0)
+        self.assertEqual(self.ask(daemon, client_id=other)[1], 5)
+
+    def test_journal_clients_in_turn_in_one_read(self):
+        daemon = self.begin()
+        client = Frames(daemon)
+        self.addCleanup(client.peer.close)
+        client.hello(0)
+        client.batch(0, 5)
+        until(lambda: client.reply() == {"acknowledged": 5}, "the first is kept")
+        between = wire.batch([wire.sample(model_name="m", execution_time_ms=1)] * 5, client_id=b"f" * 16, first_sequence=0)
+        client.peer.send(wire.frame(between) + wire.frame(wire.batch(client_id=client.id, first_sequence=5)))
+        self.assertEqual(client.reply(), {"acknowledged": 5})
+        self.must_have(self.again(daemon), sent=10, accepted=10, lost=0)
+
     def test_journal_rejected_records_keep_their_numbers(self):
         daemon = self.begin()
         peer, _ = self.ask(daemon)
