@@ -11,6 +11,7 @@
  *   the disk is full or broken     the writer keeps its buffer, and tries again every RETRY_S. The front
  *                                  buffer fills, and who asks is not read until there is room
  *   journal.max_bytes is reached   likewise, until a checkpoint makes room
+ *   the disk hangs                 likewise; at the end the writer is left behind, with all that it uses
  *   memory                         all of it is had at the start
  */
 #include "io/journal.h"
@@ -25,6 +26,7 @@
 
 enum {
     RETRY_S = 1,
+    GRACE_MS = 250,    /* at the end, as a save has it */
     QUEUE_ENTRIES = 3, /* of the longest kind, so that one is gathered while others are written */
     QUEUE_MORE_BYTES = 1 << 20,
     LEAST_QUEUES = 2, /* that journal.max_bytes has to hold */
@@ -51,7 +53,8 @@ static bool wait_for_work(struct journal *journal, uint64_t forgotten)
            journal->forget <= forgotten) {
         (void)pthread_cond_wait(&journal->changed, &journal->mutex);
     }
-    return !journal->stopping || journal->back.len > 0 || journal->front.len > 0;
+    return !journal->stopping || journal->back.len > 0 || journal->front.len > 0 ||
+           journal->forget > forgotten;
 }
 
 static void exchange(struct journal *journal)
@@ -63,13 +66,21 @@ static void exchange(struct journal *journal)
     }
 }
 
+static struct timespec after(uint64_t ns)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until); /* this clock is always there */
+    ns += (uint64_t)until.tv_nsec;
+    until.tv_sec += (time_t)(ns / NS_PER_SECOND);
+    until.tv_nsec = (long)(ns % NS_PER_SECOND);
+    return until;
+}
+
 /* A disk that failed is given time, unless something is to be removed from it. */
 static void wait_to_retry(struct journal *journal, uint64_t forgotten)
 {
-    struct timespec until;
+    struct timespec until = after(RETRY_S * NS_PER_SECOND);
     int over = 0;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until); /* this clock is always there */
-    until.tv_sec += RETRY_S;
     while (over == 0 && !journal->stopping && journal->forget <= forgotten) {
         over = pthread_cond_timedwait(&journal->changed, &journal->mutex, &until);
     }
@@ -113,6 +124,8 @@ static void *run(void *ctx)
             wait_to_retry(journal, forgotten);
         }
     }
+    journal->ended = true;
+    (void)pthread_cond_signal(&journal->changed); /* for the loop, which waits alone now */
     unlock(journal);
     return NULL;
 }
@@ -258,13 +271,33 @@ int journal_start(struct journal *journal, uv_loop_t *loop, struct counters *cou
     return start_thread(journal);
 }
 
+/* False: the writer hangs. */
+static bool stop_writer(struct journal *journal)
+{
+    struct timespec until = after(GRACE_MS * NS_PER_MS);
+    int over = 0;
+    lock(journal);
+    journal->stopping = true;
+    (void)pthread_cond_signal(&journal->changed);
+    while (!journal->ended && over == 0) {
+        over = pthread_cond_timedwait(&journal->changed, &journal->mutex, &until);
+    }
+    bool ended = journal->ended;
+    unlock(journal);
+    return ended;
+}
+
 void journal_close(struct journal *journal)
 {
     if (journal->has_thread) {
-        lock(journal);
-        journal->stopping = true;
-        (void)pthread_cond_signal(&journal->changed);
-        unlock(journal);
+        if (!stop_writer(journal)) {
+            log_error(
+                "journal %s: the disk did not answer in time; what is not acknowledged may be "
+                "missing in it",
+                journal->options.path);
+            uv_unref((uv_handle_t *)&journal->async);
+            return;
+        }
         (void)pthread_join(journal->thread, NULL); /* is joined once, by nobody else */
         journal->has_thread = false;
     }

@@ -55,7 +55,7 @@ struct journal {
     uint64_t written, begin, forget;
     bool works; /* the last write did not fail */
     uint64_t failures;
-    bool stopping;
+    bool stopping, ended;
 
     struct buf back; /* the writer's */
 
@@ -86,7 +86,9 @@ int journal_read(struct journal *journal, uint64_t from,
 int journal_start(struct journal *journal, uv_loop_t *loop, struct counters *counters);
 
 /* Writes what waits, tries that once, and ends; after journal_open, also without a thread. All clients
- * must have left. Memory may go when the loop has run its close callbacks. */
+ * must have left, and the saver be closed. Memory may go when the loop has run its close callbacks.
+ * A writer that does not end within a quarter of a second, as in a disk that hangs, is left behind and
+ * keeps the memory until the process ends. */
 void journal_close(struct journal *journal);
 
 /* --- checkpoints ---

@@ -261,7 +261,7 @@ static void finish(struct state_saver *saver)
 static void on_async(uv_async_t *async)
 {
     struct state_saver *saver = async->data;
-    if (saver->save == NULL || !atomic_load(&saver->save->is_done)) {
+    if (saver->is_left || saver->save == NULL || !atomic_load(&saver->save->is_done)) {
         return;
     }
     finish(saver);
@@ -368,6 +368,7 @@ static void leave_behind(struct state_saver *saver)
     log_error("state.file: %s is not written: the disk did not answer in time",
               saver->options.file->path);
     (void)pthread_detach(save->thread);
+    saver->is_left = true;
     uv_unref((uv_handle_t *)&saver->async);
 }
 

@@ -62,6 +62,7 @@ struct state_saver {
     bool is_started;
     bool is_stopping;
     bool is_last_done;
+    bool is_left;          /* the thread, in a disk that hangs: it is not heard any more */
     bool is_failing;       /* the last save failed, which was told in the log */
     bool has_saved;        /* at least once: */
     uint64_t lasting_hash; /* of what the last one wrote */

@@ -34,6 +34,7 @@ static void close_handles(struct dwelld *dwelld)
     }
     (void)pthread_sigmask(SIG_BLOCK, &handled, NULL); /* fails only for a wrong first argument */
     connection_close_all(&dwelld->ingest);
+    main_state_close(&dwelld->state); /* its last save tells the journal what it may forget */
     if (dwelld->ingest.journal != NULL) {
         journal_close(dwelld->ingest.journal);
     }
@@ -46,7 +47,6 @@ static void close_handles(struct dwelld *dwelld)
     uv_close((uv_handle_t *)&dwelld->drain_timer, NULL);
     http_close(dwelld->http);
     metric_exporter_close(dwelld->metric_exporter);
-    main_state_close(&dwelld->state);
     handover_close(&dwelld->handover);
     probe_close(&dwelld->probe);
     sandbox_close(&dwelld->sandbox);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,11 +38,18 @@ static struct world {
 } world;
 
 static atomic_bool disk_is_full;
+static atomic_bool disk_hangs;
+static sem_t has_begun;
+static sem_t may_write;
 static atomic_uint writes;
 
 static ssize_t try_write(int fd, const void *bytes, size_t len)
 {
     atomic_fetch_add(&writes, 1);
+    if (atomic_load(&disk_hangs)) {
+        (void)sem_post(&has_begun);
+        (void)sem_wait(&may_write);
+    }
     if (atomic_load(&disk_is_full)) {
         errno = ENOSPC;
         return -1;
@@ -56,6 +64,7 @@ static int set_up(void **state)
     (void)state;
     memset(&world, 0, sizeof world);
     atomic_store(&disk_is_full, false);
+    atomic_store(&disk_hangs, false);
     atomic_store(&writes, 0);
     const char *parent = getenv("TMPDIR");
     (void)snprintf(world.parent, sizeof world.parent, "%s/journal-XXXXXX",
@@ -251,6 +260,41 @@ static void test_journal_full_disk_at_the_end_does_not_hold_it(void **state)
     must_close();
 }
 
+/* The loop ends in time; the memory stays the writer's, until the process ends. */
+static void test_journal_leaves_a_disk_behind_that_hangs(void **state)
+{
+    (void)state;
+    assert_int_equal(sem_init(&has_begun, 0, 0) + sem_init(&may_write, 0, 0), 0);
+    must_start(2 * QUEUE);
+    atomic_store(&disk_hangs, true);
+    (void)append(0, 10);
+    (void)sem_wait(&has_begun);
+    must_close(); /* its handle is not waited for */
+    assert_true(world.journal.has_thread);
+    atomic_store(&disk_hangs, false);
+    (void)sem_post(&may_write);
+    while (world.journal.has_thread) { /* the process would have ended */
+        journal_close(&world.journal);
+    }
+    assert_int_equal(uv_run(&world.loop, UV_RUN_DEFAULT), 0);
+    must_start(2 * QUEUE);
+    assert_int_equal(world.read, 1);
+    must_close();
+}
+
+/* What the last checkpoint covers is removed, however soon the end comes after it. */
+static void test_journal_forgets_at_the_end(void **state)
+{
+    (void)state;
+    must_start(2 * QUEUE);
+    must_come_to(append(0, 10));
+    journal_forget_before(&world.journal, journal_position(&world.journal));
+    must_close();
+    must_start(2 * QUEUE);
+    assert_int_equal(world.read, 0);
+    must_close();
+}
+
 static void test_journal_of_a_size_that_holds_no_queue_is_refused(void **state)
 {
     (void)state;
@@ -284,6 +328,8 @@ int main(void)
         TEST(test_journal_full_until_a_checkpoint),
         TEST(test_journal_full_disk_is_tried_again),
         TEST(test_journal_full_disk_at_the_end_does_not_hold_it),
+        TEST(test_journal_leaves_a_disk_behind_that_hangs),
+        TEST(test_journal_forgets_at_the_end),
         TEST(test_journal_of_a_size_that_holds_no_queue_is_refused),
         TEST(test_journal_without_memory),
     };
