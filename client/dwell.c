@@ -10,7 +10,7 @@
  *  4. Every 50 ms, or woken because 64 kB wait, the sending thread gathers what all lanes hold into
  *     one batch, gives its records their numbers, and writes it to the socket. After a second
  *     without records it dozes, and the next record wakes it.
- *  5. dwell_flush has it add a Flush, and waits for the daemon's Reply.
+ *  5. dwell_flush has it add a Flush, and waits for the daemon's Reply, then for acknowledgements.
  *  6. dwell_close stops the thread, sends the rest and a Goodbye itself, and unmaps everything.
  *  With options.acknowledge a batch goes through a ring of kept frames ("Kept frames"), and stays in
  *  it until the daemon acknowledges its records.
@@ -574,6 +574,8 @@ struct dwell {
     uint64_t flush_asked; /* newest ticket that was ever open */
     uint64_t flush_flying; /* ticket whose Flush is in a batch or sent; or 0 */
     uint64_t flush_mark;   /* conn_sent when that Flush was sent */
+    uint64_t flush_kept;   /* end of the kept frames that were sent before it */
+    bool flush_heard;      /* its answer came: acknowledgements may be missing */
     uint64_t conn_sent;    /* records on this connection */
     uint64_t conn_confirmed;
     uint8_t reply[REPLY_BYTES];
@@ -3536,6 +3538,7 @@ static void flush_reopen(struct dwell *dwell)
 {
     dwell->flush_open = dwell->flush_open != 0 ? dwell->flush_open : dwell->flush_flying;
     dwell->flush_flying = 0;
+    dwell->flush_heard = false;
 }
 
 /* Gives up the batch on its way. A flush in it is asked for again: what it waits for is gone. */
@@ -3953,7 +3956,10 @@ static bool outgoing_write(struct dwell *dwell, uint64_t now)
     }
     if (out->head_bytes != 0) {
         dwell->conn_sent += out->record_count;
-        dwell->flush_mark = out->has_flush ? dwell->conn_sent : dwell->flush_mark;
+        if (out->has_flush) {
+            dwell->flush_mark = dwell->conn_sent;
+            dwell->flush_kept = dwell->kept.next;
+        }
         add(&dwell->sent, out->record_count);
         add(&dwell->batches, 1);
         add(&dwell->sent_bytes, out->head_bytes + out->strings_bytes + out->records_bytes);
@@ -4045,6 +4051,19 @@ static int reply_read(const uint8_t *at, const uint8_t *end, struct reply *ret_r
     return 0;
 }
 
+/* A flush is answered when the daemon has applied all before it and, where it acknowledges, has it for
+ * good. */
+static void flush_settle(struct dwell *dwell)
+{
+    const struct kept *kept = &dwell->kept;
+    bool is_kept = kept->answer != ANSWER_YES || kept->tail >= dwell->flush_kept;
+    if (dwell->flush_heard && is_kept) {
+        flushes_answer(dwell, dwell->flush_flying, false);
+        dwell->flush_flying = 0;
+        dwell->flush_heard = false;
+    }
+}
+
 static void reply_obey(struct dwell *dwell, const struct reply *reply)
 {
     if (reply->has_acknowledging) {
@@ -4062,9 +4081,9 @@ static void reply_obey(struct dwell *dwell, const struct reply *reply)
         kept_answer(dwell, ANSWER_NO, false);
     } else if (reply->flushed && dwell->flush_flying != 0 && !dwell->out.has_flush) {
         dwell->conn_confirmed = dwell->flush_mark;
-        flushes_answer(dwell, dwell->flush_flying, false);
-        dwell->flush_flying = 0;
+        dwell->flush_heard = true;
     }
+    flush_settle(dwell);
 }
 
 /* Handles the whole replies that have come. -1 when they make no sense. */
@@ -4418,6 +4437,7 @@ static void state_reset(struct dwell *dwell)
     dwell->flush_open = 0;
     dwell->flush_asked = 0;
     dwell->flush_flying = 0;
+    dwell->flush_heard = false;
     atomic_store(&dwell->stop, false);
 
     atomic_store(&dwell->pumping, false);

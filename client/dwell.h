@@ -724,8 +724,9 @@ DWELL_API void dwell_budget_reset(struct dwell_budget *budget, unsigned layer);
 
 /*
  * Sends what was recorded before the call and waits, at most timeout_ms (0 or less: not at all),
- * until the daemon has applied it. Returns DWELL_OK when the daemon said so, then the records show
- * in its next answer; else DWELL_TIMEOUT or DWELL_UNCONFIRMED. Dropped records are not waited for.
+ * until the daemon has applied it; with options.acknowledge and a daemon that keeps a journal, until
+ * it has it for good. Returns DWELL_OK when the daemon said so, then the records show in its next
+ * answer; else DWELL_TIMEOUT or DWELL_UNCONFIRMED. Dropped records are not waited for.
  */
 DWELL_API int dwell_flush(dwell_t *dwell, int timeout_ms);
 

@@ -98,6 +98,20 @@ static void must_come_to(uint64_t acknowledged)
     assert_int_equal(stats.acknowledged, acknowledged);
 }
 
+/* Polls until that many records are with the server, on its n-th connection or a later one. */
+static void must_arrive(uint64_t records, uint64_t connections)
+{
+    server_wait_records(&server, records);
+    for (unsigned i = 0; i < PATIENT_MS; i++) {
+        struct dwell_stats stats = stats_of();
+        if (stats.sent >= records && stats.connections >= connections) {
+            return;
+        }
+        pause_1_ms();
+    }
+    fail_msg("%s", "not sent in time");
+}
+
 /* Closes the handle and the server: the account of its only client. */
 static struct server_client end(int result)
 {
@@ -112,7 +126,7 @@ static void test_dwell_acknowledge_keeps_until_it_is_told(void **state)
     (void)state;
     begin(SERVER_POLITE, SERVER_HOLDS);
     track(1000);
-    must_flush();
+    must_arrive(1000, 1);
     assert_int_equal(stats_of().sent, 1000);
     assert_int_equal(stats_of().acknowledged, 0);
     server_set_answer(&server, SERVER_SAYS_YES);
@@ -124,19 +138,57 @@ static void test_dwell_acknowledge_keeps_until_it_is_told(void **state)
     assert_int_equal(account.goodbye, 1010);
 }
 
+/* What is applied and not kept for good goes with a daemon that is killed: a flush waits for more. */
+static void must_flush_until_it_is_told(bool no_thread)
+{
+    struct dwell_options options = options_of();
+    options.no_thread = no_thread;
+    server_init(&server);
+    server.answer = SERVER_HOLDS;
+    server_start(&server, SERVER_POLITE);
+    must_open(&options);
+    track(10);
+    assert_int_equal(dwell_flush(dwell, 100), DWELL_TIMEOUT);
+    assert_int_equal(stats_of().acknowledged, 0);
+    server_set_answer(&server, SERVER_SAYS_YES);
+    for (unsigned i = 1; i <= 50; i++) {
+        track(10);
+        must_flush();
+        assert_int_equal(stats_of().acknowledged, 10 + i * 10);
+    }
+    must_flush(); /* with nothing to wait for */
+    pthread_mutex_lock(&server.lock);
+    server.breaks_left = 2;
+    pthread_mutex_unlock(&server.lock);
+    server_set_manner(&server, SERVER_BREAKS_LATE);
+    track(10);
+    must_flush();
+    assert_int_equal(stats_of().acknowledged, 520);
+    struct server_client account = end(DWELL_OK);
+    assert_int_equal(account.records, 520);
+    assert_int_equal(account.lost + account.dropped, 0);
+}
+
+static void test_dwell_acknowledge_is_what_a_flush_waits_for(void **state)
+{
+    (void)state;
+    must_flush_until_it_is_told(false);
+    must_flush_until_it_is_told(true);
+}
+
 static void test_dwell_acknowledge_sends_again_what_it_was_not_told(void **state)
 {
     (void)state;
     for (unsigned breaks = 1; breaks <= 3; breaks++) {
         begin(SERVER_POLITE, SERVER_HOLDS);
         track(500);
-        must_flush();
+        must_arrive(500, 1);
         pthread_mutex_lock(&server.lock);
         server.breaks_left = breaks;
         pthread_mutex_unlock(&server.lock);
         server_set_manner(&server, SERVER_BREAKS_LATE);
         track(500);
-        must_flush();
+        must_arrive(1000, breaks + 1);
         server_set_answer(&server, SERVER_SAYS_YES);
         must_come_to(1000);
         struct dwell_stats stats = stats_of();
@@ -242,7 +294,7 @@ static void test_dwell_acknowledge_sends_nothing_again_to_an_older_daemon(void *
     (void)state;
     begin(SERVER_POLITE, SERVER_HOLDS);
     track(100);
-    must_flush();
+    must_arrive(100, 1);
     server_stop(&server);
     server.answer = SERVER_KNOWS_NONE;
     server_start(&server, SERVER_POLITE);
@@ -267,7 +319,7 @@ static void test_dwell_acknowledge_keeps_nothing_for_ever(void **state)
     server_start(&server, SERVER_POLITE);
     must_open(&options);
     track(100);
-    must_flush();
+    must_arrive(100, 1);
     server_stop(&server);
     track(50);
     for (unsigned i = 0; stats_of().unconfirmed + stats_of().dropped < 150 && i < PATIENT_MS; i++) {
@@ -291,7 +343,7 @@ static void test_dwell_acknowledge_is_nothing_of_a_child(void **state)
     (void)state;
     begin(SERVER_POLITE, SERVER_HOLDS);
     track(100);
-    must_flush();
+    must_arrive(100, 1);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -312,6 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dwell_acknowledge_keeps_until_it_is_told),
+        cmocka_unit_test(test_dwell_acknowledge_is_what_a_flush_waits_for),
         cmocka_unit_test(test_dwell_acknowledge_sends_again_what_it_was_not_told),
         cmocka_unit_test(test_dwell_acknowledge_sends_a_cut_frame_again),
         cmocka_unit_test(test_dwell_acknowledge_has_a_bound_on_what_it_keeps),
