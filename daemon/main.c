@@ -7,7 +7,8 @@
  *   2. directory and its sockets, the HTTP address, as far as the service manager has not handed them
  *      over: whatever cannot be had ends the start
  *   3. registry, ledger, intake, which go on from that state; the loop with its sockets; the sandbox,
- *      which all threads but the probe's start in (io/sandbox); exports; the HTTP thread
+ *      which all threads but the probe's start in (io/sandbox); exports; what the journal brings back;
+ *      the HTTP thread
  *   4. one line says where everything is; the loop runs
  *   5. SIGTERM or SIGINT: no new connections, what has come is read and answered, connections end,
  *      then what waits for export goes out, all within shutdown.timeout_ms, or at once on a second
@@ -155,6 +156,9 @@ static int run(struct dwelld *dwelld)
     }
     if (err == 0) {
         err = main_exports_start(dwelld);
+    }
+    if (err == 0) {
+        err = main_ingest_bring_back(dwelld);
     }
     if (err == 0) {
         err = main_http_start(dwelld);

@@ -3,6 +3,7 @@
  *   1. the ceilings of connections are fitted to the descriptors that there may be
  *   2. watcher, journal, stream and datagram sockets, handover: on the loop
  *   3. the sandbox closes, with the probe's thread begun in the middle of it
+ *   4. when exports have begun, too: what the journal brings back, before anything is read
  *
  * What can fail: memory, a thread, the journal's files; the start ends.
  */
@@ -92,9 +93,7 @@ int main_ingest_start(struct dwelld *dwelld)
     watcher_start(&dwelld->watcher, &dwelld->loop, &dwelld->intake, dwelld->watched_processes,
                   &dwelld->clock);
     struct journal *journal;
-    int err =
-        main_journal_start(conf, main_state_journal_position(&dwelld->state), &dwelld->intake,
-                           &options, &dwelld->loop, &dwelld->clock, &dwelld->journal, &journal);
+    int err = main_journal_open(conf, &options, &dwelld->journal, &journal);
     dwelld->lacks_journal = err != 0;
     if (err == 0) {
         err =
@@ -113,6 +112,19 @@ int main_ingest_start(struct dwelld *dwelld)
         err = handover_start(&dwelld->handover, &dwelld->loop, &dwelld->intake, &thresholds,
                              &dwelld->clock);
     }
+    return err;
+}
+
+int main_ingest_bring_back(struct dwelld *dwelld)
+{
+    struct journal *journal = dwelld->ingest.journal;
+    if (journal == NULL) {
+        return 0;
+    }
+    int err = main_journal_start(journal, main_state_journal_position(&dwelld->state),
+                                 &dwelld->intake, &dwelld->ingest.options, &dwelld->loop,
+                                 &dwelld->clock);
+    dwelld->lacks_journal = err != 0;
     return err;
 }
 

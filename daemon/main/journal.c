@@ -5,9 +5,13 @@
 
 enum { PROBLEM_MAX_BYTES = 1 << 14 };
 
-static int open_journal(const struct conf *conf, const struct ingest_options *ingest,
-                        struct journal *journal)
+int main_journal_open(const struct conf *conf, const struct ingest_options *ingest,
+                      struct journal *journal, struct journal **ret_journal)
 {
+    *ret_journal = NULL;
+    if (conf->journal.directory[0] == '\0') {
+        return 0;
+    }
     struct journal_options options = {.path = conf->journal.directory,
                                       .max_bytes = conf->journal.max_bytes,
                                       .max_entry_bytes = ingest_most_at_once(ingest)};
@@ -22,19 +26,6 @@ static int open_journal(const struct conf *conf, const struct ingest_options *in
                   problem.len == 0 ? "" : problem.data);
     }
     buf_fini(&problem);
-    return err;
-}
-
-int main_journal_start(const struct conf *conf, uint64_t from, struct intake *intake,
-                       const struct ingest_options *options, uv_loop_t *loop,
-                       const struct clock *clock, struct journal *journal,
-                       struct journal **ret_journal)
-{
-    *ret_journal = NULL;
-    if (conf->journal.directory[0] == '\0') {
-        return 0;
-    }
-    int err = open_journal(conf, options, journal);
     if (err != 0) {
         return err;
     }
@@ -43,15 +34,21 @@ int main_journal_start(const struct conf *conf, uint64_t from, struct intake *in
                     "bytes acknowledgements stop",
                     conf->journal.directory, (unsigned long long)conf->journal.max_bytes);
     }
-    err = journal_replay(journal, from, intake, options, clock);
+    *ret_journal = journal;
+    return 0;
+}
+
+int main_journal_start(struct journal *journal, uint64_t from, struct intake *intake,
+                       const struct ingest_options *options, uv_loop_t *loop,
+                       const struct clock *clock)
+{
+    int err = journal_replay(journal, from, intake, options, clock);
     if (err == 0) {
         err = journal_start(journal, loop, intake->counters);
     }
     if (err != 0) {
         journal_close(journal);
-        log_error("journal.directory: %s: %s", conf->journal.directory, err_sentence(err));
-        return err;
+        log_error("journal.directory: %s", err_sentence(err));
     }
-    *ret_journal = journal;
-    return 0;
+    return err;
 }

@@ -109,6 +109,9 @@ void main_ingest_fit(struct dwelld *dwelld);
 struct ingest_options main_ingest_options(const struct dwelld *dwelld);
 int main_ingest_start(struct dwelld *dwelld);
 
+/* What the journal has of an earlier life, when spans can be exported. Nothing is read before. */
+int main_ingest_bring_back(struct dwelld *dwelld);
+
 /* The sandbox, and the probe, whose thread is to begin in the middle of it. */
 int main_confine(struct dwelld *dwelld);
 

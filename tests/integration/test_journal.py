@@ -4,13 +4,15 @@ import json
 import resource
 import signal
 import struct
+import unittest
 
 import wire
-from harness import DaemonCase, run, until
+from harness import BUILD, DaemonCase, run, until
 
 ID = "000102030405060708090a0b0c0d0e0f"
 HELLO = {"type": "hello", "client": "test/1", "client_id": ID, "acknowledge": True}
 WILL = {"acknowledging": True}
+SPAN = {"type": "span", "name": "s", "trace_id": ID, "span_id": ID[:16], "start_time_unix_nano": 1, "end_time_unix_nano": 2}
 
 # The least ceilings, for a journal that is soon full: its smallest size follows from them.
 SMALL = {"ingest.max_frame_bytes": 1024, "ingest.max_line_bytes": 256, "journal.max_bytes": 2600000}
@@ -240,8 +242,7 @@ class TestJournal(DaemonCase):
         peer, _ = self.ask(daemon)
         peer.records(*samples(2), {"type": "counter", "name": "c", "value": 2.5}, {"type": "histogram", "name": "h", "value": 3},
                      {"type": "gauge", "name": "g", "value": 7}, {"type": "budget", "layer": "layer1_validation", "elapsed_ms": 9},
-                     {"type": "span", "name": "s", "trace_id": ID, "span_id": ID[:16], "start_time_unix_nano": 1,
-                      "end_time_unix_nano": 2})
+                     SPAN)
         self.must_acknowledge(peer, 7)
 
         def shown(daemon):
@@ -251,6 +252,20 @@ class TestJournal(DaemonCase):
 
         before = shown(daemon)
         self.assertEqual(shown(self.again(daemon)), before)
+
+    # --- spans ---
+
+    @unittest.skipUnless((BUILD / "dwell_otlp_insecure.so").exists(), "it takes the module that exports")
+    def test_journal_spans_are_exported_when_they_come_back(self):
+        exports = {"otlp.endpoint": "http://127.0.0.1:1", "otlp.metrics": False, "shutdown.timeout_ms": 500}
+        daemon = self.begin(**exports)
+        peer, _ = self.ask(daemon)
+        peer.records(SPAN, {"type": "budget", "layer": "layer1_validation", "elapsed_ms": 900, "trace_id": ID, "span_id": ID[:16]})
+        self.must_acknowledge(peer, 2)
+        daemon = self.again(daemon, **exports)
+        metrics = daemon.metrics()
+        self.assertEqual(metrics["dwelld_journal_replayed_records_total"], 2)
+        self.assertEqual(metrics.get("dwelld_export_accepted_total", signal="traces"), 2, "the span, and that of the budget")
 
     # --- what goes wrong ---
 
@@ -422,5 +437,4 @@ class TestJournal(DaemonCase):
 
 
 if __name__ == "__main__":
-    import unittest
     unittest.main()
