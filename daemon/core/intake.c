@@ -495,6 +495,7 @@ void peer_resume(struct peer *peer, const struct peer_identity *identity)
     peer->hash_differs = identity->hash_differs;
     peer->library = ledger_library(peer->intake->ledger, identity->library);
     name_client(peer, identity->client_id);
+    peer->service_len = 0; /* a connection before this one may have named one */
     name_service(peer, identity->service);
     enter_process(peer, identity->said_pid);
     find_account(peer, &identity->mark);

@@ -1,12 +1,19 @@
 /*
  * Happy path
- *   1. an entry says who sent it and where that client stood: a peer is made that stands there
+ *   1. an entry says who sent it and where that client stood: the client's peer, made with its first
+ *      entry, stands there
  *   2. the time is set to that of its arrival
  *   3. its bytes are fed to the decoder of its format, whose sink is that peer
- *   4. the peer is over; its process, if it is still there, is watched as that of a connection
+ *   4. after the last entry all peers are over: what they left open ends, unless their process is still
+ *      there, which is watched as that of a connection
+ *
+ * A peer lies where the ledger has its client, so there are LEDGER_CLIENTS_MAX of them at most: when the
+ * ledger forgets a client, its peer is over. Considered were peers by connection, but an entry does not
+ * say which it came by, nor when it ended: a client goes on by its next one.
  *
  * What can fail: bytes that were damaged when they came are damaged here, and count as far as they did
- * then; memory for a part of a frame or line (never: entries hold whole ones).
+ * then; memory for a part of a frame or line (never: entries hold whole ones), or for a peer: it is over
+ * with its entry.
  */
 #include "io/journal_replay.h"
 
@@ -19,9 +26,47 @@ struct replay {
     struct intake *intake;
     const struct ingest_options *options;
     struct batch_decoder *decoder; /* owned */
+    struct peer **peers;           /* owned; by the client's place in the ledger, NULL: none */
     uint64_t now_mono_ns, now_wall_ns;
     uint64_t entries;
 };
+
+/* --- peers -------------------------------------------------------------------------------------- */
+
+static void end_peer(struct peer **peer)
+{
+    if (*peer != NULL) {
+        peer_fini(*peer);
+        mem_free(*peer);
+        *peer = NULL;
+    }
+}
+
+/* Of the client of an entry; made when it is met. NULL without memory. */
+static struct peer *find_peer(const struct replay *replay, const struct peer_identity *who)
+{
+    static const struct peer_events nobody;
+    struct ledger *ledger = replay->intake->ledger;
+    int place =
+        ledger_client(ledger, who->client_id, ledger_library(ledger, who->library), &who->mark);
+    struct peer **peer = &replay->peers[place];
+    if (*peer != NULL && memcmp((*peer)->client_id, who->client_id, sizeof who->client_id) != 0) {
+        end_peer(peer); /* another one had the place, and is forgotten */
+    }
+    if (*peer == NULL && (*peer = mem_alloc(sizeof **peer)) != NULL) {
+        peer_init(*peer, replay->intake, &nobody, who->kernel_pid);
+    }
+    return *peer;
+}
+
+static void end_peers(const struct replay *replay)
+{
+    for (unsigned place = 0; place < LEDGER_CLIENTS_MAX; place++) {
+        end_peer(&replay->peers[place]);
+    }
+}
+
+/* --- entries ------------------------------------------------------------------------------------ */
 
 /* As long ago by the monotonic clock as the entry says by the wall's, if that makes sense. */
 static void set_time(const struct replay *replay, uint64_t wall_ns)
@@ -51,19 +96,32 @@ static void feed(const struct replay *replay, const struct journal_entry *entry,
     }
 }
 
+static void bring_back(const struct replay *replay, const struct journal_entry *entry,
+                       struct peer *peer)
+{
+    uint64_t before = peer->applied;
+    peer->kernel_pid = entry->who.kernel_pid; /* it may go on in a child of its process */
+    peer_resume(peer, &entry->who);
+    struct record_sink sink = peer_sink(peer);
+    feed(replay, entry, &sink);
+    peer_settle(peer);
+    replay->intake->counters->value[COUNTER_JOURNAL_REPLAYED] += peer->applied - before;
+}
+
 static void take(void *ctx, const struct journal_entry *entry)
 {
     struct replay *replay = ctx;
-    struct peer_events events = {.ctx = NULL};
-    struct peer peer;
     set_time(replay, entry->wall_ns);
-    peer_init(&peer, replay->intake, &events, entry->who.kernel_pid);
-    peer_resume(&peer, &entry->who);
-    struct record_sink sink = peer_sink(&peer);
-    feed(replay, entry, &sink);
-    peer_settle(&peer);
-    replay->intake->counters->value[COUNTER_JOURNAL_REPLAYED] += peer.applied;
-    peer_fini(&peer);
+    struct peer *peer = find_peer(replay, &entry->who);
+    if (peer != NULL) {
+        bring_back(replay, entry, peer);
+    } else {
+        struct peer_events nobody = {.ctx = NULL};
+        struct peer alone;
+        peer_init(&alone, replay->intake, &nobody, entry->who.kernel_pid);
+        bring_back(replay, entry, &alone);
+        peer_fini(&alone);
+    }
     replay->entries++;
 }
 
@@ -73,13 +131,16 @@ int journal_replay(struct journal *journal, uint64_t from, struct intake *intake
     struct replay replay = {.intake = intake,
                             .options = options,
                             .decoder = mem_zalloc(1, sizeof *replay.decoder),
+                            .peers = mem_zalloc(LEDGER_CLIENTS_MAX, sizeof(struct peer *)),
                             .now_mono_ns = clock->mono_ns(clock->ctx),
                             .now_wall_ns = clock->wall_ns(clock->ctx)};
-    if (replay.decoder == NULL) {
-        return ERR_NOMEM;
+    int err = ERR_NOMEM;
+    if (replay.decoder != NULL && replay.peers != NULL) {
+        err = journal_read(journal, from, take, &replay);
+        end_peers(&replay);
     }
-    int err = journal_read(journal, from, take, &replay);
     mem_free(replay.decoder);
+    mem_free(replay.peers);
     if (replay.entries > 0) {
         log_info("journal %s: %llu records came back", journal->options.path,
                  (unsigned long long)intake->counters->value[COUNTER_JOURNAL_REPLAYED]);

@@ -5,7 +5,8 @@
  *
  * A record counts in the window of the time at which it came. What the intake knows already, by the
  * numbers of its clients, is passed over. Nobody is answered, and nothing is logged of single records.
- * Spans go the way of spans: what was exported before may be exported again, under the same ids.
+ * What a client left open, such as a span, ends after the last entry, as with a connection. Spans go the
+ * way of spans: what was exported before may be exported again, under the same ids.
  */
 #ifndef DWELL_IO_JOURNAL_REPLAY_H
 #define DWELL_IO_JOURNAL_REPLAY_H
