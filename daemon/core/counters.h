@@ -55,6 +55,8 @@
       "Records of clients that ask for acknowledgements, on disk.")                                \
     X(JOURNAL_REPLAYED, "journal_replayed_records_total", COUNTER,                                 \
       "Records that the journal brought back at the start.")                                       \
+    X(JOURNAL_DAMAGED, "journal_damaged_total", COUNTER,                                           \
+      "Files of the journal that were set aside, and entries that did not come back as a whole.")  \
     X(JOURNAL_FAILURES, "journal_failures_total", COUNTER, "Writes of the journal that failed.")   \
     X(JOURNAL_STOPPED, "journal_stopped", GAUGE,                                                   \
       "1 while nothing is acknowledged: the journal is full, or cannot be written.")               \

@@ -238,8 +238,8 @@ int journal_open(struct journal *journal, const struct journal_options *options,
         err = init_waiting(journal);
     }
     if (err == 0) {
-        err = journal_disk_open(&journal->disk, options->path, options->max_bytes,
-                                journal->queue_bytes, options->calls, problem);
+        err = journal_disk_open(&journal->disk, options->path, options->max_bytes, options->calls,
+                                problem);
     }
     if (err != 0) {
         free_buffers(journal);

@@ -189,7 +189,7 @@ static int list_segments(struct journal_disk *disk, struct buf *problem)
 }
 
 int journal_disk_open(struct journal_disk *disk, const char *path, uint64_t max_bytes,
-                      size_t write_most, const struct journal_calls *calls, struct buf *problem)
+                      const struct journal_calls *calls, struct buf *problem)
 {
     uint64_t share = max_bytes / JOURNAL_SEGMENTS;
     *disk =
@@ -198,7 +198,6 @@ int journal_disk_open(struct journal_disk *disk, const char *path, uint64_t max_
                               .segment_bytes = share < SEGMENT_LEAST          ? SEGMENT_LEAST
                                                : share > JOURNAL_SEGMENT_MOST ? JOURNAL_SEGMENT_MOST
                                                                               : share,
-                              .write_most = write_most,
                               .directory_fd = -1,
                               .lock_fd = -1,
                               .fd = -1};
@@ -235,9 +234,18 @@ void journal_disk_close(struct journal_disk *disk)
 
 /* --- reading ----------------------------------------------------------------------------------- */
 
-/* Appends the file to `out`. Returns 0 or an errno value; EFBIG past the ceiling. */
+/* Fills `out` with the file, however large files are under the present options. Returns 0 or an errno
+ * value; EFBIG when none of ours is as long. */
 static int read_whole(int fd, struct buf *out)
 {
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        return errno;
+    }
+    if (st.st_size > JOURNAL_READ_MOST) {
+        return EFBIG;
+    }
+    out->max = (size_t)st.st_size + 1; /* nobody writes to it: its end is seen within that */
     for (;;) {
         size_t room = out->max - out->len < SEGMENT_LEAST ? out->max - out->len : SEGMENT_LEAST;
         if (room == 0) {
@@ -267,20 +275,20 @@ struct pass {
 };
 
 /* What cannot be read, is no segment of ours, or of a later version, is left for people to look at. */
-static void set_aside(const struct journal_disk *disk, struct journal_segment *segment,
-                      const char *why)
+static void set_aside(struct journal_disk *disk, struct journal_segment *segment, const char *why)
 {
     struct name name = name_of(segment->start);
     char aside[NAME_BYTES + sizeof ".damaged"];
     (void)snprintf(aside, sizeof aside, "%s.damaged", name.text);
     int failed = renameat(disk->directory_fd, name.text, disk->directory_fd, aside);
     segment->is_lost = true;
+    disk->set_aside++;
     log_error("journal %s: %s %s, and %s %s", disk->path, name.text, why,
               failed == 0 ? "is set aside as" : "cannot become", aside);
 }
 
 /* Takes the entries of the segment that lies in `bytes`, and finds its end. */
-static void take_entries(const struct journal_disk *disk, struct journal_segment *segment,
+static void take_entries(struct journal_disk *disk, struct journal_segment *segment,
                          const struct pass *pass)
 {
     struct str rest = {pass->bytes.data, pass->bytes.len};
@@ -371,8 +379,7 @@ int journal_disk_read(struct journal_disk *disk, uint64_t from,
 {
     struct pass pass = {.from = from, .take = take, .ctx = ctx};
     int err = 0;
-    /* One write may go past the size of a segment, and a torn one lie behind it. */
-    buf_init(&pass.bytes, JOURNAL_HEADER_BYTES + JOURNAL_SEGMENT_MOST + 2 * disk->write_most);
+    buf_init(&pass.bytes, JOURNAL_READ_MOST);
     for (size_t i = 0; i < disk->count && err == 0; i++) {
         struct journal_segment *segment = &disk->segments[i];
         if (i > 0 && disk->segments[i - 1].end != segment->start) {

@@ -28,6 +28,8 @@ enum {
     JOURNAL_SEGMENTS = 8, /* that a full journal is cut into: the oldest goes while others fill */
     JOURNAL_SEGMENT_MOST = 16 << 20, /* bytes, after which the next is begun; read as a whole */
     JOURNAL_PATH_MAX = 4096,
+    /* Under the highest ceilings one write is 52 MB; behind it a torn one may lie. */
+    JOURNAL_READ_MOST = 128 << 20,
 };
 
 /* What writes; tests put failures in their place. */
@@ -45,21 +47,21 @@ struct journal_disk {
     const char *path; /* borrowed */
     struct journal_calls calls;
     uint64_t segment_bytes;
-    size_t write_most;                /* longest that is written at once */
     int directory_fd, lock_fd, fd;    /* -1: closed; `fd` is the newest segment's */
     struct journal_segment *segments; /* owned; the oldest first */
     size_t count, cap;
     uint64_t end;
     struct log_limit failures;
-    uint64_t failed; /* writes since the last one that went well */
+    uint64_t failed;    /* writes since the last one that went well */
+    uint64_t set_aside; /* files that were no good */
 };
 
 /* Checks the directory, which must be ours with mode 0700 and no link, and is made when it is missing
- * but its parent is not; takes the lock; lists the segments. `max_bytes`: of all of them; `write_most`:
- * of one write. `calls` NULL: the system's. Returns 0; ERR_SYSTEM with a sentence in `problem`;
- * ERR_NOMEM. It is closed when that fails. */
+ * but its parent is not; takes the lock; lists the segments. `max_bytes`: of all of them. `calls`
+ * NULL: the system's. Returns 0; ERR_SYSTEM with a sentence in `problem`; ERR_NOMEM. It is closed when
+ * that fails. */
 int journal_disk_open(struct journal_disk *disk, const char *path, uint64_t max_bytes,
-                      size_t write_most, const struct journal_calls *calls, struct buf *problem);
+                      const struct journal_calls *calls, struct buf *problem);
 
 /* The files stay. What is closed may be closed again. */
 void journal_disk_close(struct journal_disk *disk);
@@ -70,7 +72,7 @@ void journal_disk_close(struct journal_disk *disk);
 int journal_disk_read(struct journal_disk *disk, uint64_t from,
                       void (*take)(void *ctx, const struct journal_entry *entry), void *ctx);
 
-/* Writes whole entries, at most write_most bytes. Returns 0; ERR_SYSTEM: nothing of it is there, and the
+/* Writes whole entries at once. Returns 0; ERR_SYSTEM: nothing of it is there, and the
  * log was told. */
 int journal_disk_write(struct journal_disk *disk, struct str entries);
 

@@ -12,8 +12,8 @@
  * say which it came by, nor when it ended: a client goes on by its next one.
  *
  * What can fail: bytes that were damaged when they came are damaged here, and count as far as they did
- * then; memory for a part of a frame or line (never: entries hold whole ones), or for a peer: it is over
- * with its entry.
+ * then; an entry does not hold whole frames or lines (no daemon writes such), or there is no memory: told
+ * in the log, and counted; memory for a peer: it is over with its entry.
  */
 #include "io/journal_replay.h"
 
@@ -24,7 +24,6 @@
 
 struct replay {
     struct intake *intake;
-    const struct ingest_options *options;
     struct batch_decoder *decoder; /* owned */
     struct peer **peers;           /* owned; by the client's place in the ledger, NULL: none */
     uint64_t now_mono_ns, now_wall_ns;
@@ -79,20 +78,36 @@ static void set_time(const struct replay *replay, uint64_t wall_ns)
     spans_set_time(intake->spans, mono_ns, wall_ns);
 }
 
-/* Damage shows as what it left out; it was told when it came. */
+static int feed_frames(const struct replay *replay, struct str bytes,
+                       const struct record_sink *sink)
+{
+    struct frames frames;
+    frames_init(&frames, bytes.len);
+    int err = frames_feed(&frames, replay->decoder, bytes, sink);
+    err = err == 0 && frames_kept(&frames) > 0 ? ERR_TOO_LONG : err;
+    frames_fini(&frames);
+    return err == ERR_FRAME ? 0 : err; /* it was told when it came, and nothing came after it */
+}
+
+static int feed_lines(struct str bytes, const struct record_sink *sink)
+{
+    struct ndjson ndjson;
+    ndjson_init(&ndjson, bytes.len);
+    int err = ndjson_feed(&ndjson, bytes, sink);
+    ndjson_fini(&ndjson);
+    return err;
+}
+
+/* Under the ceilings of then, which were no higher than what is here; those of today may be lower. */
 static void feed(const struct replay *replay, const struct journal_entry *entry,
                  const struct record_sink *sink)
 {
-    if (entry->kind == JOURNAL_FRAMES) {
-        struct frames frames;
-        frames_init(&frames, replay->options->max_frame_bytes);
-        (void)frames_feed(&frames, replay->decoder, entry->bytes, sink);
-        frames_fini(&frames);
-    } else {
-        struct ndjson ndjson;
-        ndjson_init(&ndjson, replay->options->max_line_bytes);
-        (void)ndjson_feed(&ndjson, entry->bytes, sink);
-        ndjson_fini(&ndjson);
+    int err = entry->kind == JOURNAL_FRAMES ? feed_frames(replay, entry->bytes, sink)
+                                            : feed_lines(entry->bytes, sink);
+    if (err != 0) {
+        replay->intake->counters->value[COUNTER_JOURNAL_DAMAGED]++;
+        log_error("journal: an entry of %zu bytes does not come back as a whole: %s",
+                  entry->bytes.len, err_sentence(err));
     }
 }
 
@@ -126,10 +141,9 @@ static void take(void *ctx, const struct journal_entry *entry)
 }
 
 int journal_replay(struct journal *journal, uint64_t from, struct intake *intake,
-                   const struct ingest_options *options, const struct clock *clock)
+                   const struct clock *clock)
 {
     struct replay replay = {.intake = intake,
-                            .options = options,
                             .decoder = mem_zalloc(1, sizeof *replay.decoder),
                             .peers = mem_zalloc(LEDGER_CLIENTS_MAX, sizeof(struct peer *)),
                             .now_mono_ns = clock->mono_ns(clock->ctx),
@@ -138,6 +152,7 @@ int journal_replay(struct journal *journal, uint64_t from, struct intake *intake
     if (replay.decoder != NULL && replay.peers != NULL) {
         err = journal_read(journal, from, take, &replay);
         end_peers(&replay);
+        intake->counters->value[COUNTER_JOURNAL_DAMAGED] += journal->disk.set_aside;
     }
     mem_free(replay.decoder);
     mem_free(replay.peers);

@@ -11,11 +11,12 @@
 #ifndef DWELL_IO_JOURNAL_REPLAY_H
 #define DWELL_IO_JOURNAL_REPLAY_H
 
-#include "io/ingest.h"
+#include "base/clock.h"
+#include "core/intake.h"
 #include "io/journal.h"
 
 /* From the position that a checkpoint bears, or 0. Returns 0 or ERR_NOMEM. */
 int journal_replay(struct journal *journal, uint64_t from, struct intake *intake,
-                   const struct ingest_options *options, const struct clock *clock);
+                   const struct clock *clock);
 
 #endif

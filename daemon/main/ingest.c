@@ -122,8 +122,7 @@ int main_ingest_bring_back(struct dwelld *dwelld)
         return 0;
     }
     int err = main_journal_start(journal, main_state_journal_position(&dwelld->state),
-                                 &dwelld->intake, &dwelld->ingest.options, &dwelld->loop,
-                                 &dwelld->clock);
+                                 &dwelld->intake, &dwelld->loop, &dwelld->clock);
     dwelld->lacks_journal = err != 0;
     return err;
 }

@@ -39,10 +39,9 @@ int main_journal_open(const struct conf *conf, const struct ingest_options *inge
 }
 
 int main_journal_start(struct journal *journal, uint64_t from, struct intake *intake,
-                       const struct ingest_options *options, uv_loop_t *loop,
-                       const struct clock *clock)
+                       uv_loop_t *loop, const struct clock *clock)
 {
-    int err = journal_replay(journal, from, intake, options, clock);
+    int err = journal_replay(journal, from, intake, clock);
     if (err == 0) {
         err = journal_start(journal, loop, intake->counters);
     }

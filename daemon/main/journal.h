@@ -19,7 +19,6 @@ int main_journal_open(const struct conf *conf, const struct ingest_options *opti
  * the intake stands where the state left it, its processes can be watched and its spans exported, and
  * before anything is read. Returns 0, ERR_SYSTEM or ERR_NOMEM; the journal is closed then. */
 int main_journal_start(struct journal *journal, uint64_t from, struct intake *intake,
-                       const struct ingest_options *options, uv_loop_t *loop,
-                       const struct clock *clock);
+                       uv_loop_t *loop, const struct clock *clock);
 
 #endif

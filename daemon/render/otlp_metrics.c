@@ -46,7 +46,7 @@ _Static_assert(OTLP_REQUEST_MAX <= MESSAGE_LONG_MAX, "lengths can be written");
 enum {
     SET_MODELS = 0,
     SET_OWN = SET_MODELS + SERIES_COUNT,
-    SETS_OWN = 96,
+    SETS_OWN = 128,
     SET_CLIENTS = SET_OWN + SETS_OWN,
 };
 

@@ -315,6 +315,17 @@ class TestJournal(DaemonCase):
         peer.records(*samples(1))
         self.must_acknowledge(peer, 1)
 
+    def test_journal_brings_back_what_is_too_long_today(self):
+        daemon = self.begin()
+        peer, _ = self.ask(daemon)
+        peer.records(*samples(1, "long"), {"type": "counter", "name": "c", "value": 1, "attributes": {"a": "x" * 3000}})
+        peer.send(lines(samples(1, "wide")).replace("}", " " * 3000 + "}"))
+        self.must_acknowledge(peer, 3)
+        before = daemon.status()["ledger"]
+        daemon = self.again(daemon, **{"ingest.max_line_bytes": 1024, "ingest.max_frame_bytes": 1024})
+        self.assertEqual(daemon.status()["ledger"], before)
+        self.assertEqual(daemon.sample_count("wide"), 1)
+
     def test_journal_full_stops_those_who_ask_alone(self):
         daemon = self.begin(**SMALL)
         peer, _ = self.ask(daemon)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "io/journal_disk.h"
 #include "mem_fault.h"
 
@@ -87,9 +88,8 @@ static int tear_down(void **state)
 
 static void must_open(void)
 {
-    assert_int_equal(
-        journal_disk_open(&world.disk, world.path, MAX_BYTES, WRITE_MOST, &calls, &world.problem),
-        0);
+    assert_int_equal(journal_disk_open(&world.disk, world.path, MAX_BYTES, &calls, &world.problem),
+                     0);
 }
 
 static void note(void *ctx, const struct journal_entry *entry)
@@ -268,6 +268,41 @@ static void test_journal_disk_sets_aside_what_is_no_segment(void **state)
     must_read(1);
 }
 
+/* What was written under other ceilings than those of today. */
+static void test_journal_disk_reads_segments_of_any_size(void **state)
+{
+    (void)state;
+    enum { LARGE = 3 * JOURNAL_SEGMENT_MOST };
+    char *zeros = mem_zalloc(1, LARGE);
+    struct journal_entry entry = {.kind = JOURNAL_FRAMES, .bytes = {zeros, LARGE}};
+    struct buf entries;
+    buf_init(&entries, 2 * LARGE);
+    assert_non_null(zeros);
+    journal_entry_write(&entry, &entries);
+    must_read(0);
+    assert_int_equal(journal_disk_write(&world.disk, (struct str){entries.data, entries.len}), 0);
+    must_write(1, 2, 20);
+    buf_fini(&entries);
+    mem_free(zeros);
+    journal_disk_close(&world.disk);
+    must_read(2);
+    assert_int_equal(world.disk.set_aside, 0);
+}
+
+static void test_journal_disk_sets_aside_what_is_longer_than_any_segment(void **state)
+{
+    (void)state;
+    must_read(0);
+    must_write(0, 1, 20);
+    journal_disk_close(&world.disk);
+    assert_int_equal(truncate(file(0), JOURNAL_READ_MOST), 0);
+    must_read(1);
+    assert_int_equal(truncate(file(0), (off_t)JOURNAL_READ_MOST + 1), 0);
+    journal_disk_close(&world.disk);
+    must_read(0);
+    assert_int_equal(world.disk.set_aside, 1);
+}
+
 /* --- failures ---------------------------------------------------------------------------------- */
 
 static void test_journal_disk_takes_a_failed_write_back(void **state)
@@ -321,9 +356,8 @@ static void test_journal_disk_begins_a_segment_again_when_that_failed(void **sta
 static void must_refuse(const char *sentence)
 {
     buf_clear(&world.problem);
-    assert_int_equal(
-        journal_disk_open(&world.disk, world.path, MAX_BYTES, WRITE_MOST, NULL, &world.problem),
-        ERR_SYSTEM);
+    assert_int_equal(journal_disk_open(&world.disk, world.path, MAX_BYTES, NULL, &world.problem),
+                     ERR_SYSTEM);
     buf_char(&world.problem, '\0');
     assert_non_null(strstr(world.problem.data, sentence));
 }
@@ -338,8 +372,7 @@ static void test_journal_disk_refuses_a_directory_that_is_not_its_own(void **sta
     must_refuse("links are not followed");
     assert_int_equal(unlink(world.path), 0);
     struct journal_disk first;
-    assert_int_equal(
-        journal_disk_open(&first, world.path, MAX_BYTES, WRITE_MOST, NULL, &world.problem), 0);
+    assert_int_equal(journal_disk_open(&first, world.path, MAX_BYTES, NULL, &world.problem), 0);
     must_refuse("another dwelld has this journal");
     journal_disk_close(&first);
     must_read(0);
@@ -355,8 +388,7 @@ static void test_journal_disk_without_memory(void **state)
     for (size_t n = 1; err != 0; n++) {
         mem_fail_after(n);
         buf_clear(&world.problem);
-        err =
-            journal_disk_open(&world.disk, world.path, MAX_BYTES, WRITE_MOST, NULL, &world.problem);
+        err = journal_disk_open(&world.disk, world.path, MAX_BYTES, NULL, &world.problem);
         world.next = 0;
         if (err == 0) {
             err = journal_disk_read(&world.disk, 0, note, NULL);
@@ -379,6 +411,8 @@ int main(void)
         TEST(test_journal_disk_cuts_a_torn_end_at_every_byte),
         TEST(test_journal_disk_begins_anew_what_was_just_being_made),
         TEST(test_journal_disk_sets_aside_what_is_no_segment),
+        TEST(test_journal_disk_reads_segments_of_any_size),
+        TEST(test_journal_disk_sets_aside_what_is_longer_than_any_segment),
         TEST(test_journal_disk_takes_a_failed_write_back),
         TEST(test_journal_disk_leaves_a_segment_that_cannot_be_cut),
         TEST(test_journal_disk_begins_a_segment_again_when_that_failed),

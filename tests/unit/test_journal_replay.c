@@ -97,13 +97,12 @@ static void must_replay(uint64_t records)
     struct journal journal;
     struct journal_options options = {
         .path = world.path, .max_bytes = JOURNAL_MAX, .max_entry_bytes = ENTRY_MAX};
-    struct ingest_options ingest = {.max_frame_bytes = ENTRY_MAX, .max_line_bytes = ENTRY_MAX};
     struct clock clock = {.mono_ns = mono_ns, .wall_ns = wall_ns};
     struct buf problem;
     buf_init(&problem, PATH_BYTES);
     write_segment();
     assert_int_equal(journal_open(&journal, &options, &problem), 0);
-    assert_int_equal(journal_replay(&journal, 0, &world.core.intake, &ingest, &clock), 0);
+    assert_int_equal(journal_replay(&journal, 0, &world.core.intake, &clock), 0);
     assert_int_equal(world.core.counters.value[COUNTER_JOURNAL_REPLAYED], records);
     journal_close(&journal);
     buf_fini(&problem);
@@ -181,6 +180,78 @@ static void test_journal_replay_holds_no_more_clients_than_the_ledger(void **sta
     must_have_spans(1, 1);
 }
 
+/* --- ceilings ------------------------------------------------------------------------------------ */
+
+enum { LARGE = 4 * ENTRY_MAX }; /* more than the present options take at once */
+
+static void must_have_samples(uint64_t count)
+{
+    assert_int_equal(world.core.intake.accepted, count);
+    assert_int_equal(world.core.counters.value[COUNTER_JOURNAL_DAMAGED], 0);
+    assert_int_equal(world.core.intake.rejected[err_row(ERR_TOO_LONG)], 0);
+}
+
+static void test_journal_replay_takes_lines_that_are_too_long_today(void **state)
+{
+    (void)state;
+    static char text[LARGE + 3];
+    const char line[] = "{\"model_name\":\"m\",\"execution_time_ms\":1}";
+    memset(text, ' ', LARGE); /* between the value and the end of its object */
+    memcpy(text, line, sizeof line - 2);
+    memcpy(text + LARGE, "}\n", sizeof "}\n");
+    add_lines(1, 0, text);
+    must_replay(1);
+    must_have_samples(1);
+}
+
+/* A batch of one client with as many samples as need more room than there is. */
+static void test_journal_replay_takes_frames_that_are_too_long_today(void **state)
+{
+    (void)state;
+    enum { SAMPLES = LARGE / 14 };
+    static const char sample[] = "\x42\x0c\x0a\x01m\x19\0\0\0\0\0\0\xf0\x3f"; /* "m", 1 ms */
+    struct journal_entry entry = lines_of(1, 0, "");
+    struct buf bytes;
+    buf_init(&bytes, 2 * LARGE);
+    size_t len = 2 + sizeof entry.who.client_id + 2 + SAMPLES * (sizeof sample - 1);
+    const char length[] = {(char)(len & 0xff), (char)(len >> 8), 0, 0};
+    buf_append(&bytes, length, sizeof length);
+    buf_append(&bytes, "\x0a\x10", 2);
+    buf_append(&bytes, (const char *)entry.who.client_id, sizeof entry.who.client_id);
+    buf_append(&bytes, "\x10\0", 2); /* its first number is 0 */
+    for (int i = 0; i < SAMPLES; i++) {
+        buf_append(&bytes, sample, sizeof sample - 1);
+    }
+    entry.kind = JOURNAL_FRAMES;
+    entry.bytes = (struct str){bytes.data, bytes.len};
+    add(&entry);
+    buf_fini(&bytes);
+    must_replay(SAMPLES);
+    must_have_samples(SAMPLES);
+}
+
+/* No daemon writes such an entry: a frame that does not end. */
+static void test_journal_replay_tells_what_does_not_come_back(void **state)
+{
+    (void)state;
+    struct journal_entry entry = lines_of(1, 0, "");
+    entry.kind = JOURNAL_FRAMES;
+    entry.bytes = (struct str){"\xff\xff\0\0\x0a", 5};
+    add(&entry);
+    add_lines(2, 0, "{\"model_name\":\"m\",\"execution_time_ms\":1}\n");
+    must_replay(1);
+    assert_int_equal(world.core.counters.value[COUNTER_JOURNAL_DAMAGED], 1);
+}
+
+static void test_journal_replay_counts_segments_that_are_set_aside(void **state)
+{
+    (void)state;
+    buf_clear(&world.segment);
+    buf_puts(&world.segment, "what somebody else has written, of some length");
+    must_replay(0);
+    assert_int_equal(world.core.counters.value[COUNTER_JOURNAL_DAMAGED], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +262,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_journal_replay_ends_what_stays_open, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_journal_replay_holds_no_more_clients_than_the_ledger,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_takes_lines_that_are_too_long_today,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_takes_frames_that_are_too_long_today,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_tells_what_does_not_come_back, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_counts_segments_that_are_set_aside,
                                         set_up, tear_down),
     };
     return cmocka_run_group_tests_name("journal_replay", tests, core_tables, NULL);
