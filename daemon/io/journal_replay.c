@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "io/state_machine.h"
 #include "wire/frames.h"
 #include "wire/ndjson.h"
 
@@ -26,7 +27,7 @@ struct replay {
     struct intake *intake;
     struct batch_decoder *decoder; /* owned */
     struct peer **peers;           /* owned; by the client's place in the ledger, NULL: none */
-    uint64_t now_mono_ns, now_wall_ns;
+    uint64_t now_mono_ns, now_wall_ns, now_boot_ns;
     uint64_t entries;
 };
 
@@ -53,7 +54,7 @@ static struct peer *find_peer(const struct replay *replay, const struct peer_ide
         end_peer(peer); /* another one had the place, and is forgotten */
     }
     if (*peer == NULL && (*peer = mem_alloc(sizeof **peer)) != NULL) {
-        peer_init(*peer, replay->intake, &nobody, who->kernel_pid);
+        peer_init(*peer, replay->intake, &nobody, 0);
     }
     return *peer;
 }
@@ -67,12 +68,17 @@ static void end_peers(const struct replay *replay)
 
 /* --- entries ------------------------------------------------------------------------------------ */
 
-/* As long ago by the monotonic clock as the entry says by the wall's, if that makes sense. */
+/* What another clock said when the wall's said so, if that makes sense: as long ago. */
+static uint64_t then_of(const struct replay *replay, uint64_t now_ns, uint64_t wall_ns)
+{
+    uint64_t age_ns = replay->now_wall_ns > wall_ns ? replay->now_wall_ns - wall_ns : 0;
+    return now_ns > age_ns ? now_ns - age_ns : 0;
+}
+
 static void set_time(const struct replay *replay, uint64_t wall_ns)
 {
     struct intake *intake = replay->intake;
-    uint64_t age_ns = replay->now_wall_ns > wall_ns ? replay->now_wall_ns - wall_ns : 0;
-    uint64_t mono_ns = replay->now_mono_ns > age_ns ? replay->now_mono_ns - age_ns : 0;
+    uint64_t mono_ns = then_of(replay, replay->now_mono_ns, wall_ns);
     registry_set_time(intake->registry, mono_ns, wall_ns);
     metrics_set_time(intake->metrics, mono_ns, wall_ns);
     spans_set_time(intake->spans, mono_ns, wall_ns);
@@ -111,11 +117,21 @@ static void feed(const struct replay *replay, const struct journal_entry *entry,
     }
 }
 
+/* Whether the process that sent the entry is still there: its number may be another's by now, whom no gauge
+ * is to stay for. */
+static bool is_there(const struct replay *replay, const struct journal_entry *entry)
+{
+    uint64_t boot_ns = then_of(replay, replay->now_boot_ns, entry->wall_ns);
+    return entry->who.kernel_pid > 0 && state_machine_has(NULL, entry->who.kernel_pid, boot_ns);
+}
+
 static void bring_back(const struct replay *replay, const struct journal_entry *entry,
                        struct peer *peer)
 {
     uint64_t before = peer->applied;
-    peer->kernel_pid = entry->who.kernel_pid; /* it may go on in a child of its process */
+    if (peer->kernel_pid != entry->who.kernel_pid) { /* the first, or a child that goes on */
+        peer->kernel_pid = is_there(replay, entry) ? entry->who.kernel_pid : 0;
+    }
     peer_resume(peer, &entry->who);
     struct record_sink sink = peer_sink(peer);
     feed(replay, entry, &sink);
@@ -133,7 +149,7 @@ static void take(void *ctx, const struct journal_entry *entry)
     } else {
         struct peer_events nobody = {.ctx = NULL};
         struct peer alone;
-        peer_init(&alone, replay->intake, &nobody, entry->who.kernel_pid);
+        peer_init(&alone, replay->intake, &nobody, 0);
         bring_back(replay, entry, &alone);
         peer_fini(&alone);
     }
@@ -143,9 +159,12 @@ static void take(void *ctx, const struct journal_entry *entry)
 int journal_replay(struct journal *journal, uint64_t from, struct intake *intake,
                    const struct clock *clock)
 {
+    struct saved_moment now;
+    state_machine_now(&now);
     struct replay replay = {.intake = intake,
                             .decoder = mem_zalloc(1, sizeof *replay.decoder),
                             .peers = mem_zalloc(LEDGER_CLIENTS_MAX, sizeof(struct peer *)),
+                            .now_boot_ns = now.boot_ns,
                             .now_mono_ns = clock->mono_ns(clock->ctx),
                             .now_wall_ns = clock->wall_ns(clock->ctx)};
     int err = ERR_NOMEM;

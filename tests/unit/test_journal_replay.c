@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "io/journal_replay.h"
+#include "io/state_machine.h"
 
 enum { PATH_BYTES = 256, SEGMENT_MAX = 1 << 20, JOURNAL_MAX = 4 << 20, ENTRY_MAX = 1024 };
 
@@ -252,6 +253,50 @@ static void test_journal_replay_counts_segments_that_are_set_aside(void **state)
     assert_int_equal(world.core.counters.value[COUNTER_JOURNAL_DAMAGED], 1);
 }
 
+/* --- processes ------------------------------------------------------------------------------------ */
+
+static struct watched {
+    int64_t pids[4];
+    unsigned count;
+} watched;
+
+static bool watch(void *ctx, struct process *process)
+{
+    (void)ctx;
+    assert_true(watched.count < sizeof watched.pids / sizeof watched.pids[0]);
+    watched.pids[watched.count++] = process->kernel_pid;
+    return false; /* then it ends with its last connection */
+}
+
+/* Numbers of processes are used again: this test had not begun a day ago. */
+static void test_journal_replay_takes_nobody_for_a_process_that_is_gone(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t kernel_pid;
+        uint64_t ago_ns;
+        int64_t expected;
+    } facts[] = {{1, 0, 1}, {1, 1000, 1}, {getpid(), 86400 * NS_PER_SECOND, 0}};
+    struct saved_moment now;
+    state_machine_now(&now);
+    world.wall_ns = now.wall_ns;
+    watched.count = 0;
+    world.core.processes.watch = watch;
+    for (unsigned i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        struct journal_entry entry =
+            lines_of((uint8_t)i, 0, "{\"type\":\"gauge\",\"name\":\"g\",\"value\":1}\n");
+        entry.who.said_pid = 100 + i;
+        entry.who.kernel_pid = facts[i].kernel_pid;
+        entry.wall_ns -= facts[i].ago_ns;
+        add(&entry);
+    }
+    must_replay(3);
+    assert_int_equal(watched.count, 3);
+    for (unsigned i = 0; i < watched.count; i++) {
+        assert_int_equal(watched.pids[i], facts[i].expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +315,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_journal_replay_tells_what_does_not_come_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_journal_replay_counts_segments_that_are_set_aside,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_takes_nobody_for_a_process_that_is_gone,
                                         set_up, tear_down),
     };
     return cmocka_run_group_tests_name("journal_replay", tests, core_tables, NULL);
