@@ -166,7 +166,7 @@ static int run(struct dwelld *dwelld)
     if (err == 0) {
         err = main_state_start(&dwelld->state, &dwelld->conf, &dwelld->loop, &dwelld->handover,
                                &dwelld->self);
-        main_state_set_journal(&dwelld->state, dwelld->ingest.journal);
+        main_state_set_journal(&dwelld->state, dwelld->ingest.journal, dwelld->has_brought_back);
     }
     if (err != 0) {
         log_error("cannot start: %s", dwelld->lacks_journal

@@ -10,7 +10,7 @@
  * What can fail, and where it ends
  *   the disk is full or broken     the writer keeps its buffer, and tries again every RETRY_S. The front
  *                                  buffer fills, and who asks is not read until there is room
- *   journal.max_bytes is reached   likewise, until a checkpoint makes room
+ *   journal.max_bytes is reached   likewise, until a checkpoint makes room, which is asked for
  *   the disk hangs                 likewise; at the end the writer is left behind, with all that it uses
  *   memory                         all of it is had at the start
  */
@@ -168,6 +168,15 @@ static void tell_room(struct journal *journal)
     }
 }
 
+/* Not where it was found out: what is being decoded is not in the journal yet. */
+static void ask_for_checkpoint(struct journal *journal)
+{
+    if (journal->wants_checkpoint && journal->full != NULL) {
+        journal->wants_checkpoint = false;
+        journal->full(journal->full_ctx);
+    }
+}
+
 static void on_async(uv_async_t *async)
 {
     struct journal *journal = async->data;
@@ -179,6 +188,7 @@ static void on_async(uv_async_t *async)
     unlock(journal);
     tell_room(journal);
     count(journal, works, failures);
+    ask_for_checkpoint(journal);
     struct journal_client *next;
     for (struct journal_client *client = journal->clients; client != NULL; client = next) {
         next = client->next; /* it may leave, and no other does */
@@ -326,6 +336,12 @@ void journal_forget_before(struct journal *journal, uint64_t position)
     unlock(journal);
 }
 
+void journal_on_full(struct journal *journal, void (*full)(void *ctx), void *ctx)
+{
+    journal->full = full;
+    journal->full_ctx = ctx;
+}
+
 /* --- clients ----------------------------------------------------------------------------------- */
 
 void journal_enter(struct journal *journal, struct journal_client *client)
@@ -357,6 +373,8 @@ bool journal_has_room(struct journal *journal, size_t bytes)
     if (journal->position - journal->seen_begin + need > journal->options.max_bytes) {
         if (!journal->told_full) {
             journal->told_full = true;
+            journal->wants_checkpoint = true;
+            (void)uv_async_send(&journal->async); /* fails only for what is no such handle */
             journal->counters->value[COUNTER_JOURNAL_STOPPED] = 1;
             log_error("journal %s: is full with %" PRIu64 " bytes; acknowledgements wait for a "
                       "checkpoint of the state (state.file), and who asks for them is not read",

@@ -66,7 +66,9 @@ struct journal {
     struct journal_client *clients;
     uint64_t position; /* of the next entry */
     uint64_t seen_written, seen_begin;
-    bool told_full;
+    bool told_full, wants_checkpoint;
+    void (*full)(void *ctx); /* NULL: nobody can make room */
+    void *full_ctx;
     struct journal_entry staged; /* being gathered, during one call of a decoder */
     char library[LEDGER_LIBRARY_BYTES];
     char service[RECORD_NAME_MAX];
@@ -97,6 +99,10 @@ void journal_close(struct journal *journal);
  * disk, what lies before may be forgotten. */
 uint64_t journal_position(const struct journal *journal);
 void journal_forget_before(struct journal *journal, uint64_t position);
+
+/* Who is to make a checkpoint when there is no room: called between two callbacks, once until there is room
+ * again. */
+void journal_on_full(struct journal *journal, void (*full)(void *ctx), void *ctx);
 
 /* --- clients --- */
 

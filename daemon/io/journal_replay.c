@@ -157,7 +157,7 @@ static void take(void *ctx, const struct journal_entry *entry)
 }
 
 int journal_replay(struct journal *journal, uint64_t from, struct intake *intake,
-                   const struct clock *clock)
+                   const struct clock *clock, uint64_t *ret_entries)
 {
     struct saved_moment now;
     state_machine_now(&now);
@@ -175,6 +175,7 @@ int journal_replay(struct journal *journal, uint64_t from, struct intake *intake
     }
     mem_free(replay.decoder);
     mem_free(replay.peers);
+    *ret_entries = replay.entries;
     if (replay.entries > 0) {
         log_info("journal %s: %llu records came back", journal->options.path,
                  (unsigned long long)intake->counters->value[COUNTER_JOURNAL_REPLAYED]);

@@ -15,8 +15,9 @@
 #include "core/intake.h"
 #include "io/journal.h"
 
-/* From the position that a checkpoint bears, or 0. Returns 0 or ERR_NOMEM. */
+/* From the position that a checkpoint bears, or 0. Tells how many entries came back. Returns 0 or
+ * ERR_NOMEM. */
 int journal_replay(struct journal *journal, uint64_t from, struct intake *intake,
-                   const struct clock *clock);
+                   const struct clock *clock, uint64_t *ret_entries);
 
 #endif

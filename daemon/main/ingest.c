@@ -122,7 +122,8 @@ int main_ingest_bring_back(struct dwelld *dwelld)
         return 0;
     }
     int err = main_journal_start(journal, main_state_journal_position(&dwelld->state),
-                                 &dwelld->intake, &dwelld->loop, &dwelld->clock);
+                                 &dwelld->intake, &dwelld->loop, &dwelld->clock,
+                                 &dwelld->has_brought_back);
     dwelld->lacks_journal = err != 0;
     return err;
 }

@@ -39,15 +39,19 @@ int main_journal_open(const struct conf *conf, const struct ingest_options *inge
 }
 
 int main_journal_start(struct journal *journal, uint64_t from, struct intake *intake,
-                       uv_loop_t *loop, const struct clock *clock)
+                       uv_loop_t *loop, const struct clock *clock, bool *ret_brought_back)
 {
-    int err = journal_replay(journal, from, intake, clock);
+    uint64_t entries = 0;
+    int err = journal_replay(journal, from, intake, clock, &entries);
     if (err == 0) {
         err = journal_start(journal, loop, intake->counters);
     }
     if (err != 0) {
         journal_close(journal);
         log_error("journal.directory: %s", err_sentence(err));
+        return err;
     }
-    return err;
+    journal_forget_before(journal, from);
+    *ret_brought_back = entries > 0;
+    return 0;
 }

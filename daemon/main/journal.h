@@ -17,8 +17,9 @@ int main_journal_open(const struct conf *conf, const struct ingest_options *opti
 
 /* What came before `from`, which the state bears, is in the state already; 0: nothing is. Called when
  * the intake stands where the state left it, its processes can be watched and its spans exported, and
- * before anything is read. Returns 0, ERR_SYSTEM or ERR_NOMEM; the journal is closed then. */
+ * before anything is read. *ret_brought_back: there was more than that. Returns 0, ERR_SYSTEM or
+ * ERR_NOMEM; the journal is closed then. */
 int main_journal_start(struct journal *journal, uint64_t from, struct intake *intake,
-                       uv_loop_t *loop, const struct clock *clock);
+                       uv_loop_t *loop, const struct clock *clock, bool *ret_brought_back);
 
 #endif

@@ -55,6 +55,7 @@ struct dwelld {
     struct ingest ingest;
     struct journal journal; /* in use where ingest.journal says so */
     bool lacks_journal;     /* it is configured and cannot be had, as the log says */
+    bool has_brought_back;  /* something that the state does not have */
     struct listener listener;
     struct datagrams datagrams;
     struct handover handover;

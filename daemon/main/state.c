@@ -204,12 +204,46 @@ static size_t put_restored(void *ctx, char *ret_position)
     return state->journal_len;
 }
 
-void main_state_set_journal(struct main_state *state, struct journal *journal)
+static void make_room(void *ctx);
+
+/* One that failed is tried again at its time. */
+static void on_room(void *ctx, int err)
 {
-    if (journal != NULL) {
-        state_saver_set_journal(&state->saver, put_position, forget, journal);
-    } else {
+    struct main_state *state = ctx;
+    bool again = state->is_asked_again && err == 0;
+    state->is_asked = false;
+    state->is_asked_again = false;
+    if (again) {
+        make_room(state);
+    }
+}
+
+/* Asked while a checkpoint is on its way: it may have been frozen before what fills the journal now. */
+static void make_room(void *ctx)
+{
+    struct main_state *state = ctx;
+    if (!state->saver.is_started || state->saver.is_stopping) {
+        return;
+    }
+    if (state->is_asked) {
+        state->is_asked_again = true;
+        return;
+    }
+    state->is_asked = true;
+    state->room = (struct checkpoint){.done = on_room, .ctx = state};
+    state_saver_checkpoint(&state->saver, &state->room);
+}
+
+void main_state_set_journal(struct main_state *state, struct journal *journal, bool brought_back)
+{
+    if (journal == NULL) {
         state_saver_set_journal(&state->saver, put_restored, NULL, state);
+        return;
+    }
+    state_saver_set_journal(&state->saver, put_position, forget, journal);
+    journal_on_full(journal, make_room, state);
+    if (brought_back) {
+        make_room(state);
     }
 }
 

@@ -19,6 +19,8 @@ struct main_state {
     struct state_saver saver;        /* for who wants checkpoints */
     char journal[SAVED_JOURNAL_MAX]; /* what the file said of the position in a journal */
     size_t journal_len;
+    struct checkpoint room; /* that a journal wants */
+    bool is_asked, is_asked_again;
 };
 
 /* Reads and checks the file, if there is to be one; what is no good is set aside. Returns 0 or an exit
@@ -38,9 +40,10 @@ int main_state_start(struct main_state *state, const struct conf *conf, uv_loop_
 /* Where the journal stood when the file was written; 0: it says nothing of that. */
 uint64_t main_state_journal_position(const struct main_state *state);
 
-/* After main_state_start: a save tells the journal what it may forget. NULL: there is no journal, and what
- * the file said of one stays in it. */
-void main_state_set_journal(struct main_state *state, struct journal *journal);
+/* After main_state_start: a save tells the journal what it may forget, and when it is full, or has brought
+ * something back, a save is due at once. NULL: there is no journal,
+ * and what the file said of one stays in it. */
+void main_state_set_journal(struct main_state *state, struct journal *journal, bool brought_back);
 
 /* As those of the saver. `is_late`: it is not waited for any more. */
 bool main_state_stop(struct main_state *state, bool is_late);

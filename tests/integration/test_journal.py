@@ -355,6 +355,64 @@ class TestJournal(DaemonCase):
         daemon = self.again(daemon, **SMALL)
         self.assertEqual(daemon.sample_count("m"), before, "what counted was kept, and nothing else counted")
 
+    def states(self):
+        """An hour between two saves: what a test sees was asked for."""
+        return {"state.file": self.base / "state", "state.interval_ms": 3600000}
+
+    def fill(self, daemon):
+        """What fits the journal and no more; how many records of "m" count then."""
+        peer, _ = self.ask(daemon)
+        chunk = lines(samples(1000)).encode()
+        peer.socket.settimeout(0.1)
+
+        def is_full():
+            try:
+                peer.socket.send(chunk)
+            except TimeoutError:
+                pass
+            return daemon.metrics()["dwelld_journal_stopped"] == 1
+
+        until(is_full, "the journal is full")
+        return daemon.sample_count("m")
+
+    def test_journal_full_has_the_state_saved_at_once(self):
+        daemon = self.begin(**SMALL, **self.states())
+        peer, _ = self.ask(daemon)
+        for end in range(1000, 81000, 1000):  # more than twice what fits
+            peer.records(*samples(1000))
+            self.must_acknowledge(peer, end)
+        daemon.wait_log("is full with [0-9]+ bytes")
+        daemon.wait_log("there is room again")
+        self.must_have(self.again(daemon, **SMALL, **self.states()), sent=80000, accepted=80000, lost=0)
+
+    def test_journal_full_at_a_start_is_soon_not_full(self):
+        daemon = self.begin(**SMALL)
+        before = self.fill(daemon)
+        daemon = self.again(daemon, **SMALL, **self.states())
+        self.assertEqual(daemon.sample_count("m"), before)
+
+        def goes_on():
+            with daemon.peer() as peer:
+                peer.records({**HELLO, "client_id": "ff" * 16}, *samples(1, "late"))
+                return peer.end().lines()[-1] == {"acknowledged": 1}
+
+        until(goes_on, "acknowledgements go on", seconds=20)
+        self.assertEqual(daemon.sample_count("late"), 1)
+
+    def test_journal_forgets_at_a_start_what_the_state_has(self):
+        daemon = self.begin(**self.states())
+        peer, _ = self.ask(daemon)
+        peer.records(*samples(10))
+        self.must_acknowledge(peer, 10)
+        kept = [(path, path.read_bytes()) for path in self.segments()]
+        daemon.stop(signal.SIGTERM)
+        for path, content in kept:
+            path.write_bytes(content)
+        daemon = self.begin(**self.states())
+        until(lambda: self.segments() == [], "they are removed")
+        self.must_have(daemon, sent=10, accepted=10)
+        self.assertEqual(daemon.metrics()["dwelld_state_saves_total"], 0, "without a save")
+
     @staticmethod
     def allow_files(daemon, size):
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

@@ -100,10 +100,11 @@ static void must_replay(uint64_t records)
         .path = world.path, .max_bytes = JOURNAL_MAX, .max_entry_bytes = ENTRY_MAX};
     struct clock clock = {.mono_ns = mono_ns, .wall_ns = wall_ns};
     struct buf problem;
+    uint64_t entries;
     buf_init(&problem, PATH_BYTES);
     write_segment();
     assert_int_equal(journal_open(&journal, &options, &problem), 0);
-    assert_int_equal(journal_replay(&journal, 0, &world.core.intake, &clock), 0);
+    assert_int_equal(journal_replay(&journal, 0, &world.core.intake, &clock, &entries), 0);
     assert_int_equal(world.core.counters.value[COUNTER_JOURNAL_REPLAYED], records);
     journal_close(&journal);
     buf_fini(&problem);
