@@ -124,6 +124,7 @@
 #define STEADY_NS        (1 * NS_PER_SECOND) /* a connection that lived so long was a good one */
 #define DOZE_AFTER_NS    (1 * NS_PER_SECOND)
 #define DOZE_NS          (3600 * NS_PER_SECOND)
+#define NOT_GONE         UINT64_MAX /* the last daemon answered, and nobody looked in vain since */
 #define AWAITED_RETRY_NS (20 * NS_PER_MS) /* while dwell_flush waits */
 
 enum {
@@ -562,7 +563,7 @@ struct dwell {
     uint8_t client_id[CLIENT_ID_BYTES];
     int socket; /* or -1 */
     uint64_t connected_ns;
-    uint64_t gone_ns;  /* since when there is no lasting connection */
+    uint64_t gone_ns;  /* since when there is no lasting connection; or NOT_GONE */
     uint64_t retry_ns; /* not before, unless a flush waits */
     uint64_t tried_ns;
     uint64_t backoff_ns;
@@ -3855,6 +3856,7 @@ static void connection_try(struct dwell *dwell, uint64_t now)
     dwell->tried_ns = now;
     dwell->socket = socket_open(dwell);
     if (dwell->socket < 0) {
+        dwell->gone_ns = at_most(dwell->gone_ns, now);
         retry_later(dwell, now);
         return;
     }
@@ -3876,9 +3878,14 @@ static void connection_break(struct dwell *dwell, uint64_t now)
     struct outgoing *out = &dwell->out;
     close_fd(&dwell->socket);
     atomic_store_explicit(&dwell->connected, false, memory_order_relaxed);
-    if (now - dwell->connected_ns >= STEADY_NS) {
-        dwell->backoff_ns = BACKOFF_MIN_NS;
+    bool steady = now - dwell->connected_ns >= STEADY_NS;
+    if (dwell->kept.answer == ANSWER_YES) {
+        dwell->gone_ns = NOT_GONE; /* who will acknowledge may have no room for now: it is there */
+    } else if (steady || dwell->gone_ns == NOT_GONE) {
         dwell->gone_ns = now;
+    }
+    if (steady) {
+        dwell->backoff_ns = BACKOFF_MIN_NS;
     }
     retry_later(dwell, now);
 

@@ -327,6 +327,9 @@ static bool serve_frame(struct server *server, int peer, bool is_first, uint8_t 
     if (asks && answer != SERVER_KNOWS_NONE) {
         reply_number(peer, 5, answer != SERVER_SAYS_NO);
     }
+    if (manner == SERVER_GREETS) {
+        return false;
+    }
     if (answer == SERVER_SAYS_YES) {
         acknowledge(peer, standing);
     }

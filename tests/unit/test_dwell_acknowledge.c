@@ -338,6 +338,31 @@ static void test_dwell_acknowledge_keeps_nothing_for_ever(void **state)
     assert_int_equal(account.dropped, 50);
 }
 
+/* A daemon whose journal is full says that it will, and ends the connection: it is there. */
+static void test_dwell_acknowledge_keeps_while_somebody_answers(void **state)
+{
+    (void)state;
+    struct dwell_options options = options_of();
+    options.keep_ms = 10;
+    server_init(&server);
+    server.answer = SERVER_HOLDS;
+    server_start(&server, SERVER_GREETS);
+    must_open(&options);
+    track(100);
+    for (unsigned i = 0; stats_of().connections < 8 && i < PATIENT_MS; i++) {
+        pause_1_ms(); /* from one to the next it waits up to 640 ms */
+    }
+    assert_true(stats_of().connections >= 8);
+    assert_int_equal(stats_of().unconfirmed + stats_of().dropped, 0);
+    server_set_answer(&server, SERVER_SAYS_YES);
+    server_set_manner(&server, SERVER_POLITE);
+    must_flush();
+    must_come_to(100);
+    struct server_client account = end(DWELL_OK);
+    assert_int_equal(account.records, 100);
+    assert_int_equal(account.lost + account.dropped, 0);
+}
+
 static void test_dwell_acknowledge_is_nothing_of_a_child(void **state)
 {
     (void)state;
@@ -372,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_dwell_acknowledge_without_acknowledgements),
         cmocka_unit_test(test_dwell_acknowledge_sends_nothing_again_to_an_older_daemon),
         cmocka_unit_test(test_dwell_acknowledge_keeps_nothing_for_ever),
+        cmocka_unit_test(test_dwell_acknowledge_keeps_while_somebody_answers),
         cmocka_unit_test(test_dwell_acknowledge_is_nothing_of_a_child),
     };
     return cmocka_run_group_tests_name("dwell_acknowledge", tests, NULL, NULL);
