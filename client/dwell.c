@@ -4837,6 +4837,14 @@ static bool all_is_confirmed(struct dwell *dwell)
            dwell->kept.tail == dwell->kept.head;
 }
 
+/* There are records for a daemon that acknowledges, and it may come back. */
+static bool is_worth_waiting(struct dwell *dwell)
+{
+    uint64_t kept = calls_counted(dwell) - lane_drops(dwell) - get(&dwell->given_up);
+    return dwell->kept.bytes != 0 &&
+           (dwell->kept.tail != dwell->kept.head || kept > get(&dwell->sent));
+}
+
 /* Sends all that waits, a Flush and a Goodbye, and waits for the answer. */
 static int farewell(struct dwell *dwell)
 {
@@ -4845,12 +4853,15 @@ static int farewell(struct dwell *dwell)
     int answer = DWELL_OK;
     unsigned failures = 0;
     dwell->closing = true;
+    dwell->backoff_ns = BACKOFF_MIN_NS;
     uint64_t ticket = atomic_fetch_add(&dwell->flush_wanted, 1) + 1;
     for (;;) {
-        dwell->retry_ns = 0; /* a connection that broke is tried again at once, once */
+        if (failures < 2) {
+            dwell->retry_ns = 0; /* a connection that broke is tried again at once, once */
+        }
         bool more = pump(dwell, BATCHES_AT_ONCE);
         failures += dwell->socket < 0 ? 1 : 0;
-        if (failures == 2) {
+        if (failures >= 2 && !is_worth_waiting(dwell)) {
             return all_is_confirmed(dwell) ? result : DWELL_UNCONFIRMED;
         }
         if (flush_is_done(dwell, ticket, &answer)) {
@@ -4866,7 +4877,7 @@ static int farewell(struct dwell *dwell)
         if (left_ns == 0) {
             return DWELL_TIMEOUT;
         }
-        if (!more && dwell->socket >= 0) {
+        if (!more && (dwell->socket >= 0 || failures >= 2)) {
             pause_for(dwell, left_ns);
         }
     }

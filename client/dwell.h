@@ -565,8 +565,10 @@ DWELL_API dwell_t *dwell_open(const struct dwell_options *options);
 /*
  * Sends what is buffered, says goodbye, waits until the daemon has taken everything, at most
  * close_timeout_ms, and frees the handle and its models whatever the outcome. Without a daemon it
- * does not wait. Returns DWELL_OK when the daemon took all that was sent or nothing was recorded,
- * else DWELL_TIMEOUT or DWELL_UNCONFIRMED. In a forked child the same for the child's own records.
+ * does not wait, unless records are kept for one that acknowledges (acknowledge): then it looks for
+ * the daemon as long as it may, and as they are kept (keep_ms). Returns DWELL_OK when the daemon took
+ * all that was sent or nothing was recorded, else DWELL_TIMEOUT or DWELL_UNCONFIRMED. In a forked
+ * child the same for the child's own records.
  */
 DWELL_API int dwell_close(dwell_t *dwell);
 

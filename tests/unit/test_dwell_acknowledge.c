@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -363,6 +365,61 @@ static void test_dwell_acknowledge_keeps_while_somebody_answers(void **state)
     assert_int_equal(account.lost + account.dropped, 0);
 }
 
+static atomic_bool is_closed;
+
+static void *close_it(void *ret_result)
+{
+    *(int *)ret_result = dwell_close(dwell);
+    atomic_store(&is_closed, true);
+    return NULL;
+}
+
+/* A daemon that is started again while the service ends. */
+static void test_dwell_acknowledge_waits_for_the_daemon_at_the_end(void **state)
+{
+    (void)state;
+    int result = DWELL_TIMEOUT;
+    pthread_t closing;
+    begin(SERVER_POLITE, SERVER_SAYS_YES);
+    track(10);
+    must_flush();
+    must_come_to(10);
+    server_stop(&server);
+    track(100);
+    atomic_store(&is_closed, false);
+    assert_int_equal(pthread_create(&closing, NULL, close_it, &result), 0);
+    for (unsigned i = 0; !atomic_load(&is_closed) && i < 150; i++) {
+        pause_1_ms(); /* nobody is there for that long */
+    }
+    server_start(&server, SERVER_POLITE);
+    assert_int_equal(pthread_join(closing, NULL), 0);
+    assert_int_equal(result, DWELL_OK);
+    struct server_client account = server_client(&server, 0);
+    assert_int_equal(account.records, 110);
+    assert_int_equal(account.lost + account.dropped, 0);
+    server_fini(&server);
+}
+
+/* Nor for longer than it may. */
+static void test_dwell_acknowledge_waits_no_longer_than_it_may(void **state)
+{
+    (void)state;
+    struct dwell_options options = options_of();
+    options.close_timeout_ms = 50;
+    server_init(&server);
+    must_open(&options);
+    track(100);
+    assert_int_equal(dwell_close(dwell), DWELL_TIMEOUT);
+    options.close_timeout_ms = PATIENT_MS;
+    options.keep_ms = 1;
+    must_open(&options);
+    track(100);
+    assert_int_equal(dwell_close(dwell), DWELL_UNCONFIRMED); /* they are not kept for as long */
+    must_open(&options);
+    assert_int_equal(dwell_close(dwell), DWELL_OK);
+    server_fini(&server);
+}
+
 static void test_dwell_acknowledge_is_nothing_of_a_child(void **state)
 {
     (void)state;
@@ -398,6 +455,8 @@ int main(void)
         cmocka_unit_test(test_dwell_acknowledge_sends_nothing_again_to_an_older_daemon),
         cmocka_unit_test(test_dwell_acknowledge_keeps_nothing_for_ever),
         cmocka_unit_test(test_dwell_acknowledge_keeps_while_somebody_answers),
+        cmocka_unit_test(test_dwell_acknowledge_waits_for_the_daemon_at_the_end),
+        cmocka_unit_test(test_dwell_acknowledge_waits_no_longer_than_it_may),
         cmocka_unit_test(test_dwell_acknowledge_is_nothing_of_a_child),
     };
     return cmocka_run_group_tests_name("dwell_acknowledge", tests, NULL, NULL);
