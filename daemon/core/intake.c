@@ -50,6 +50,20 @@ static void find_account(struct peer *peer, const struct mark *mark)
     }
 }
 
+/* After a reconnect both connections of a client may be read in turn. What the other one has brought
+ * meanwhile comes here, too: of frames the next number says so, lines bear none. */
+static void notice_others(struct peer *peer)
+{
+    if (!peer->asks || peer->client == LEDGER_NOBODY || peer->skip == PEER_BARRED) {
+        return;
+    }
+    uint64_t next = ledger_next(peer->intake->ledger, peer->client);
+    if (next > peer->reached) {
+        peer->skip += next - peer->reached;
+        peer->reached = next;
+    }
+}
+
 void peer_begin(struct peer *peer)
 {
     peer->intake->metrics->maker = peer->maker;
@@ -57,6 +71,7 @@ void peer_begin(struct peer *peer)
     /* A client that was forgotten meanwhile is met again at the number it has reached. */
     struct mark reached = {.has_sequence = true, .sequence = peer->reached};
     find_account(peer, &reached);
+    notice_others(peer);
 }
 
 static int ledger_place(const struct peer *peer)

@@ -211,6 +211,20 @@ class TestJournal(DaemonCase):
         self.assertEqual(client.reply(), {"acknowledged": 5})
         self.must_have(self.again(daemon), sent=10, accepted=10, lost=0)
 
+    def test_journal_two_connections_of_a_client_at_once(self):
+        daemon = self.begin()
+        records = lines(samples(4000))
+        first, _ = self.ask(daemon)
+        second = daemon.peer()
+        self.addCleanup(second.close)
+        daemon.process.send_signal(signal.SIGSTOP)
+        for peer, said in ((first, records), (second, lines([{**HELLO, "sequence": 0}]) + records)):
+            peer.send(said).end()  # its socket holds that much
+        daemon.process.send_signal(signal.SIGCONT)
+        self.assertEqual([peer.lines()[-1] for peer in (first, second)], [{"acknowledged": 4000}] * 2)
+        self.must_have(daemon, sent=4000, accepted=4000, lost=0, unledgered=0)
+        self.must_have(self.again(daemon), sent=4000, accepted=4000, lost=0, unledgered=0)
+
     def test_journal_rejected_records_keep_their_numbers(self):
         daemon = self.begin()
         peer, _ = self.ask(daemon)

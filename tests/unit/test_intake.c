@@ -1169,6 +1169,33 @@ static void test_intake_counts_once_under_random_repetitions(void **state)
     }
 }
 
+/* After a reconnect the daemon may read both connections of a client in turn; lines bear no numbers. */
+static void test_intake_counts_once_what_two_connections_bring(void **state)
+{
+    (void)state;
+    enum { RECORDS = 4000, MOST = 300 };
+    struct random random = random_start("two connections");
+    struct talk talks[2];
+    uint64_t said[2] = {0, 0};
+    open_asking(&talks[0], 9, 0);
+    open_asking(&talks[1], 9, 0);
+    while (said[0] + said[1] < 2 * RECORDS) {
+        unsigned i = (unsigned)random_below(&random, 2);
+        uint64_t left = RECORDS - said[i];
+        uint64_t count = random_below(&random, left < MOST ? left + 1 : MOST);
+        peer_begin(&talks[i].peer);
+        say_samples(&talks[i], count);
+        peer_settle(&talks[i].peer);
+        said[i] += count;
+        uint64_t reached = said[0] > said[1] ? said[0] : said[1];
+        must_be(reached, 0, 0, 0, 0);
+        assert_int_equal(talks[i].peer.reached, reached);
+    }
+    close_talk(&talks[0]);
+    close_talk(&talks[1]);
+    must_have_passed_over(RECORDS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_core, close_core)
 
 int main(void)
@@ -1211,6 +1238,7 @@ int main(void)
         TEST(test_intake_who_is_barred_is_not_heard),
         TEST(test_intake_a_described_peer_goes_on),
         TEST(test_intake_counts_once_under_random_repetitions),
+        TEST(test_intake_counts_once_what_two_connections_bring),
     };
     return cmocka_run_group_tests_name("intake", tests, core_tables, NULL);
 }
