@@ -2,7 +2,7 @@
  * Happy path
  *   1. an entry says who sent it and where that client stood: the client's peer, made with its first
  *      entry, stands there
- *   2. the time is set to that of its arrival
+ *   2. the time is set to that of its arrival, which windows do not follow: they never go back
  *   3. its bytes are fed to the decoder of its format, whose sink is that peer
  *   4. after the last entry all peers are over: what they left open ends, unless their process is still
  *      there, which is watched as that of a connection

@@ -298,6 +298,24 @@ static void test_journal_replay_takes_nobody_for_a_process_that_is_gone(void **s
     }
 }
 
+/* --- time ---------------------------------------------------------------------------------------- */
+
+/* Windows never go back; the wall's clock does. */
+static void test_journal_replay_counts_in_the_window_of_the_start(void **state)
+{
+    (void)state;
+    struct journal_entry entry = lines_of(1, 0, "{\"model_name\":\"m\",\"execution_time_ms\":1}\n");
+    entry.wall_ns -= 100 * CORE_SLOT_S * NS_PER_SECOND;
+    add(&entry);
+    must_replay(1);
+    assert_int_equal(world.core.registry->wall_ns, entry.wall_ns);
+    struct snapshot *snapshot = must_take(&world.core);
+    struct profile profile = must_profile(&world.core, snapshot, "m", PROFILE_WINDOW);
+    assert_int_equal(profile.span, PROFILE_WINDOW);
+    assert_int_equal(profile.count, 1);
+    core_drop(&world.core, snapshot);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +336,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_journal_replay_counts_segments_that_are_set_aside,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_journal_replay_takes_nobody_for_a_process_that_is_gone,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_counts_in_the_window_of_the_start,
                                         set_up, tear_down),
     };
     return cmocka_run_group_tests_name("journal_replay", tests, core_tables, NULL);
