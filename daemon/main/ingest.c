@@ -121,9 +121,9 @@ int main_ingest_bring_back(struct dwelld *dwelld)
     if (journal == NULL) {
         return 0;
     }
-    int err = main_journal_start(journal, main_state_journal_position(&dwelld->state),
-                                 &dwelld->intake, &dwelld->loop, &dwelld->clock,
-                                 &dwelld->has_brought_back);
+    int err =
+        main_journal_start(journal, main_state_journal_position(&dwelld->state), &dwelld->intake,
+                           &dwelld->loop, &dwelld->clock, &dwelld->has_brought_back);
     dwelld->lacks_journal = err != 0;
     return err;
 }

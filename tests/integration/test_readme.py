@@ -301,7 +301,7 @@ class TestManual(unittest.TestCase):
 
     def setUp(self):
         text = run("--help").stdout
-        self.flags = set(re.findall(r"^  (--[a-z-]+)", text, re.M))
+        self.flags = set(re.findall(r"^  (?:-[a-zA-Z], )?(--[a-z-]+)", text, re.M))
         self.options = re.findall(r"^  ([a-z]+\.[a-z_]+)$", text, re.M)
         self.assertTrue(self.flags and self.options)
 
