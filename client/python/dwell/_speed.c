@@ -19,7 +19,8 @@
  *
  * What can fail: memory, and what the deque or the client's functions raise. The inference is dropped and
  * counted by account.drop; nothing is raised by __enter__ or __exit__. `track` goes to the Python way for
- * all that it does not know: `_track_any`.
+ * all that it does not know: `_track_any`. A KeyboardInterrupt and what else is no Exception passes, as
+ * it may come out of any Python code that is called.
  *
  * Threads: the interpreter's lock guards all of it.
  */
@@ -193,6 +194,16 @@ static PyObject *inference_enter(PyObject *self, PyObject *unused)
     return reference(self);
 }
 
+/* What was raised is an error of ours, and forgotten: true. Else it is for the application, and stays. */
+static bool forgiven(void)
+{
+    if (PyErr_Occurred() != NULL && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return false;
+    }
+    PyErr_Clear();
+    return true;
+}
+
 /* 1, 0, or -1 with an exception. */
 static int truth_of(PyObject *owned)
 {
@@ -239,6 +250,21 @@ static int record(struct account *account, int64_t wall_ns, bool failed)
     return done == NULL ? -1 : 0;
 }
 
+/* Counts an inference that there will not be. False: what was raised is for the application. */
+static bool count_dropped(const struct account *account)
+{
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    if (!forgiven()) {
+        PyErr_Fetch(&type, &value, &traceback);
+    }
+    Py_XDECREF(PyObject_CallNoArgs(account->drop));
+    if (type != NULL) { /* the first one counts */
+        PyErr_Restore(type, value, traceback);
+        return false;
+    }
+    return forgiven();
+}
+
 static PyObject *inference_exit(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
     struct inference *inference = (struct inference *)self;
@@ -256,12 +282,7 @@ static PyObject *inference_exit(PyObject *self, PyObject *const *arguments, Py_s
         account->since_ns += wall_ns;
         good = record(account, wall_ns, failed > 0) == 0;
     }
-    if (!good) {
-        PyErr_Clear();
-        Py_XDECREF(PyObject_CallNoArgs(account->drop));
-        PyErr_Clear();
-    }
-    Py_RETURN_NONE;
+    return good || count_dropped(account) ? reference(Py_None) : NULL;
 }
 
 static PyMethodDef inference_methods[] = {
@@ -357,7 +378,9 @@ static PyObject *profiler_track(PyObject *self, PyObject *const *arguments, Py_s
         if (inference != NULL) {
             return inference;
         }
-        PyErr_Clear();
+        if (!forgiven()) {
+            return NULL;
+        }
     }
     PyObject *any = PyObject_GetAttr(self, text_track_any);
     PyObject *inference =

@@ -127,6 +127,42 @@ class Speed(ClientCase):
                 "print(client.stats()['dropped'], len(client.pending))")
         self.assertEqual(self.must_run(code), "2 0\n")
 
+    def test_an_interrupt_is_the_application_s(self):
+        code = ("import dwell\n"
+                "from dwell import profiler\n"
+                "def interrupt(*_): raise KeyboardInterrupt\n"
+                "def leave(*_): raise SystemExit\n"
+                "def must_raise(kind, block, *error):\n"
+                "    try: block(*error)\n"
+                "    except kind: return\n"
+                "    raise AssertionError(kind)\n"
+                "def one(error=None):\n"
+                "    with p.track('m'):\n"
+                "        if error is not None: raise error\n"
+                "p = dwell.ModelProfiler(evidence='none')\n"
+                "p.track('m')\n"                       # it has an account from here on
+                "p.client.room = interrupt\n"
+                "p._models.clear()\n"
+                "p.track('m')\n"
+                "must_raise(KeyboardInterrupt, one)\n"  # at the end of a block
+                "must_raise(KeyboardInterrupt, one, KeyError())\n"
+                "p.client.drop = leave\n"              # what came first counts
+                "must_raise(KeyboardInterrupt, one)\n"
+                "del p.client.drop\n"
+                "p.client.away = True\n"
+                "must_raise(KeyboardInterrupt, p.track, 'other')\n"  # without a daemon
+                "p.client.away = False\n"
+                "profiler._is_error = leave\n"
+                "p._models.clear()\n"
+                "del p.client.room\n"
+                "p.track('m')\n"
+                "p.client.pending.append(b'')\n"
+                "must_raise(SystemExit, one, KeyError())\n"
+                "p.client.pending.clear()\n")
+        for pure in ("", "1"):
+            with self.subTest(pure=pure):
+                self.must_run(code, DWELL_PYTHON_PURE=pure)
+
 
 if __name__ == "__main__":
     unittest.main()
