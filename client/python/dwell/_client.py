@@ -302,7 +302,10 @@ class Client:
         return not self._alone
 
     def _new_thread(self) -> threading.Thread | None:
-        self._follow_multiprocessing()
+        try:
+            self._follow_multiprocessing()
+        except Exception:  # another thread is importing it just now
+            pass
         # Subinterpreters may have no daemon threads, and wait for others before they call atexit's functions.
         for daemon in (True, False):
             try:

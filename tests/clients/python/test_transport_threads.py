@@ -115,6 +115,15 @@ class Threads(ClientCase):
                 "for t in threads: t.start()\nfor t in threads: t.join()\nprint(len(set(map(id, found))))")
         self.assertEqual(self.must_run(code), "1\n")
 
+    def test_the_first_record_while_another_thread_imports_multiprocessing(self):
+        code = ("import sys, types, dwell\n"
+                "sys.modules['multiprocessing.util'] = types.ModuleType('multiprocessing.util')\n"
+                "@dwell.metered()\n"
+                "def work(): return 7\n"
+                "print(work(), dwell.client().flush(20))")
+        self.assertEqual(self.must_run(code), "7 True\n")
+        self.assertEqual(self.daemon.metrics().get("work_calls_total", success="true"), 1)
+
 
 class Signals(ClientCase):
     def test_handlers_that_record_while_the_main_thread_records(self):
