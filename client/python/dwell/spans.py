@@ -26,14 +26,16 @@ attributes of one span at the same time are both heard.
 from __future__ import annotations
 
 import contextvars
+import itertools
 import os
 import random
 import re
+import reprlib
 import struct
 import time
 import traceback
 from types import TracebackType
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from . import _client, _wire
 from .noop import NoOpSpan
@@ -43,7 +45,7 @@ ATTRIBUTES_MAX = EVENTS_MAX = LINKS_MAX = 128
 PART_ATTRIBUTES_MAX = 128   # of an event, of a link
 NAME_BYTES = 256            # of names and keys: the daemon takes no longer ones
 TRACE_STATE_BYTES = 512     # what W3C Trace Context asks to carry at least
-LIST_ITEMS_MAX = 1024       # of an attribute that is a list: records and the time they take are bounded
+LIST_ITEMS_MAX = 1024       # of an attribute that is a list, and of the lists within: records are bounded
 LIST_DEPTH_MAX = 8          # the daemon's: deeper ones reject the span
 KINDS_MAX = 1024            # names that are kept encoded: some 1 MB; others are encoded each time
 STACK_FRAMES_MAX = 32       # of an exception: the innermost
@@ -131,14 +133,21 @@ def name_of(value: object) -> bytes:
     return data or b"unnamed"
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """What `_wire.any_value` may have of a value."""
+_short = reprlib.Repr()  # of a list that lies too deep: what is within may be endless
+_short.maxlevel = 1
+
+
+def _plain(value: Any, depth: int = 0, places: Iterator[None] | None = None) -> Any:
+    """What `_wire.any_value` may have of a value. `places` are for items that its lists may still have."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd") if "\0" in value else value
     if value is None or isinstance(value, (bool, int, float, bytes)):
         return value
-    if isinstance(value, (list, tuple)) and depth < LIST_DEPTH_MAX:
-        return [_plain(item, depth + 1) for item in value[:LIST_ITEMS_MAX]]
+    if isinstance(value, (list, tuple)):
+        if depth >= LIST_DEPTH_MAX:
+            return _short.repr(list(value[:LIST_ITEMS_MAX])).replace("\0", "\ufffd")
+        places = places or itertools.repeat(None, LIST_ITEMS_MAX)
+        return [_plain(item, depth + 1, places) for item, _ in zip(value, places)]
     return str(value).replace("\0", "\ufffd")
 
 

@@ -66,6 +66,20 @@ class Spans(TelemetryCase):
         self.assertEqual(sorted(found["attributes"]), ["cyclic", "k" * 256])
         self.assertEqual(found["dropped_attributes"], len(wrong) + 1)
 
+    def test_a_list_that_holds_itself_is_cut_to_the_items_of_one_list(self):
+        def count(value):
+            return sum(1 + count(item) for item in value) if isinstance(value, list) else 0
+        wide, deep = [], [1]
+        wide += [wide] * 30
+        for _ in range(2 * spans.LIST_DEPTH_MAX):
+            deep = [deep] * 30
+        with self.tracer.start_span("op") as span:
+            for key, value in (("wide", wide), ("deep", deep), ("long", list(range(2000)))):
+                span.set_attribute(key, value)
+        attributes = self.span()["attributes"]
+        self.assertEqual({key: count(value) for key, value in attributes.items()},
+                         dict.fromkeys(("wide", "deep", "long"), spans.LIST_ITEMS_MAX))
+
     def test_hostile_objects_anywhere(self):
         odd = Hostile()
         with self.tracer.start_as_current_span(odd, context=odd, kind=odd, attributes=odd, links=[odd]) as span:
