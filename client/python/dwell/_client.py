@@ -42,7 +42,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from . import _locate, _wire
@@ -70,6 +70,9 @@ POLL_S = 0.2              # in subinterpreters, between two looks whether the ma
                           # versions say so
 REQUESTS_MAX = 256        # flushes that wait at once
 ABOUT_BYTES = 256         # of each text of the hello: the daemon refuses longer ones
+
+
+beginnings: list[Callable[[], None]] = []  # of other modules: called when a process begins to record; they raise nothing
 
 
 class Ticket:
@@ -299,6 +302,8 @@ class Client:
                 self._alone = self._thread is None
         finally:
             self._starting.release()
+        for begin in beginnings:
+            begin()
         return not self._alone
 
     def _new_thread(self) -> threading.Thread | None:

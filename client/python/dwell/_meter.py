@@ -143,10 +143,11 @@ class ObservableGauge(Gauge):
 
 class _Observer:
     """The thread that asks observable gauges, begun with the first of them. Callbacks may block it, and
-    nothing else."""
+    nothing else. The child of a fork asks once it records something itself: most only wait for an exec."""
 
     def __init__(self) -> None:
         self.gauges: list[ObservableGauge] = []
+        self._waits = False  # before the first reading
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
 
@@ -156,29 +157,32 @@ class _Observer:
             self.begin()
 
     def begin(self) -> None:
-        """Again in the child of a fork. Where no thread can be had nobody asks."""
+        """Where no thread can be had nobody asks."""
         if self.gauges and self._thread is None:
             try:
                 self._thread = threading.Thread(target=self._run, name="dwell-observe", daemon=True)
                 self._thread.start()
-            except RuntimeError:
+            except (RuntimeError, MemoryError):
                 pass
 
     def _run(self) -> None:
+        if self._waits and self._end.wait(OBSERVE_S):
+            return
         while True:
             for gauge in tuple(self.gauges):
                 gauge.observe()
             if self._end.wait(OBSERVE_S):
                 return
 
-    def begin_in_child(self) -> None:
-        self._thread, self._end = None, threading.Event()
-        self.begin()
+    def forget(self) -> None:
+        """In the child of a fork."""
+        self._thread, self._end, self._waits = None, threading.Event(), True
 
 
 _observer = _Observer()
+_client.beginnings.append(_observer.begin)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_observer.begin_in_child)
+    os.register_at_fork(after_in_child=_observer.forget)
 
 
 # ---- by name ----
@@ -204,7 +208,8 @@ class Meter:
 
     def create_observable_gauge(self, name: Any, callbacks: Any = None, unit: str = "",
                                 description: str = "") -> ObservableGauge:
-        """Its callbacks are asked every OBSERVE_S, on a thread of their own; GAUGES_MAX gauges are."""
+        """Its callbacks are asked every OBSERVE_S, on a thread of their own; GAUGES_MAX gauges are. In the
+        child of a fork that begins with its first record."""
         gauge = ObservableGauge(name, callbacks, unit, description)
         _observer.add(gauge)
         return gauge

@@ -147,6 +147,43 @@ class Metrics(TelemetryCase):
             observer._thread.join()
         self.assertEqual(self.shown("o"), 5)
 
+    def test_a_child_of_a_fork_asks_gauges_once_it_records_itself(self):
+        code = """
+import os, dwell
+from dwell import _meter
+asked, told = os.pipe(), os.pipe()
+def ask(_):
+    os.write(asked[1], b"%d " % os.getpid())
+dwell.get_meter().create_observable_gauge("o", [ask])
+parent = b"%d " % os.getpid()
+assert os.read(asked[0], 100) == parent
+def threads():
+    return len(os.listdir("/proc/self/task"))
+def fork(record):
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert threads() == 1, threads()
+            if record:
+                _meter.OBSERVE_S = 0.01
+                with dwell.get_global_profiler().track("m"): pass
+                assert os.read(asked[0], 100).split()[-1] == b"%d" % os.getpid()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+fork(record=False)
+os.set_blocking(asked[0], False)
+try:
+    print(os.read(asked[0], 100))
+except BlockingIOError:
+    print("nobody")
+os.set_blocking(asked[0], True)
+fork(record=True)
+"""
+        self.assertEqual(self.must_run(code), "nobody\n")
+
     def test_a_gauge_that_raises_is_told_once(self):
         gauge = _meter.ObservableGauge("o", [lambda _: 1 // 0, lambda _: 7])
         gauge.observe()
