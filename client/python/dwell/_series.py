@@ -18,7 +18,7 @@ Threads: everything may be called by any thread and from signal handlers; nothin
 """
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
-from . import _wire
+from . import _part, _wire
 from ._client import client
 
 Number = Union[int, float]
@@ -26,6 +26,8 @@ Exemplar = Optional[Mapping[str, str]]
 
 # What a record is about: name, attributes, unit, aggregation.
 Shape = Tuple[str, Dict[str, str], str, Optional[str]]
+
+CHANGE_MAX = 1e300  # of a gauge: what is beyond, and NaN, the daemon rejects
 
 _EXEMPLAR_IDS = (("trace_id", 16), ("span_id", 8))  # and their bytes, each two hex digits
 
@@ -96,8 +98,9 @@ class CounterSeries(Series):
 
 
 class GaugeSeries(Series):
-    """Of a gauge."""
-    __slots__ = ("_set_head", "_set_pack")
+    """Of a gauge. What one adds goes when the process ends; with an aggregation other than "last" the
+    record tells all that the process has added (`_part`)."""
+    __slots__ = ("_set_head", "_set_pack", "_owns", "_part")
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape, _wire.ADD)
@@ -105,30 +108,58 @@ class GaugeSeries(Series):
         setting = _wire.Series(name, _wire.SET, attributes, unit, aggregation)
         self._set_head = setting.head
         self._set_pack: Callable[..., bytes] = setting.pack
+        self._owns = aggregation not in (None, "last")
+        self._part: Optional[_part.Part] = None
 
     def refuse(self) -> None:
         self._pack = self._set_pack = refuse
+        self._owns = False
 
     def inc(self, amount: Number = 1) -> None:
-        """Adds to this process's part, which goes when the process ends. Never raises."""
+        """Adds to this process's part. Never raises."""
         try:
-            client().put(self._pack(self._head, amount, self._tail))
+            self._add(amount)
         except Exception:
             drop()
 
     def dec(self, amount: Number = 1) -> None:
         """Takes from this process's part. Never raises."""
         try:
-            client().put(self._pack(self._head, -amount, self._tail))
+            self._add(-amount)
         except Exception:
             drop()
 
     def set(self, value: Number) -> None:
         """Sets it, to any number, NaN and infinities too. Never raises."""
         try:
-            client().put(self._set_pack(self._set_head, value, self._tail))
+            record = self._set_pack(self._set_head, value, self._tail)
+            part = self._mine() if self._owns else None
+            if part is not None:
+                part[:] = (float(value),)
+            client().put(record)
         except Exception:
             drop()
+
+    def _add(self, amount: Number) -> None:
+        part = self._part
+        if self._owns and -CHANGE_MAX <= amount <= CHANGE_MAX:
+            if part is None:
+                part = self._mine()
+            if part is not None:
+                part.append(float(amount))
+                value = sum(part)
+                client().put(self._set_pack(self._set_head, value, self._tail))
+                if len(part) > _part.CHANGES_MAX or sum(part) != value:
+                    _part.settle(part, value, self._record)
+                return
+        client().put(self._pack(self._head, amount, self._tail))
+
+    def _record(self, value: float) -> None:
+        client().put(self._set_pack(self._set_head, value, self._tail))
+
+    def _mine(self) -> Optional[_part.Part]:
+        self._part = _part.part_of(self._set_head + self._tail)
+        return self._part
 
 
 class HistogramSeries(Series):

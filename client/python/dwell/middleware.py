@@ -26,6 +26,7 @@ import inspect
 import time
 from typing import Any, Awaitable, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from . import _part
 from ._client import client
 from ._series import drop
 from .metrics import HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_PROGRESS, HTTP_REQUESTS_TOTAL
@@ -50,14 +51,13 @@ Endpoint = Callable[[Dict[str, Any]], str]
 
 
 class _Requests:
-    """The requests of one method to one endpoint, as records: all but their seconds is bytes already."""
-    __slots__ = ("_labels", "_totals", "begun", "done", "seconds")
+    """The requests of one method to one endpoint; what is the same in their records is bytes already."""
+    __slots__ = ("_labels", "_totals", "running", "seconds")
 
     def __init__(self, method: str, endpoint: str, service: str) -> None:
         self._labels = (method, endpoint, service)
         self._totals: Dict[object, bytes] = {}  # by status: at most 500, as text and as number
-        running = HTTP_REQUESTS_IN_PROGRESS.labels(*self._labels)
-        self.begun, self.done = running.packed(1), running.packed(-1)
+        self.running = HTTP_REQUESTS_IN_PROGRESS.labels(*self._labels)
         self.seconds = HTTP_REQUEST_DURATION.labels(*self._labels).packed
 
     def total(self, status: object) -> bytes:
@@ -141,7 +141,7 @@ class MetricsMiddleware:
 
 class _Request:
     """One request: `begin` puts a record of it, `end` three. Neither raises."""
-    __slots__ = ("_middleware", "_method", "_path", "_about", "_known", "_running", "_began")
+    __slots__ = ("_middleware", "_method", "_path", "_about", "_known", "_running", "_began", "_forks")
 
     def __init__(self, middleware: MetricsMiddleware, about: Dict[str, Any]) -> None:
         self._middleware = middleware
@@ -149,6 +149,7 @@ class _Request:
         self._known: Optional[_Requests] = None
         self._running: Optional[_Requests] = None
         self._began = time.perf_counter()
+        self._forks = _part.forks
 
     def begin(self, method: str, path: str) -> None:
         try:
@@ -158,7 +159,7 @@ class _Request:
             else:
                 known = middleware._known.get((method, path))  # None: not before it has been routed
             running = known or middleware._of(method, OTHER)
-            client().put(running.begun)
+            running.running.inc()
             self._method, self._path, self._known, self._running = method, path, known, running
         except Exception:  # an endpoint function's
             drop()
@@ -168,11 +169,12 @@ class _Request:
             return
         seconds = time.perf_counter() - self._began
         try:
-            put = client().put
-            put(self._running.done)
+            if self._forks == _part.forks:  # else it is in progress in the parent
+                self._running.running.dec()
             if error is not None:
                 status = 499 if is_cancelled(error) else 500
             known = self._known or self._middleware._learn(self._method, self._path, self._about, status)
+            put = client().put
             put(known.seconds(seconds))
             put(known.total(status))
         except Exception:  # an application's scope may be anything

@@ -25,6 +25,7 @@ import time
 import types
 from typing import Any, AsyncGenerator, Callable, Coroutine, Dict, Generator, Optional, TypeVar, cast
 
+from . import _part
 from .metrics import (CONSTITUTIONAL_VALIDATION_DURATION, CONSTITUTIONAL_VALIDATIONS_TOTAL,
                       CONSTITUTIONAL_VIOLATIONS_TOTAL, HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_PROGRESS,
                       HTTP_REQUESTS_TOTAL, MESSAGE_PROCESSING_DURATION, MESSAGES_TOTAL)
@@ -53,13 +54,15 @@ def track_request_metrics(service: str, endpoint: str) -> Callable[[Function], F
         method = named.get("method", "GET")
         running = HTTP_REQUESTS_IN_PROGRESS.labels(method, endpoint, service)
         running.inc()
+        forks = _part.forks
         start = time.perf_counter()
 
         def end(error: Optional[BaseException]) -> None:
             HTTP_REQUEST_DURATION.labels(method, endpoint, service).observe(time.perf_counter() - start)
             status = "200" if error is None else "499" if is_cancelled(error) else "500"
             HTTP_REQUESTS_TOTAL.labels(method, endpoint, service, status).inc()
-            running.dec()
+            if forks == _part.forks:  # else it is in progress in the parent
+                running.dec()
         return end
     return lambda function: _tracked(function, begin)
 

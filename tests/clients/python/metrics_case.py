@@ -3,7 +3,7 @@ from unittest import mock
 
 from client_case import ClientCase, environment
 
-from dwell import _client, _family
+from dwell import _client, _family, _part
 
 
 class MetricsCase(ClientCase):
@@ -14,6 +14,8 @@ class MetricsCase(ClientCase):
         self.own = self.client()
         self.use(mock.patch.object(_client, "_default", self.own))
         self.use(mock.patch.dict(_family._families))  # what a test declares goes with it
+        self.use(mock.patch.dict(_part._parts, clear=True))  # as in a process of its own
+        _family._let_go()
 
     def use(self, patch):
         patch.start()

@@ -3,6 +3,7 @@ import asyncio
 import gzip
 import json
 import math
+import sys
 import threading
 import unittest
 from unittest import mock
@@ -11,7 +12,7 @@ from client_case import ROOT
 from metrics_case import MetricsCase
 
 import dwell
-from dwell import _family, exposition, metrics
+from dwell import _family, _part, exposition, metrics
 
 from exposition import Exposition
 
@@ -265,6 +266,135 @@ class Recording(MetricsCase):
                 compared += 1
         self.assertGreater(compared, 500)
         self.assertEqual(self.ledger()["dropped"], 0)
+
+
+class Parts(MetricsCase):
+    """What processes add to a gauge that is a sum."""
+    labels = {"method": "GET", "endpoint": "/", "service": "s"}
+
+    def setUp(self):
+        self.place = self.directory()
+        super().setUp()
+        self.running = self.gauge()
+
+    def start(self, **options):
+        return super().start(directory=self.place, **options)
+
+    def gauge(self):
+        _family._let_go()  # it is another object from now on
+        return dwell.HTTP_REQUESTS_IN_PROGRESS.labels(**self.labels)
+
+    def must_be(self, value):
+        self.must_show(("http_requests_in_progress", self.labels, value))
+
+    def begin_anew(self):
+        self.assertTrue(self.own.flush(20))
+        self.daemon.stop()
+        self.assertFalse(self.own.flush())
+        self.daemon = self.start()
+
+    def test_what_ends_at_another_daemon_is_not_below_zero(self):
+        tracked = dwell.track_request_metrics("s", "/")
+
+        async def app(scope, receive, send):
+            self.begin_anew()
+
+        asgi = dwell.AsgiMetricsMiddleware(app, "s", lambda scope: "/")
+        for call in (tracked(self.begin_anew),
+                     lambda: asyncio.run(asgi({"type": "http", "method": "GET", "path": "/"}, None, None)),
+                     lambda: (self.running.inc(), self.begin_anew(), self.running.dec())):
+            call()
+            self.must_be(0)
+
+    def test_a_change_that_was_dropped_comes_with_the_next(self):
+        with mock.patch.object(self.own, "put", lambda _: self.own.drop()):
+            self.running.inc(2)
+        self.running.inc()
+        self.must_be(3)
+
+    def test_it_is_one_however_it_is_asked_for(self):
+        self.running.inc(2)
+        self.gauge().inc()
+        self.running.dec(0.5)
+        self.must_be(2.5)
+        self.gauge().set(7)
+        self.running.inc(True)
+        self.must_be(8)
+
+    def test_changes_are_added_up_and_parts_have_a_ceiling(self):
+        for _ in range(1000):
+            self.running.inc()
+        (part,) = _part._parts.values()
+        self.assertLessEqual(len(part), _part.CHANGES_MAX + 1)
+        self.must_be(1000)
+        with mock.patch.object(_part, "PARTS_MAX", 1):
+            other = dwell.HTTP_REQUESTS_IN_PROGRESS.labels("PUT", "/", "s")
+            other.inc(2)
+            other.dec()
+            self.must_show(("http_requests_in_progress", {**self.labels, "method": "PUT"}, 1))
+        self.assertEqual(len(_part._parts), 1)
+
+    def test_what_is_out_of_range_is_the_daemons_to_reject(self):
+        self.running.inc()
+        for amount in (math.nan, math.inf, 1e301):
+            self.running.inc(amount)
+        for amount in ("1", None, 10**400):
+            self.running.inc(amount)
+        self.must_be(1)
+        self.must_balance(7, dropped=3, rejected=3)
+
+    def test_the_last_record_of_many_threads_holds(self):
+        before = sys.getswitchinterval()
+        self.addCleanup(sys.setswitchinterval, before)
+        sys.setswitchinterval(1e-6)
+
+        def work():
+            for _ in range(500):
+                self.running.inc()
+                self.running.dec()
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        self.running.inc()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.must_be(1)
+
+    def test_processes_add_up_and_each_begins_at_nothing(self):
+        code = """
+import os, dwell
+end, begun = os.pipe(), os.pipe()
+def work():
+    running = dwell.HTTP_REQUESTS_IN_PROGRESS.labels("GET", "/", "s")
+    for _ in range(2): running.inc()
+    running.dec()
+@dwell.track_request_metrics("s", "/")
+def fork():
+    return os.fork()
+dwell.HTTP_REQUESTS_IN_PROGRESS.labels("GET", "/", "s").inc(4)
+dwell.client().flush(20)
+children = []
+while len(children) < 3 and 0 not in children:
+    children.append(fork())
+if 0 in children:
+    os.close(end[1])
+    work()
+    dwell.client().flush(20)
+    os.write(begun[1], b"x")
+    os.read(end[0], 1)
+    os._exit(0)
+for _ in range(3): os.read(begun[0], 1)
+dwell.client().flush(20)
+import dwell._query as q
+def shown():
+    lines = str(q.ask("/metrics")[2], "utf-8").splitlines()
+    return [line.rsplit(" ", 1)[1] for line in lines if line.startswith("http_requests_in_progress{")]
+print(*shown())
+os.close(end[1])
+for child in children: os.waitpid(child, 0)
+"""
+        self.assertEqual(self.must_run(code, PYTHONWARNINGS="ignore"), "7\n")
 
 
 class Endpoints(MetricsCase):
