@@ -20,6 +20,7 @@ import types
 from typing import Any, Callable, TypeVar, overload
 
 from . import _client, _wire, spans
+from ._coroutine import Rest
 from .spans import Kind, Span
 from .telemetry import TracingContext
 
@@ -175,23 +176,20 @@ def _plain(function: Any, measure: _Measure) -> Any:
             end(begun, error)
             raise
         suspend(resumed)
-        if type(result) is types.CoroutineType:
+        if type(result) is types.CoroutineType or type(result) is Rest:
             return rest(begun, result)
         end(begun, None)
         return result
 
-    async def rest(begun: Any, coroutine: Any) -> Any:
+    def rest(begun: Any, coroutine: Any) -> Rest:
         """A plain function that returns a coroutine has ended when that has."""
-        resumed = resume(begun)
-        try:
-            result = await coroutine
-        except BaseException as error:
-            suspend(resumed)
+        resumed: list[Any] = []
+
+        def leave(error: BaseException | None) -> None:
+            for one in resumed:
+                suspend(one)
             end(begun, error)
-            raise
-        suspend(resumed)
-        end(begun, None)
-        return result
+        return Rest(coroutine, leave, lambda: resumed.append(resume(begun)))
     return measured
 
 

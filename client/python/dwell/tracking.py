@@ -22,10 +22,10 @@ import functools
 import inspect
 import sys
 import time
-import types
-from typing import Any, AsyncGenerator, Callable, Coroutine, Dict, Generator, Optional, TypeVar, cast
+from typing import Any, AsyncGenerator, Callable, Dict, Generator, Optional, TypeVar, cast
 
 from . import _part
+from ._coroutine import Rest, is_coroutine
 from .metrics import (CONSTITUTIONAL_VALIDATION_DURATION, CONSTITUTIONAL_VALIDATIONS_TOTAL,
                       CONSTITUTIONAL_VIOLATIONS_TOTAL, HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_PROGRESS,
                       HTTP_REQUESTS_TOTAL, MESSAGE_PROCESSING_DURATION, MESSAGES_TOTAL)
@@ -119,21 +119,11 @@ def _plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
         except BaseException as error:
             end(error)
             raise
-        if isinstance(result, types.CoroutineType):
-            return _finish(result, end)
+        if is_coroutine(result):
+            return Rest(result, end)
         end(None)
         return result
     return wrapper
-
-
-async def _finish(result: Coroutine[Any, Any, Any], end: End) -> Any:
-    try:
-        value = await result
-    except BaseException as error:
-        end(error)
-        raise
-    end(None)
-    return value
 
 
 def _coroutine(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from unittest import mock
 
 from telemetry_case import WAIT_S, Hostile, Keeping, TelemetryCase, Unprintable, UnprintableError
 
-from dwell import NoOpSpan, SpanContext, decorators, get_current_span, get_tracer, metered, timed, traced
+from dwell import NoOpSpan, SpanContext, decorators, get_current_span, get_tracer, metered, spans, timed, traced
 
 
 def collect(generator):
@@ -309,6 +309,27 @@ class Decorators(TelemetryCase):
         self.must_have(("work", "success"), ("work", "error"))
         self.assertEqual([metric["attributes"] for metric in self.records("metric") if metric["name"] == "work_calls"],
                          [{"success": "true"}, {"success": "false"}])
+
+    def test_a_coroutine_that_is_cancelled_before_it_begins_ends_cancelled(self):
+        async def inner():
+            await asyncio.sleep(0)
+
+        @traced()
+        @metered()
+        def work():
+            return inner()
+
+        async def cancel():
+            task = asyncio.ensure_future(work())
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertIsNone(spans.current.get())
+        asyncio.run(cancel())
+        work().close()
+        self.must_have(("work", "cancelled"), ("work", "cancelled"))
+        self.assertEqual([metric["attributes"] for metric in self.records("metric") if metric["name"] == "work_calls"],
+                         [{"success": "cancelled"}] * 2)
 
     def test_a_class_is_called_as_it_is(self):
         @traced()

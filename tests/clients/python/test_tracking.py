@@ -1,8 +1,10 @@
 """The `track_*` decorators: what each way to end is counted as, on every kind of function."""
 import asyncio
 import functools
+import gc
 import inspect
 import unittest
+import warnings
 
 from metrics_case import MetricsCase
 
@@ -91,6 +93,34 @@ class Request(TrackingCase):
             asyncio.run(handle(True))
         self.assertEqual(asyncio.run(self.tracked(functools.partial(inner, False))()), 1)
         self.must_count({"200": 2, "500": 1})
+
+    def test_a_coroutine_that_never_begins_has_ended_once_it_cannot_begin(self):
+        async def waits():
+            await asyncio.sleep(0)
+
+        @self.tracked
+        @dwell.track_request_metrics("shop", "/inner")
+        def plain():
+            return waits()
+
+        async def cancel():
+            task = asyncio.ensure_future(plain())
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+
+        def forget():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it was never awaited
+                plain()
+                gc.collect()
+
+        for number, end in enumerate((lambda: asyncio.run(cancel()), lambda: plain().close(), forget), 1):
+            end()
+            self.must_count({"499": number})
+        asyncio.run(plain())
+        self.must_count({"499": 3, "200": 1})
+        self.must_balance(4 * 2 * 4)
 
     def test_generators_end_when_they_do_and_pass_on_what_is_sent_and_thrown(self):
         @self.tracked
