@@ -1,5 +1,11 @@
-"""The coroutine that a plain function has returned, under a decorator: its call has ended when that has."""
+"""Coroutines that are made by other means than `async def`, as decorated functions give them.
+
+    a plain function that returns a coroutine      Rest: has ended when that has, also unbegun
+    a generator function under types.coroutine     awaitable: what wraps it is so, too
+"""
 import collections.abc
+import functools
+import inspect
 import types
 from typing import Any, Callable, Optional
 
@@ -63,3 +69,14 @@ class Rest(collections.abc.Coroutine):  # type: ignore[type-arg]
 def is_coroutine(found: object) -> bool:
     kind = type(found)
     return kind is types.CoroutineType or kind is Rest
+
+
+def like(function: Any, wrapper: Any) -> Any:
+    """The wrapper of a generator function, awaitable where that is."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    for one in (function, getattr(function, "__call__", None)):
+        code = getattr(one, "__code__", None)
+        if code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE:
+            return types.coroutine(wrapper)
+    return wrapper

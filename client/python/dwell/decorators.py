@@ -20,7 +20,7 @@ import types
 from typing import Any, Callable, TypeVar, overload
 
 from . import _client, _wire, spans
-from ._coroutine import Rest
+from ._coroutine import Rest, like
 from .spans import Kind, Span
 from .telemetry import TracingContext
 
@@ -259,7 +259,7 @@ def _generator(function: Any, measure: _Measure) -> Any:
         finally:
             end(begun, error)
             del error
-    return measured
+    return like(function, measured)
 
 
 def _async_generator(function: Any, measure: _Measure) -> Any:

@@ -41,6 +41,7 @@ from typing import (Any, AsyncGenerator, Callable, Dict, Generator, List, Mappin
 
 from . import _client, _query, _wire
 from ._client import PLACE_BYTES, STEP_MASK, Client
+from ._coroutine import like
 from ._evidence import NEVER_NS, NONE, Meter, Reading
 from ._native import speed as _speed
 
@@ -459,7 +460,7 @@ class ModelProfiler(_Profiler):  # type: ignore[misc]
                 return stop.value
             finally:
                 steps.record()
-        return call
+        return like(function, call)
 
     def _wrapped_async_generator(self, model_name: object, function: Any) -> Any:
         @functools.wraps(function)

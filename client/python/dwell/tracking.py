@@ -25,7 +25,7 @@ import time
 from typing import Any, AsyncGenerator, Callable, Dict, Generator, Optional, TypeVar, cast
 
 from . import _part
-from ._coroutine import Rest, is_coroutine
+from ._coroutine import Rest, is_coroutine, like
 from .metrics import (CONSTITUTIONAL_VALIDATION_DURATION, CONSTITUTIONAL_VALIDATIONS_TOTAL,
                       CONSTITUTIONAL_VIOLATIONS_TOTAL, HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_PROGRESS,
                       HTTP_REQUESTS_TOTAL, MESSAGE_PROCESSING_DURATION, MESSAGES_TOTAL)
@@ -105,7 +105,7 @@ def _tracked(function: Function, begin: Begin) -> Function:
     elif inspect.isasyncgenfunction(function):
         wrapper = _async_generator(function, begin)
     elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(function, begin)
+        wrapper = like(function, _generator(function, begin))
     else:
         wrapper = _plain(function, begin)
     return cast(Function, functools.wraps(function)(wrapper))

@@ -3,6 +3,7 @@ import asyncio
 import functools
 import inspect
 import sys
+import types
 import unittest
 from unittest import mock
 
@@ -330,6 +331,19 @@ class Decorators(TelemetryCase):
         self.must_have(("work", "cancelled"), ("work", "cancelled"))
         self.assertEqual([metric["attributes"] for metric in self.records("metric") if metric["name"] == "work_calls"],
                          [{"success": "cancelled"}] * 2)
+
+    def test_generators_that_can_be_awaited_still_can(self):
+        @types.coroutine
+        def steps():
+            yield
+            return 7
+
+        async def run(function):
+            return await function()
+        for decorate in (traced(), metered(), timed()):
+            self.assertEqual(asyncio.run(run(decorate(steps))), 7)
+        self.assertEqual(asyncio.run(run(traced("again")(traced("outer")(functools.partial(steps))))), 7)
+        self.must_have(("steps", "success"), ("outer", "success"), ("again", "success"))
 
     def test_a_class_is_called_as_it_is(self):
         @traced()

@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import threading
+import types
 import unittest
 
 from client_case import ClientCase, until
@@ -299,6 +300,17 @@ class Decorators(ProfilerCase):
         self.assertEqual(stop.exception.value, ["x", "y"])
         self.must_have(m=2)
         self.assertLess(self.profiler.get_metrics("m").latency_max_ms, 29)
+
+    def test_a_generator_that_can_be_awaited_still_can(self):
+        @types.coroutine
+        def steps():
+            yield
+            return 7
+
+        async def main():
+            return await self.profiler.profile("outer")(self.profiler.profile("m")(steps))()
+        self.assertEqual(asyncio.run(main()), 7)
+        self.must_have(m=1, outer=1)
 
     def test_a_generator_is_closed_thrown_into_and_left(self):
         seen = []

@@ -3,6 +3,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import types
 import unittest
 import warnings
 
@@ -121,6 +122,23 @@ class Request(TrackingCase):
         asyncio.run(plain())
         self.must_count({"499": 3, "200": 1})
         self.must_balance(4 * 2 * 4)
+
+    def test_generators_that_can_be_awaited_still_can(self):
+        @types.coroutine
+        def steps(fail):
+            yield
+            if fail:
+                raise KeyError("no")
+            return 7
+
+        async def run(function, fail):
+            return await function(fail)
+
+        for function in (self.tracked(steps), self.tracked(self.tracked(functools.partial(steps)))):
+            self.assertEqual(asyncio.run(run(function, False)), 7)
+            with self.assertRaises(KeyError):
+                asyncio.run(run(function, True))
+        self.must_count({"200": 3, "500": 3})
 
     def test_generators_end_when_they_do_and_pass_on_what_is_sent_and_thrown(self):
         @self.tracked
