@@ -10,7 +10,8 @@ Two attributes can be equal and yet not the same text (1, 1.0 and True), so a se
 texts is taken only when the types are those it was made with.
 
 What can fail: a value that is no number, an attribute whose `str` raises: the record is dropped and
-counted. A series past SERIES_MAX, or with attributes that cannot be looked up, is encoded each time. What
+counted. A series past SERIES_MAX, of long texts, or with attributes that cannot be looked up, is encoded
+each time. What
 is out of range is the daemon's to judge. Nothing is raised. Threads: any.
 """
 from __future__ import annotations
@@ -24,6 +25,7 @@ from . import _client, _wire
 from ._version import CONSTITUTIONAL_HASH
 
 SERIES_MAX = 8192        # of this process that are kept encoded: some 5 MB
+KEPT_CHARACTERS = 1024   # of all texts of a series, or of a name, that is kept
 INSTRUMENTS_MAX = 1024   # of a registry and kind that are kept; others work, and are made anew each time
 GAUGES_MAX = 256         # observable ones
 OBSERVE_S = 10.0         # between two readings of observable gauges: few scrape oftener
@@ -77,7 +79,8 @@ class Instrument:
         made = self._make(attributes)
         types = tuple(map(type, attributes.values())) if attributes else ()
         found = (made.pack, made.head, made.tail, types if any(kind is not str for kind in types) else ())
-        if key not in self._series and _kept < SERIES_MAX and all(kind in _PLAIN for kind in types):
+        if (key not in self._series and _kept < SERIES_MAX and all(kind in _PLAIN for kind in types) and
+                sum(len(str(text)) for pair in key for text in pair) <= KEPT_CHARACTERS):
             _kept += 1
             self._series[key] = found
         return found
@@ -230,12 +233,13 @@ class Instruments(Dict[Any, Made]):
         return self.named(name, *self._standard)
 
     def named(self, name: Any, *rest: str) -> Made:
-        """The one of that name, or a new one with the rest. Past INSTRUMENTS_MAX it is not kept."""
+        """The one of that name, or a new one with the rest. Past INSTRUMENTS_MAX, or of a long name, it is not
+        kept."""
         try:
             found = self.get(name)
             if found is None:
                 found = self._make(name, *rest)
-                if len(self) < INSTRUMENTS_MAX:
+                if len(self) < INSTRUMENTS_MAX and (type(name) is not str or len(name) <= KEPT_CHARACTERS):
                     found = self.setdefault(name, found)
             return found
         except TypeError:  # a name that cannot be looked up

@@ -48,6 +48,7 @@ TRACE_STATE_BYTES = 512     # what W3C Trace Context asks to carry at least
 LIST_ITEMS_MAX = 1024       # of an attribute that is a list, and of the lists within: records are bounded
 LIST_DEPTH_MAX = 8          # the daemon's: deeper ones reject the span
 KINDS_MAX = 1024            # names that are kept encoded: some 1 MB; others are encoded each time
+KEPT_CHARACTERS = 1024      # of name and service name of one that is kept
 STACK_FRAMES_MAX = 32       # of an exception: the innermost
 
 SAMPLED, DECIDED, DEBUG, REMOTE = 1, 2, 4, 8
@@ -332,7 +333,7 @@ def kind_of(name: object, kind: object = None, service_name: object = None) -> K
     found = _kinds.get(key)
     if found is None:
         found = Kind(name, None, kind, service_name)
-        if len(_kinds) < KINDS_MAX:
+        if len(_kinds) < KINDS_MAX and len(name) + len(service_name or "") <= KEPT_CHARACTERS:
             _kinds[key] = found
     return found
 

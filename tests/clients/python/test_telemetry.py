@@ -75,6 +75,22 @@ class Metrics(TelemetryCase):
             self.assertEqual(sorted(counter._series), [(("n", "0"),), (("n", "1"),)])
         self.assertEqual([self.shown("jobs_total", n=str(number)) for number in range(3)], [2, 2, 2])
 
+    def test_series_and_kinds_of_much_text_are_not_kept(self):
+        registry, counter = MetricsRegistry(), _meter.Counter("c")
+        long = _meter.KEPT_CHARACTERS - len("key")
+        for attributes, kept in (({"key": "x" * long}, 1), ({"key": "x" * (long + 1)}, 1), ({"k" * 9000: "x"}, 1),
+                                 ({"key": 5}, 2), ({"key": 10 ** 2000}, 2)):
+            counter.add(1, attributes)
+            self.assertEqual(len(counter._series), kept, attributes.keys())
+        registry.increment_counter("x" * (_meter.KEPT_CHARACTERS + 1))
+        self.assertEqual(len(registry._counters), 0)
+        with mock.patch.dict(spans._kinds, clear=True):
+            for name, service, kept in (("x" * 1024, None, 1), ("x" * 1025, None, 1), ("x" * 1000, "y" * 24, 2),
+                                        ("x" * 1000, "y" * 25, 2)):
+                spans.kind_of(name, None, service)
+                self.assertEqual(len(spans._kinds), kept)
+        self.rejected = 2  # texts that the daemon does not take
+
     def test_attributes_that_are_equal_and_not_the_same(self):
         counter = self.registry.get_counter("jobs")
         cases = [({"a": 1}, "1"), ({"a": True}, "true"), ({"a": 1.0}, "1.0"), ({"a": "1"}, "1"), ({"a": 0}, "0"),
