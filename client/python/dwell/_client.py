@@ -68,10 +68,12 @@ JOIN_S = 0.1              # of it, for the thread to end
 IDLE_S = 5.0              # the longest sleep without a bell; sleeps double up to it while nothing happens
 POLL_S = 0.2              # in subinterpreters, between two looks whether the main thread has ended: not all
                           # versions say so
+AGAIN_S = 1.0             # until a thread is asked for again where none could be had
 REQUESTS_MAX = 256        # flushes that wait at once
 ABOUT_BYTES = 256         # of each text of the hello: the daemon refuses longer ones
 
 
+clock_s = time.monotonic
 beginnings: list[Callable[[], None]] = []  # of other modules: called when a process begins to record; they raise nothing
 
 
@@ -158,6 +160,8 @@ class Client:
         self._pumping = _thread.allocate_lock()
         self._thread: threading.Thread | None = None
         self._alone = False              # no thread could be had
+        self._again_at = 0.0             # when the next attempt makes sense
+        self._followed = self._waited_for = False      # multiprocessing and the interpreter tell us of their end
         self._requests: collections.deque[Ticket] = collections.deque()  # tickets that nobody has seen,
         # those that wait for what was recorded before them,
         self._due: collections.deque[Ticket] = collections.deque()
@@ -200,8 +204,9 @@ class Client:
         wait; False: dropped, and counted."""
         if places >= PLACES or self.away:
             next(self._drops)
-            if self._thread is None and not self.disabled and not self.closed:
-                self._start()
+            if self._thread is None and not self.disabled and not self.closed and clock_s() >= self._again_at:
+                if not self._start():
+                    self._pump_here()  # the daemon may be back
             return False
         if self._thread is None and not self._start():
             self._pump_here()
@@ -293,13 +298,16 @@ class Client:
     # ---- the thread ----
 
     def _start(self) -> bool:
-        """False: no thread can be had."""
+        """False: no thread can be had. Each attempt costs 0.1 ms, so that the next one comes AGAIN_S later."""
+        if self._alone and clock_s() < self._again_at:
+            return False
         if not self._starting.acquire(False):
             return True  # somebody is at it
         try:
             if self._thread is None:
                 self._thread = self._new_thread()
                 self._alone = self._thread is None
+                self._again_at = clock_s() + AGAIN_S if self._alone else 0.0
         finally:
             self._starting.release()
         for begin in beginnings:
@@ -310,11 +318,12 @@ class Client:
         try:
             self._follow_multiprocessing()
         except Exception:  # another thread is importing it just now
-            pass
+            self._followed = False
         # Subinterpreters may have no daemon threads, and wait for others before they call atexit's functions.
         for daemon in (True, False):
             try:
-                if not daemon:
+                if not daemon and not self._waited_for:
+                    self._waited_for = True
                     getattr(threading, "_register_atexit", atexit.register)(self._leave)
                 thread = threading.Thread(target=self._run, name="dwell", daemon=daemon)
                 thread.start()
@@ -577,7 +586,8 @@ class Client:
     def _follow_multiprocessing(self) -> None:
         """Its children end without atexit, and forget at their start who wanted to know of their end."""
         util = sys.modules.get("multiprocessing.util")
-        if util is not None:
+        if util is not None and not self._followed:
+            self._followed = True
             util.register_after_fork(self, Client._end_with_multiprocessing)
             self._end_with_multiprocessing()
 

@@ -157,6 +157,50 @@ print(all(put), c.flush(20), c.stats()["dropped"], c.close())
         self.assertEqual(self.must_run(code), "True True 0 True\n")
         self.assertEqual(self.ledger(), {"sent": 5000, "accepted": 5000, "rejected": 0, "dropped": 0, "lost": 0})
 
+    def test_without_a_thread_one_is_asked_for_once_a_second(self):
+        code = """
+import multiprocessing.util, threading, dwell, dwell._wire as w
+from dwell import _client
+asked, now = [], 100.0
+def refuse(self):
+    asked.append(self.daemon)
+    raise RuntimeError("can't start new thread")
+threading.Thread.start, _client.clock_s = refuse, lambda: now
+c, p = dwell.Client(keep_s=0), w.Plain("m")
+def register():
+    return (len(threading._threading_atexits), len(multiprocessing.util._afterfork_registry))
+before = register()
+while not c.away:
+    c.flush(1)
+for _ in range(20):
+    for _ in range(100):
+        c.put(p.pack(p.head, 1.0))
+    now += _client.AGAIN_S / 2
+grown = [after - first for after, first in zip(register(), before)]
+print(len(asked) // 2, *grown, c.stats()["sent"])
+"""
+        self.run_daemon()
+        self.assertEqual(self.must_run(code, DWELL_DIR=str(self.directory())), "10 1 1 2000\n")
+
+    def test_without_a_thread_a_daemon_that_is_back_is_found(self):
+        code = """
+import threading, dwell, dwell._wire as w
+from dwell import _client
+def refuse(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start, _client.clock_s = refuse, lambda: now
+c, p, now = dwell.client(), w.Plain("m"), 100.0
+found = []
+for _ in range(2):
+    c.put(p.pack(p.head, 1.0))
+    found.append(c.flush(20))
+    c.away, now = True, now + _client.AGAIN_S
+    found += c.put(p.pack(p.head, 1.0)), c.away
+print(*found)
+"""
+        self.run_daemon()
+        self.assertEqual(self.must_run(code), "True False False True False False\n")
+
     # ---- a daemon that ends ----
 
     def test_a_restart_loses_nothing_that_was_not_sent(self):
