@@ -198,7 +198,7 @@ except BlockingIOError:
 os.set_blocking(asked[0], True)
 fork(record=True)
 """
-        self.assertEqual(self.must_run(code), "nobody\n")
+        self.assertEqual(self.must_run(code, PYTHONWARNINGS="ignore"), "nobody\n")
 
     def test_a_gauge_that_raises_is_told_once(self):
         gauge = _meter.ObservableGauge("o", [lambda _: 1 // 0, lambda _: 7])
