@@ -57,6 +57,10 @@ class _Measure:
     def suspend(self, resumed: Any) -> None:
         pass
 
+    def hold(self, begun: Any) -> Any:
+        """What `resume` is given at the next step of a generator, asked before `suspend`."""
+        return begun
+
     def skip(self, client: _client.Client) -> None:
         for _ in range(self.records):
             client.drop()
@@ -95,6 +99,10 @@ class _Traced(_Measure):
             span.set_attribute("error.message", spans.safe_text(error))
             span.fail(error)
             span.end()
+
+    def hold(self, span: Span) -> Any:
+        """What is current, such as a span within."""
+        return spans.current.get()
 
     # No calls of ours in between.
     resume = staticmethod(spans.current.set)  # type: ignore[assignment]
@@ -222,6 +230,7 @@ def _methods(measure: _Measure) -> tuple[Any, ...]:
 
 def _generator(function: Any, measure: _Measure) -> Any:
     begin, end, resume, suspend, skip = _methods(measure)
+    hold = measure.hold
 
     @functools.wraps(function)
     def measured(*args: Any, **kwargs: Any) -> Any:
@@ -229,23 +238,25 @@ def _generator(function: Any, measure: _Measure) -> Any:
         if client.away:
             skip(client)
             return (yield from function(*args, **kwargs))
-        begun, error = begin(client, args, kwargs), None
+        held = begun = begin(client, args, kwargs)
+        error = None
         try:
             inner = function(*args, **kwargs)
             step, given = inner.send, None
             while True:
-                resumed = resume(begun)
+                resumed = resume(held)
                 try:
                     item = step(given)
                 except StopIteration as stop:
                     return stop.value
                 finally:
+                    held = hold(begun)
                     suspend(resumed)
                 try:
                     given = yield item
                     step = inner.send
                 except GeneratorExit:
-                    resumed = resume(begun)
+                    resumed = resume(held)
                     try:
                         inner.close()
                     finally:
@@ -264,6 +275,7 @@ def _generator(function: Any, measure: _Measure) -> Any:
 
 def _async_generator(function: Any, measure: _Measure) -> Any:
     begin, end, resume, suspend, skip = _methods(measure)
+    hold = measure.hold
 
     @functools.wraps(function)
     async def measured(*args: Any, **kwargs: Any) -> Any:
@@ -271,24 +283,26 @@ def _async_generator(function: Any, measure: _Measure) -> Any:
         away = client.away
         if away:
             skip(client)
-        begun, error = None if away else begin(client, args, kwargs), None
+        held = begun = None if away else begin(client, args, kwargs)
+        error = None
         try:
             inner = function(*args, **kwargs)
             step, given = inner.asend, None
             while True:
-                resumed = None if away else resume(begun)
+                resumed = None if away else resume(held)
                 try:
                     item = await step(given)
                 except StopAsyncIteration:
                     return
                 finally:
                     if not away:
+                        held = hold(begun)
                         suspend(resumed)
                 try:
                     given = yield item
                     step = inner.asend
                 except GeneratorExit:
-                    resumed = None if away else resume(begun)
+                    resumed = None if away else resume(held)
                     try:
                         await inner.aclose()
                     finally:

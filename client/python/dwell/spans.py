@@ -679,7 +679,7 @@ class Current:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         if self._token is not None:
-            leave(self._token)
+            leave(self._token, self._span if isinstance(self._span, Span) else None)
         if error is not None and not is_cancellation(error):
             if self._records:
                 self._span.record_exception(error)
@@ -697,13 +697,17 @@ class Current:
         self.__exit__(kind, error, trace)
 
 
-def leave(token: contextvars.Token[Span | TraceContext | None]) -> None:
+def leave(token: contextvars.Token[Span | TraceContext | None],
+          own: Span | TraceContext | None = None) -> None:
     """Makes current what was before. A block that is left in another context than it was entered in (a
-    generator that is closed elsewhere) has nothing to undo there."""
+    generator that goes on or is closed elsewhere) has nothing to undo there, unless `own`, what it had made
+    current, is so there as well."""
     try:
         current.reset(token)
     except (ValueError, RuntimeError):
-        pass
+        if own is not None and current.get() is own:
+            before = token.old_value
+            current.set(None if before is contextvars.Token.MISSING else before)
 
 
 def get_current_span() -> Span | NoOpSpan:

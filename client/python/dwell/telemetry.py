@@ -206,7 +206,7 @@ class TracingContext:
         entered = self._entered.pop() if self._entered else None
         if entered is not None:
             span, token = entered
-            spans.leave(token)
+            spans.leave(token, span)
             if error is not None:
                 if spans.is_cancellation(error):
                     span.set_attribute("cancelled", True)

@@ -1,5 +1,6 @@
 """Decorators and SpanContext: every sort of function, every way to end, and nothing changed for the caller."""
 import asyncio
+import contextvars
 import functools
 import inspect
 import sys
@@ -189,6 +190,41 @@ class Decorators(TelemetryCase):
         asyncio.run(leave())
         first, mother, second, amother = self.spans()
         self.assertEqual((first["parent_span_id"], second["parent_span_id"]), (mother["span_id"], amother["span_id"]))
+
+    def test_a_span_within_a_generator_is_current_until_it_ends(self):
+        def inside(name):
+            with get_tracer().start_as_current_span(name):
+                pass
+
+        @traced()
+        def numbers():
+            with get_tracer().start_as_current_span("q"):
+                yield 1
+                inside("in q")
+                yield 2
+            inside("behind q")
+            yield 3
+            inside("last")
+
+        @traced()
+        async def anumbers():
+            for number in numbers.__wrapped__():
+                yield number
+
+        def each_in_a_context_of_its_own(generator):
+            for _ in range(4):
+                contextvars.copy_context().run(next, generator, None)
+
+        for run in (lambda: collect(numbers()), lambda: asyncio.run(acollect(anumbers())),
+                    lambda: each_in_a_context_of_its_own(numbers())):
+            before = len(self.dwell.kept)
+            with get_tracer().start_as_current_span("caller") as caller:
+                run()
+                self.assertIs(get_current_span(), caller)
+            found = {span["name"]: span for span in self.spans()[before:]}
+            outer = next(span for name, span in found.items() if name.endswith("numbers"))
+            for name, mother in (("q", outer), ("in q", found["q"]), ("behind q", outer), ("last", outer)):
+                self.assertEqual(found[name]["parent_span_id"], mother["span_id"], name)
 
     def test_an_async_generator_that_is_left_behind_ends_cancelled(self):
         @traced()
