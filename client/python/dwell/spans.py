@@ -56,6 +56,8 @@ SAMPLED, DECIDED, DEBUG, REMOTE = 1, 2, 4, 8
 current: contextvars.ContextVar[Span | TraceContext | None] = contextvars.ContextVar(
     "dwell_span", default=None)
 
+_Token = contextvars.Token  # of `current`
+
 Taken = Dict[bytes, bytes]  # {name: KeyValue}, as bytes
 Attributes = Optional[Mapping[Any, Any]]
 _Layout = Tuple[Callable[..., bytes], bytes, bytes, bytes]
@@ -663,23 +665,25 @@ class Tracer:
 
 class Current:
     """Makes a span current in a block, sync or async."""
-    __slots__ = ("_span", "_token", "_records", "_sets_status", "_ends")
+    __slots__ = ("_span", "_tokens", "_records", "_sets_status", "_ends")
 
     def __init__(self, span: Span | NoOpSpan, record_exception: bool = True,
                  set_status_on_exception: bool = True, end_on_exit: bool = True) -> None:
         self._span = span
+        self._tokens: list[_Token] = []
         self._records = record_exception
         self._sets_status = set_status_on_exception
         self._ends = end_on_exit
 
     def __enter__(self) -> Span | NoOpSpan:
-        self._token = current.set(self._span) if isinstance(self._span, Span) else None
+        if isinstance(self._span, Span):
+            self._tokens.append(current.set(self._span))
         return self._span
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        if self._token is not None:
-            leave(self._token, self._span if isinstance(self._span, Span) else None)
+        if isinstance(self._span, Span):
+            _leave_last(self._tokens, self._span)
         if error is not None and not is_cancellation(error):
             if self._records:
                 self._span.record_exception(error)
@@ -697,8 +701,7 @@ class Current:
         self.__exit__(kind, error, trace)
 
 
-def leave(token: contextvars.Token[Span | TraceContext | None],
-          own: Span | TraceContext | None = None) -> None:
+def leave(token: _Token, own: Span | TraceContext | None = None) -> None:
     """Makes current what was before. A block that is left in another context than it was entered in (a
     generator that goes on or is closed elsewhere) has nothing to undo there, unless `own`, what it had made
     current, is so there as well."""
@@ -710,6 +713,19 @@ def leave(token: contextvars.Token[Span | TraceContext | None],
             current.set(None if before is contextvars.Token.MISSING else before)
 
 
+def _leave_last(tokens: list[_Token], own: Span | TraceContext | None) -> None:
+    """The same with the last token of this context, of those of all contexts that are in a block."""
+    for token in tokens[::-1]:
+        try:
+            current.reset(token)
+        except ValueError:
+            continue  # of another one
+        tokens.remove(token)
+        return
+    if tokens:
+        leave(tokens.pop(), own)
+
+
 def get_current_span() -> Span | NoOpSpan:
     """The current span of this thread or task; a NoOpSpan where there is none of ours."""
     span = current.get()
@@ -718,16 +734,18 @@ def get_current_span() -> Span | NoOpSpan:
 
 class attach:
     """`with attach(context):` makes a TraceContext, or a span, what spans begun in the block are children
-    of: in another thread, or behind the headers of a request. None is a block without a parent."""
+    of: in another thread, or behind the headers of a request. None is a block without a parent. Any number
+    of threads and tasks may be in the block of one object, each as often as it likes."""
 
     def __init__(self, context: Any) -> None:
         self._context = context if type(context) is Span else context_of(context)
+        self._tokens: list[_Token] = []
 
     def __enter__(self) -> Span | TraceContext | None:
-        self._token = current.set(self._context)
+        self._tokens.append(current.set(self._context))
         return self._context
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        leave(self._token)
+        _leave_last(self._tokens, self._context)
         return None

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import unittest
+from concurrent import futures
 from unittest import mock
 
 from client_case import ROOT
@@ -344,6 +345,45 @@ class Spans(TelemetryCase):
             with attach(None):
                 self.tracer.start_span("b").end()
         self.assertNotIn("parent_span_id", self.spans()[0])
+
+    def test_a_block_is_entered_again_and_by_several_threads_and_tasks(self):
+        context, both = parent(), threading.Barrier(2)
+
+        def nested(block):
+            with block, block:
+                self.assertEqual(current_ids(), SPAN)
+            self.assertIsNone(spans.current.get())
+
+        def in_thread(block):
+            with block:
+                both.wait(WAIT_S)
+                self.assertEqual(current_ids(), SPAN)
+                both.wait(WAIT_S)
+            return spans.current.get()
+
+        async def in_task(block):
+            with block:
+                await asyncio.sleep(0)
+            return spans.current.get()
+
+        async def tasks(block):
+            return await asyncio.gather(*(in_task(block) for _ in range(2)))
+
+        def current_ids():
+            return spans.current.get().span_id
+
+        def span():
+            made = self.tracer.start_span("op")
+            made.span_id = SPAN
+            return made
+        for make in (lambda: attach(context), lambda: spans.Current(span(), end_on_exit=False)):
+            block = make()
+            nested(block)
+            with futures.ThreadPoolExecutor(2) as pool:
+                self.assertEqual(list(pool.map(in_thread, [block] * 2)), [None] * 2)
+                self.assertEqual(list(pool.map(lambda _: spans.current.get(), range(4))), [None] * 4)
+            self.assertEqual(asyncio.run(tasks(block)), [None] * 2)
+            nested(block)
 
     def test_a_parent_from_outside(self):
         with attach(parent(trace_state="a=1")):
