@@ -6,8 +6,9 @@ Happy path:
        (_meter.py)
     3. the daemon adds the constitutional hash, batches, samples, and exports
 
-Endpoint, sampling of what is exported, and batching are the daemon's configuration. A TelemetryConfig that
-wants something else than the daemon does is told so once in the log, and is no error.
+Endpoint, environment, sampling of what is exported, and batching are the daemon's configuration. A
+TelemetryConfig that wants another export or hash than the daemon's is told so once in the log, and is no
+error.
 
 With DWELL_DISABLED=1 tracers and meters are no-ops. Without a daemon records are dropped and counted.
 Nothing here raises into the application or blocks it. Any thread.
@@ -33,6 +34,7 @@ _log = logging.getLogger("dwell")
 # Spans and metrics are recorded; no package of OpenTelemetry is needed for it. False with DWELL_DISABLED=1.
 OTEL_AVAILABLE = not _locate.disabled()
 
+DEFAULT_PORT = ":4317"  # of OTLP/gRPC, as the daemon takes it
 COMPLAINTS_MAX = 64  # different ones, each logged once; past them there is silence
 
 
@@ -71,6 +73,23 @@ def _complain(what: str, *details: object) -> None:
         _log.warning("[%s] %s", CONSTITUTIONAL_HASH, text)
 
 
+def _same_place(one: object, other: object) -> bool:
+    """Whether two endpoints are the same; where one has no scheme, by what is behind it."""
+    schemes, places = zip(*map(_parts_of, (one, other)))
+    return places[0] == places[1] and (not all(schemes) or schemes[0] == schemes[1])
+
+
+def _parts_of(endpoint: object) -> tuple[str, str]:
+    """(scheme or "", host and port) of "http://host:4317/" and the like, or ("unix", path)."""
+    text = str(endpoint)
+    if text.startswith("unix:"):
+        return "unix", text[len("unix:"):].replace("///", "/")
+    scheme, mark, rest = text.partition("://")
+    place = (rest if mark else text).partition("/")[0].lower()
+    has_port = ":" in place.rpartition("]")[2]
+    return scheme.lower() if mark else "", place if has_port else place + DEFAULT_PORT
+
+
 def _differences(config: TelemetryConfig, status: dict[str, Any],
                  hash_there: str | None) -> Iterator[tuple[object, ...]]:
     """What the daemon does otherwise than the application wants; `status` is its /api/v1/status."""
@@ -79,9 +98,15 @@ def _differences(config: TelemetryConfig, status: dict[str, Any],
         yield ("the application wants export to %s, but the daemon exports nowhere: set its otlp.endpoint",
                config.otlp_endpoint)
     for signal, wanted in (("traces", config.export_traces), ("metrics", config.export_metrics)):
-        if not wanted and signal in export:
+        if signal not in export:
+            continue
+        where = export[signal].get("endpoint")
+        if not wanted:
             yield ("the application wants no export of %s, but the daemon exports them: set its otlp.%s",
                    signal, signal)
+        elif config.otlp_endpoint and where and not _same_place(config.otlp_endpoint, where):
+            yield ("the application wants export to %s, but the daemon exports %s to %s: set its "
+                   "otlp.%s_endpoint", config.otlp_endpoint, signal, where, signal)
     if hash_there and config.constitutional_hash != hash_there:
         yield ("the application's constitutional hash is %s, the daemon's %s",
                config.constitutional_hash, hash_there)
@@ -148,8 +173,10 @@ def configure_telemetry(config: TelemetryConfig | None = None
     client = _client.client()
     if client.disabled:
         return NoOpTracer(), NoOpMeter()
+    name: Any = None
     if config is not None:
         try:
+            name = config.service_name
             spans.sample(float(config.trace_sample_rate))
             client.describe(service_name=config.service_name, service_version=config.service_version,
                             constitutional_hash=config.constitutional_hash)
@@ -158,10 +185,11 @@ def configure_telemetry(config: TelemetryConfig | None = None
             _complain("a TelemetryConfig that cannot be used: %s", type(error).__name__)
     else:
         config = TelemetryConfig()
+        name = config.service_name
         client.describe(service_name=client.about["service_name"] or config.service_name,
                         service_version=config.service_version,
                         constitutional_hash=config.constitutional_hash)
-    return get_tracer(config.service_name), get_meter(config.service_name)
+    return get_tracer(name), get_meter(name)
 
 
 def get_tracer(name: str | None = None) -> Tracer | NoOpTracer:

@@ -331,9 +331,12 @@ class Configuration(TelemetryCase):
         self.must_say(TelemetryConfig())
 
     def test_a_configuration_that_is_none_is_told_and_no_error(self):
-        for config in (7, TelemetryConfig(trace_sample_rate="much")):
-            self.assertEqual(len(configure_telemetry(config) if config != 7 else (1, 2)), 2)
-        self.must_say(TelemetryConfig(trace_sample_rate="much"), "a TelemetryConfig that cannot be used: ValueError")
+        for config, error in ((7, "AttributeError"), (Hostile(), "RuntimeError"),
+                              (TelemetryConfig(trace_sample_rate="much"), "ValueError")):
+            self.log.lines.clear()
+            tracer, _ = configure_telemetry(config)
+            tracer.start_span("op").end()
+            self.must_say(config, f"a TelemetryConfig that cannot be used: {error}")
 
     def test_complaints_have_a_ceiling(self):
         with mock.patch.object(telemetry, "COMPLAINTS_MAX", 2):
@@ -342,10 +345,29 @@ class Configuration(TelemetryCase):
         self.assertEqual(len(self.log.lines), 2)
 
     def test_an_export_that_nobody_wanted_is_told(self):
-        status = {"export": {"traces": {}, "metrics": {}}}
+        status = {"export": {"traces": {"endpoint": "x"}, "metrics": {"endpoint": "x"}}}
         wanted = TelemetryConfig(export_traces=False, export_metrics=False, otlp_endpoint="x")
         self.assertEqual([difference[1:] for difference in telemetry._differences(wanted, status, HASH)],
                          [("traces", "traces"), ("metrics", "metrics")])
+
+    def test_an_export_to_elsewhere_is_told(self):
+        self.daemon = self.start(sets={"otlp.endpoint": "http://127.0.0.1:1", "otlp.metrics_endpoint": "127.0.0.1:2",
+                                       "shutdown.timeout_ms": 100})
+        self.use(Keeping(directory=str(self.daemon.directory)))
+        for wanted, elsewhere in (("http://127.0.0.1:1", [("metrics", "127.0.0.1:2")]),
+                                  ("127.0.0.1:2/", [("traces", "http://127.0.0.1:1")]),
+                                  ("http://127.0.0.1", [("traces", "http://127.0.0.1:1"), ("metrics", "127.0.0.1:2")])):
+            self.log.lines.clear()
+            self.must_say(TelemetryConfig(otlp_endpoint=wanted),
+                          *(f"the application wants export to {wanted}, but the daemon exports {signal} to {where}: "
+                            f"set its otlp.{signal}_endpoint" for signal, where in elsewhere))
+
+    def test_endpoints_that_are_the_same_place(self):
+        for one, other, same in (("http://x:4317", "x", True), ("x:4317", "X", True), ("http://x/", "http://x:4317", True),
+                                 ("http://x", "https://x", False), ("x:4317", "x:4318", False), ("x", "y", False),
+                                 ("[::1]", "[::1]:4317", True), ("unix:/a", "unix:///a", True),
+                                 ("unix:/a", "unix:/b", False), (7, "7", True), (None, "x", False)):
+            self.assertIs(telemetry._same_place(one, other), same, (one, other))
 
 
 class Contexts(TelemetryCase):
