@@ -198,7 +198,8 @@ except BlockingIOError:
 os.set_blocking(asked[0], True)
 fork(record=True)
 """
-        self.assertEqual(self.must_run(code, PYTHONWARNINGS="ignore"), "nobody\n")
+        said = self.must_run(code, PYTHONWARNINGS="ignore", DWELL_DIR=str(self.directory()))
+        self.assertEqual(said, "nobody\n")
 
     def test_a_gauge_that_raises_is_told_once(self):
         gauge = _meter.ObservableGauge("o", [lambda _: 1 // 0, lambda _: 7])
