@@ -18,8 +18,9 @@ Threads: everything may be called by any thread and from signal handlers; nothin
 """
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
-from . import _part, _wire
+from . import _client, _part, _wire
 from ._client import client
+from ._part import UNITS_MAX
 
 Number = Union[int, float]
 Exemplar = Optional[Mapping[str, str]]
@@ -118,14 +119,36 @@ class GaugeSeries(Series):
     def inc(self, amount: Number = 1) -> None:
         """Adds to this process's part. Never raises."""
         try:
-            self._add(amount)
+            part = self._part
+            if part is None or amount != 1 or part.changes:
+                self._add(amount)
+                return
+            units, base = part.units, part.base
+            units.append(1)
+            count = len(units)
+            (_client._default or client()).put(self._set_pack(self._set_head, base + count, self._tail))
+            if len(units) != count or part.base is not base or part.changes or count > UNITS_MAX:
+                _part.settle(part, base + count, self._record)
         except Exception:
             drop()
 
     def dec(self, amount: Number = 1) -> None:
         """Takes from this process's part. Never raises."""
         try:
-            self._add(-amount)
+            part = self._part
+            if part is None or amount != 1 or part.changes or not part.units:
+                self._add(-amount)
+                return
+            units, base = part.units, part.base
+            try:
+                units.pop()
+            except IndexError:  # another thread took it
+                self._add(-1)
+                return
+            count = len(units)
+            (_client._default or client()).put(self._set_pack(self._set_head, base + count, self._tail))
+            if len(units) != count or part.base is not base or part.changes:
+                _part.settle(part, base + count, self._record)
         except Exception:
             drop()
 
@@ -133,32 +156,34 @@ class GaugeSeries(Series):
         """Sets it, to any number, NaN and infinities too. Never raises."""
         try:
             record = self._set_pack(self._set_head, value, self._tail)
-            part = self._mine() if self._owns else None
+            part = self._mine()
             if part is not None:
-                part[:] = (float(value),)
+                part.set(float(value))
             client().put(record)
         except Exception:
             drop()
 
     def _add(self, amount: Number) -> None:
-        part = self._part
-        if self._owns and -CHANGE_MAX <= amount <= CHANGE_MAX:
-            if part is None:
-                part = self._mine()
-            if part is not None:
-                part.append(float(amount))
-                value = sum(part)
-                client().put(self._set_pack(self._set_head, value, self._tail))
-                if len(part) > _part.CHANGES_MAX or sum(part) != value:
-                    _part.settle(part, value, self._record)
-                return
-        client().put(self._pack(self._head, amount, self._tail))
+        """The same of any amount."""
+        part = self._mine()
+        if part is None or not -CHANGE_MAX <= amount <= CHANGE_MAX:
+            client().put(self._pack(self._head, amount, self._tail))
+            return
+        if amount == 1:
+            part.units.append(1)
+        else:
+            part.changes.append(float(amount))
+        value = part.value()
+        self._record(value)
+        if part.value() != value or part.full():
+            _part.settle(part, value, self._record)
 
     def _record(self, value: float) -> None:
         client().put(self._set_pack(self._set_head, value, self._tail))
 
     def _mine(self) -> Optional[_part.Part]:
-        self._part = _part.part_of(self._set_head + self._tail)
+        if self._part is None and self._owns:
+            self._part = _part.part_of(self._set_head + self._tail)
         return self._part
 
 

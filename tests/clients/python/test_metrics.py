@@ -322,11 +322,18 @@ class Parts(MetricsCase):
         self.must_be(8)
 
     def test_changes_are_added_up_and_parts_have_a_ceiling(self):
-        for _ in range(1000):
+        units, changes = _part.UNITS_MAX, _part.CHANGES_MAX
+        for _ in range(units + 10):
             self.running.inc()
+        for _ in range(changes + 10):
+            self.running.inc(0.5)
         (part,) = _part._parts.values()
-        self.assertLessEqual(len(part), _part.CHANGES_MAX + 1)
-        self.must_be(1000)
+        self.assertLessEqual((len(part.units), len(part.changes)), (units, changes))
+        self.must_be(units + 10 + (changes + 10) / 2)
+        for _ in range(units + 10):
+            self.running.dec()
+        self.must_be((changes + 10) / 2)
+        self.assertLessEqual(len(part.changes), changes)
         with mock.patch.object(_part, "PARTS_MAX", 1):
             other = dwell.HTTP_REQUESTS_IN_PROGRESS.labels("PUT", "/", "s")
             other.inc(2)
