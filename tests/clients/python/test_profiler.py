@@ -158,10 +158,11 @@ class Blocks(ProfilerCase):
 
 class Records(ProfilerCase):
     def test_what_was_measured_elsewhere_arrives(self):
-        self.assertTrue(self.profiler.record(InferenceMetrics("m", 12.5, 10.0, 90.0, 100.0, 120.0, error=True)))
+        for error in (True, False):
+            self.assertTrue(self.profiler.record(InferenceMetrics("m", 12.5, 10.0, 90.0, 100.0, 120.0, error=error)))
         profile = self.profiler.get_metrics("m")
         self.assertEqual((profile.sample_count, profile.errors, profile.latency_max_ms, profile.avg_cpu_percent,
-                          profile.peak_memory_mb), (1, 1, 12.5, 90.0, 120.0))
+                          profile.peak_memory_mb), (2, 1, 12.5, 90.0, 120.0))
         self.assertIs(profile.bottleneck_type, BottleneckType.COMPUTE_BOUND)
         self.assertTrue(profile.gpu_recommendation)
 
