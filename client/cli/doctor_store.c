@@ -74,6 +74,12 @@ static void judge_journal(const json_t *root, const char *path, struct findings 
     finding_say(finding, " of at most ");
     figure_bytes(&finding->found, limit);
     finding_say(finding, " in %s", path);
+    double damaged = counter(root, "journal_damaged_total");
+    if (damaged > 0) {
+        finding_say(finding, "; ");
+        figure_plural(&finding->found, damaged, "piece", "pieces");
+        finding_say(finding, " of an earlier life did not come back");
+    }
     if (counter(root, "journal_stopped") > 0) {
         finding_say(finding, ", and nothing is acknowledged");
         finding_mend(finding, FINDING_FAIL,
@@ -83,6 +89,10 @@ static void judge_journal(const json_t *root, const char *path, struct findings 
         finding_mend(finding, FINDING_WARN,
                      "Set state.file, whose saves make room in it, or raise journal.max_bytes, "
                      "before acknowledgements stop");
+    } else if (damaged > 0) {
+        finding_mend(finding, FINDING_WARN,
+                     "Look at the disk of journal.directory, and at the log of the last start, "
+                     "which says what was wrong");
     }
 }
 

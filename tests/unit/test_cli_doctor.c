@@ -605,14 +605,15 @@ static void test_cli_doctor_of_a_spool(void **state)
 /* --- what outlives the daemon ------------------------------------------------------------------ */
 
 /* Of a daemon that keeps both; numbers are what the counters say. */
-static void judge_store(int saves, int failures, int damaged, int left_out, int bytes, int stopped)
+static void judge_store(int saves, int failures, int damaged, int left_out, int bytes, int stopped,
+                        int lost)
 {
-    json_t *root =
-        json_pack("{s:{s:s, s:s}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:{s:i}}", "files",
-                  "state", "/s", "journal", "/j", "counters", "state_saves_total", saves,
-                  "state_save_failures_total", failures, "state_damaged_files_total", damaged,
-                  "state_left_out_total", left_out, "state_bytes", 2048, "journal_bytes", bytes,
-                  "journal_stopped", stopped, "limits", "journal.max_bytes", 1 << 20);
+    json_t *root = json_pack(
+        "{s:{s:s, s:s}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:{s:i}}", "files", "state",
+        "/s", "journal", "/j", "counters", "state_saves_total", saves, "state_save_failures_total",
+        failures, "state_damaged_files_total", damaged, "state_left_out_total", left_out,
+        "state_bytes", 2048, "journal_bytes", bytes, "journal_stopped", stopped,
+        "journal_damaged_total", lost, "limits", "journal.max_bytes", 1 << 20);
     assert_non_null(root);
     findings_fini(&findings);
     findings_init(&findings, true);
@@ -625,22 +626,22 @@ static void judge_store(int saves, int failures, int damaged, int left_out, int 
 static void test_cli_doctor_of_a_state(void **state)
 {
     (void)state;
-    judge_store(0, 0, 0, 0, 0, 0);
+    judge_store(0, 0, 0, 0, 0, 0, 0);
     must_find("state", FINDING_OK, "nothing saved to /s so far", "");
-    judge_store(1, 0, 0, 0, 0, 0);
+    judge_store(1, 0, 0, 0, 0, 0, 0);
     must_find("state", FINDING_OK, "1 save to /s, the last of 2.00 kB", "");
-    judge_store(3, 2, 0, 0, 0, 0);
+    judge_store(3, 2, 0, 0, 0, 0, 0);
     must_find("state", FINDING_WARN, "3 saves to /s, the last of 2.00 kB; 2 saves failed",
               "See the log for what failed: make the directory of state.file, let the daemon's "
               "user write in it, or free its disk");
-    judge_store(0, 0, 1, 1, 0, 0);
+    judge_store(0, 0, 1, 1, 0, 0, 0);
     must_find("state", FINDING_WARN,
               "nothing saved to /s so far; 1 file of an earlier life could not be read; it is "
               "beside it as FILE.damaged, and counts began anew; 1 piece of an earlier life did "
               "not fit in",
               "Look at the disk of state.file, and at the log of the last start, which says what "
               "was wrong");
-    judge_store(0, 0, 0, 9, 0, 0);
+    judge_store(0, 0, 0, 9, 0, 0, 0);
     must_find("state", FINDING_WARN,
               "nothing saved to /s so far; 9 pieces of an earlier life did not fit in",
               "Give the daemon the options that it had: the log of the last start says what did "
@@ -675,17 +676,22 @@ static void test_cli_doctor_of_a_state_that_failed_once(void **state)
 static void test_cli_doctor_of_a_journal(void **state)
 {
     (void)state;
-    judge_store(0, 0, 0, 0, 943718, 0);
+    judge_store(0, 0, 0, 0, 943718, 0, 0);
     must_find("journal", FINDING_OK, "922 kB of at most 1.00 MB in /j", "");
-    judge_store(0, 0, 0, 0, 943719, 0);
+    judge_store(0, 0, 0, 0, 943719, 0, 0);
     must_find("journal", FINDING_WARN, "922 kB of at most 1.00 MB in /j",
               "Set state.file, whose saves make room in it, or raise journal.max_bytes, before "
               "acknowledgements stop");
-    judge_store(0, 0, 0, 0, 5, 1);
+    judge_store(0, 0, 0, 0, 5, 1, 0);
     must_find("journal", FINDING_FAIL,
               "5.00 B of at most 1.00 MB in /j, and nothing is acknowledged",
               "Free its disk, or set state.file, whose saves make room in it, or raise "
               "journal.max_bytes; the log says what failed");
+    judge_store(0, 0, 0, 0, 5, 0, 2);
+    must_find("journal", FINDING_WARN,
+              "5.00 B of at most 1.00 MB in /j; 2 pieces of an earlier life did not come back",
+              "Look at the disk of journal.directory, and at the log of the last start, which says "
+              "what was wrong");
 }
 
 static int forget(void **state)
