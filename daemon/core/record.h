@@ -398,6 +398,7 @@ struct rejection {
     struct str near; /* a key that was given and may be meant by `key`, or empty */
     uint64_t line;   /* of the connection or datagram, from 1; 0 where there are no lines */
     bool control;    /* what was refused is a hello, flush or goodbye: it has no sequence number */
+    struct str expects; /* what `key` takes, in words; empty: not told */
 };
 
 /* What a decoder reads over: sound, but nothing that this daemon keeps. */

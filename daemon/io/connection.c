@@ -136,11 +136,13 @@ static void on_rejected(void *ctx, const struct rejection *rejection)
     connection->refused++;
     /* A line number of 0 is none, and "%.0llu" prints nothing of it. */
     log_limited_about(&connection->ingest->rejections, &about,
-                      "rejected a record of process %ld, user %u: %s%s%.*s%s%.0llu",
+                      "rejected a record of process %ld, user %u: %s%s%.*s%s%.0llu%s%.*s",
                       (long)connection->pid, (unsigned)connection->uid,
                       err_sentence(rejection->err), rejection->key.len > 0 ? ": " : "",
                       (int)rejection->key.len, rejection->key.len > 0 ? rejection->key.ptr : "",
-                      rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line);
+                      rejection->line > 0 ? ", line " : "", (unsigned long long)rejection->line,
+                      rejection->expects.len > 0 ? "; expects " : "", (int)rejection->expects.len,
+                      rejection->expects.len > 0 ? rejection->expects.ptr : "");
     if (format->render_rejection != NULL) {
         size_t before = begin_reply(connection);
         format->render_rejection(&connection->replies, rejection);

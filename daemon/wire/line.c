@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/num.h"
+#include "wire/expects.h"
 #include "wire/line_reader.h"
 #include "wire/line_skip.h"
 #include "wire/line_span.h"
@@ -309,6 +310,7 @@ static void reset(struct reader *reader, const char *at, const char *newline)
     reader->has = 0;
     reader->key = (struct str){NULL, 0};
     reader->rejection = (struct rejection){.err = 0};
+    reader->noted = 0;
     reader->unknown_count = 0;
     reader->sample.error = false;
     reader->sample.error_text = (struct str){NULL, 0};
@@ -522,6 +524,19 @@ static int deliver(struct reader *reader, const struct record_sink *sink)
 
 /* --- usual samples ----------------------------------------------------------------------------- */
 
+/* What the key of a wrong value takes; of a key within that value nothing. */
+static struct str say_expected(const struct reader *reader, char words[EXPECTS_BYTES])
+{
+    const struct rejection *rejection = &reader->rejection;
+    bool is_value = rejection->err == ERR_WRONG_TYPE || rejection->err == ERR_RANGE;
+    if (!is_value || reader->noted == 0) {
+        return (struct str){NULL, 0};
+    }
+    const struct key *key = &keys[reader->noted - 1];
+    return str_equal(rejection->key, key->name) ? expects_say(key->kind, key->max, words)
+                                                : (struct str){NULL, 0};
+}
+
 static void reject_line(struct rejection rejection, uint64_t line, const struct record_sink *sink)
 {
     rejection.line = line;
@@ -652,7 +667,9 @@ static void read_record(struct line_memory *memory, const char *start, const cha
         }
     }
     if (err != 0) {
+        char words[EXPECTS_BYTES];
         reader.rejection.err = err;
+        reader.rejection.expects = say_expected(&reader, words);
         reader.rejection.control = ((1U << reader.type) & OF_CONTROL) != 0;
         reject_line(reader.rejection, line, sink);
     }

@@ -10,5 +10,6 @@ void reader_note(struct reader *reader, int err)
 {
     if (reader->rejection.err == 0) {
         (void)reader_fail(reader, err, reader->key); /* the code is known here */
+        reader->noted = reader->last;
     }
 }

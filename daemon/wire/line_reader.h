@@ -109,6 +109,7 @@ struct reader {
     uint32_t has;               /* parts that hold a good value */
     struct str key;             /* of the value being read */
     struct rejection rejection; /* the first thing that was wrong */
+    uint8_t noted;              /* `last` when that was noted */
     size_t unknown_count;
     struct str unknown[LINE_UNKNOWN_MAX]; /* below: keys of the line; above: of open objects */
     struct sample sample; /* also timestamp and ids of a metric, since they share rows */

@@ -228,6 +228,10 @@ static void append_reason(struct buf *out, const struct rejection *rejection)
             buf_puts(out, ": ");
         }
         buf_puts(out, err_sentence(rejection->err));
+        if (rejection->expects.len > 0) {
+            buf_puts(out, "; expects ");
+            buf_str(out, rejection->expects);
+        }
     }
 }
 

@@ -371,18 +371,26 @@ static void must_render(struct rejection rejection, const char *expect)
 static void test_ndjson_answers_tell_what_is_wrong(void **state)
 {
     (void)state;
-    must_render((struct rejection){ERR_MISSING_KEY, KEY("model_name"), KEY("modle_name"), 3, false},
-                "{\"error\": \"missing \\\"model_name\\\" (did you mean it by "
-                "\\\"modle_name\\\"?)\", \"reason\": \"missing_key\", \"line\": 3}\n");
+    must_render(
+        (struct rejection){
+            .err = ERR_MISSING_KEY, .key = KEY("model_name"), .near = KEY("modle_name"), .line = 3},
+        "{\"error\": \"missing \\\"model_name\\\" (did you mean it by "
+        "\\\"modle_name\\\"?)\", \"reason\": \"missing_key\", \"line\": 3}\n");
     must_render((struct rejection){.err = ERR_MISSING_KEY, .key = KEY("model_name"), .line = 1},
                 "{\"error\": \"missing \\\"model_name\\\"\", \"reason\": \"missing_key\", "
                 "\"line\": 1}\n");
     must_render((struct rejection){.err = ERR_FORMAT},
                 "{\"error\": \"the first bytes belong to no format that is understood\", "
                 "\"reason\": \"unknown_format\"}\n");
-    must_render((struct rejection){ERR_UNKNOWN_TYPE, KEY("sampel"), KEY("sample"), 2, false},
-                "{\"error\": \"unknown type \\\"sampel\\\" (did you mean \\\"sample\\\"?)\", "
-                "\"reason\": \"unknown_type\", \"line\": 2}\n");
+    must_render(
+        (struct rejection){
+            .err = ERR_UNKNOWN_TYPE, .key = KEY("sampel"), .near = KEY("sample"), .line = 2},
+        "{\"error\": \"unknown type \\\"sampel\\\" (did you mean \\\"sample\\\"?)\", "
+        "\"reason\": \"unknown_type\", \"line\": 2}\n");
+    must_render(
+        (struct rejection){.err = ERR_RANGE, .key = KEY("queue_ms"), .expects = KEY("more")},
+        "{\"error\": \"\\\"queue_ms\\\": a value lies outside its range; expects more\", "
+        "\"reason\": \"out_of_range\"}\n");
     must_render((struct rejection){.err = ERR_RANGE, .key = KEY("queue_ms"), .line = 9},
                 "{\"error\": \"\\\"queue_ms\\\": a value lies outside its range\", "
                 "\"reason\": \"out_of_range\", \"line\": 9}\n");
