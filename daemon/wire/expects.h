@@ -8,8 +8,8 @@
 
 enum { EXPECTS_BYTES = 80 };
 
-/* Of values of this kind with this maximum, as in the table of keys: "a number from 0 to 1e+12". `words` has
- * the text. */
+/* Of values of this kind with this maximum, as in the table of keys: "a number from 0 to 1e+12". `words`
+ * has the text. */
 struct str expects_say(enum kind kind, double max, char words[EXPECTS_BYTES]);
 
 #endif

@@ -59,7 +59,8 @@ class TestIngestFields(IngestCase):
         self.assertEqual(model["memory"], {"avg_mb": 128.5, "peak_mb": 128.5})
         self.assertEqual(model["time"], {"user_ms": 4.0, "system_ms": 2.0, "fault_ms": 0.0, "runqueue_ms": 1.0,
                                          "blocked_ms": 3.0, "inferences": 1, "wall_ms": 10.0})
-        self.assertEqual(model["analysis"]["bottleneck_type"], "compute_bound")
+        self.assertEqual((model["analysis"]["bottleneck_type"], model["analysis"]["reason"]),
+                         ("unknown", "the only sample is an error"))
         self.assertIsNone(model["analysis"]["gpu_decision"])
         metrics = daemon.metrics(OPENMETRICS)
         labels = {"model_name": "m", "device": "cuda:0", "region": "eu"}

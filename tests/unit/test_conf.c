@@ -1184,7 +1184,9 @@ static void test_conf_command_reads_every_argument(void **state)
     must_parse((const char *[]){"--print-options-table", NULL}, CONF_ACTION_TABLE, NULL, 0);
     conf_command_fini(&command);
     must_parse((const char *[]){"--version", NULL}, CONF_ACTION_VERSION, NULL, 0);
+    conf_command_fini(&command);
     must_parse((const char *[]){"-V", NULL}, CONF_ACTION_VERSION, NULL, 0);
+    conf_command_fini(&command);
     must_parse((const char *[]){"-h", NULL}, CONF_ACTION_HELP, NULL, 0);
     conf_command_fini(&command);
     must_parse((const char *[]){"--help", NULL}, CONF_ACTION_HELP, NULL, 0);
