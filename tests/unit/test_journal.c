@@ -210,7 +210,8 @@ static void test_journal_full_until_a_checkpoint(void **state)
                 journal_has_room(&world.journal, left - JOURNAL_ENTRY_OVERHEAD));
     assert_int_equal(world.counters.value[COUNTER_JOURNAL_STOPPED], 1);
     journal_forget_before(&world.journal, journal_position(&world.journal));
-    while (world.counters.value[COUNTER_JOURNAL_STOPPED] != 0) { /* what told of that may be first */
+    while (world.counters.value[COUNTER_JOURNAL_STOPPED] !=
+           0) { /* what told of that may be first */
         (void)uv_run(&world.loop, UV_RUN_DEFAULT);
     }
     assert_int_equal(world.counters.value[COUNTER_JOURNAL_BYTES], 0);
