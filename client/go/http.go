@@ -92,7 +92,7 @@ func (a *routes) find(key routeKey) *route {
 	made := &route{
 		routeKey: key,
 		labels:   labels,
-		progress: a.client.GaugeOf(AggregationSum, "http_requests_in_progress", "", labels...),
+		progress: a.client.Gauge("http_requests_in_progress", "", labels...),
 		duration: a.client.Histogram("http_request_duration_seconds", "", labels...),
 		totals:   map[int]*Counter{},
 	}

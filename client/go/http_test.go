@@ -88,7 +88,7 @@ func TestHandler(t *testing.T) {
 		f.mustClose(t, c)
 		labels := "{" + fact.labels + ",service=svc"
 		want := []string{"http_requests_in_progress" + labels + "} 1", "http_requests_in_progress" +
-			labels + "} 0",
+			labels + "} -1",
 			"http_request_duration_seconds" + labels + "} observed",
 			"http_requests_total" + labels + ",status=" + fact.status + "} 1"}
 		slices.Sort(want) // counts and observations may come in any order

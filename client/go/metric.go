@@ -8,11 +8,6 @@ package dwell
 // A handle is one series: its name, unit and attributes. The bytes of its records are made once but for
 // the value, and the daemon remembers them: proto/WIRE.md, "The quick way".
 
-import (
-	"math"
-	"sync"
-)
-
 const (
 	metricName        = 1
 	metricOp          = 3
@@ -107,23 +102,6 @@ type series struct {
 	client *Client
 	record []byte // nil: too long, its records are dropped and counted
 	hole   int
-	part   *part // of a gauge that is the sum over processes; nil: not kept
-}
-
-// part is what this process gives to a gauge that is the sum over processes. Each record tells it whole: of
-// changes alone one would stay for good where its counterpart was dropped, or went to a daemon that has
-// ended since.
-type part struct {
-	mu    sync.Mutex
-	value float64
-}
-
-// become gives the part its next value and records that, in the order in which it became so.
-func (p *part) become(s *series, next func(now float64) float64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.value = next(p.value)
-	s.put(s.client.now(), p.value)
 }
 
 func (s *series) put(stamp int64, value float64) {
@@ -154,9 +132,6 @@ func (c *Client) seriesOf(metric Metric) *series {
 	}
 	if len(c.series) < seriesMax {
 		c.series[string(record)] = s
-		if metric.Op == OpSet && metric.Aggregation == AggregationSum {
-			s.part = &part{}
-		}
 	}
 	return s
 }
@@ -221,22 +196,14 @@ func (c *Client) GaugeOf(aggregation Aggregation, name, unit string, attributes 
 
 // Set makes value what the gauge shows; any number.
 func (g *Gauge) Set(value float64) {
-	switch {
-	case g == nil:
-	case g.set.part != nil:
-		g.set.part.become(g.set, func(float64) float64 { return value })
-	default:
+	if g != nil {
 		g.set.put(g.set.client.now(), value)
 	}
 }
 
 // Add changes the gauge by a value, -1e300 to 1e300. What a process added ends with it.
 func (g *Gauge) Add(value float64) {
-	switch {
-	case g == nil:
-	case g.set.part != nil && math.Abs(value) <= math.MaxFloat64:
-		g.set.part.become(g.set, func(now float64) float64 { return now + value })
-	default:
+	if g != nil {
 		g.add.put(g.add.client.now(), value)
 	}
 }

@@ -86,7 +86,6 @@ class Dwell {
         this._spans = new AsyncLocalStorage();
         this._hasSpans = false; // until there is one, nobody need look for the current one
         this._models = new Map();
-        this._parts = new Map(); // of gauges (metric.js)
         this._share = sampleShare(said.sampleRate);
         this._bound = BigInt(Math.round(this._share * 2 ** 64));
         this._formats = knownFormats(said.propagators ?? process.env.OTEL_PROPAGATORS);

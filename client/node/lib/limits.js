@@ -22,7 +22,6 @@ exports.TIMEOUT_MAX_MS = 2147483647; // of a timer of Node's: a longer one fires
 
 exports.CLIENTS_MAX = 16; // open at once in a thread; more are a mistake in a loop
 exports.MODELS_MAX = 1024; // handles that are found again by name; further ones work and are not kept
-exports.PARTS_MAX = 4096; // of gauges that are sums over processes; past them changes are recorded, not the whole
 exports.REPLY_BYTES = 4096; // the longest reply that is understood
 exports.PATH_BYTES = 107; // of a socket's path, without its zero byte
 exports.HELLO_TEXT_BYTES = 256; // the daemon refuses a hello with a longer text

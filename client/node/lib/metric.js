@@ -10,7 +10,7 @@
 // record is dropped and counted; of a handle that was made of such, each of its records.
 "use strict";
 
-const { RECORD_BYTES, PARTS_MAX } = require("./limits.js");
+const { RECORD_BYTES } = require("./limits.js");
 const { isGiven, number, text, hex, nanos, pairs, attributeText, UNFIT } = require("./values.js");
 const { Writer, putDouble, putVarint } = require("./writer.js");
 
@@ -163,57 +163,20 @@ class Counter extends Series {
     }
 }
 
-// The number that it is; null: none, which the daemon or the client refuses.
-function finite(value) {
-    try {
-        const figure = number(value);
-        return Number.isFinite(figure) ? figure : null;
-    } catch {
-        return null;
-    }
-}
-
-// What this process gives to a gauge that is the sum over processes. Each record tells it whole: of changes
-// alone one would stay for good where its counterpart was dropped, or went to a daemon that has ended since.
-// Null: past the ceiling its changes are recorded.
-function partOf(client, body) {
-    if (body === null) {
-        return null;
-    }
-    const key = Buffer.from(body.bytes).toString("latin1");
-    let part = client._parts.get(key);
-    if (part === undefined && client._parts.size < PARTS_MAX) {
-        part = { value: 0 };
-        client._parts.set(key, part);
-    }
-    return part ?? null;
-}
-
 class Gauge extends Series {
     constructor(client, name, options) {
         super(client, name, options);
         this._set = encode(SET, name, this._options);
         this._add = encode(ADD, name, this._options);
-        this._part = this._options.aggregation === "sum" ? partOf(client, this._set) : null;
     }
 
     set(value, more = undefined) {
-        const figure = this._part === null ? null : finite(value);
-        if (figure !== null) {
-            this._part.value = figure;
-        }
         this._record(this._set, value, more);
     }
 
     // Changes it by so much; what a process has added ends with it.
     add(delta, more = undefined) {
-        const figure = this._part === null ? null : finite(delta);
-        if (figure !== null) {
-            this._part.value += figure;
-            this._record(this._set, this._part.value, more);
-        } else {
-            this._record(this._add, delta, more);
-        }
+        this._record(this._add, delta, more);
     }
 }
 
