@@ -209,7 +209,10 @@ int main(int argc, char **argv)
         }
     }
     conf_families_fini(&dwelld.families);
-    conf_fini(&dwelld.conf);
+    if (!dwelld.journal
+             .has_thread) { /* else it was left behind, and still reads its directory's name */
+        conf_fini(&dwelld.conf);
+    }
     conf_command_fini(&dwelld.command);
     return status;
 }

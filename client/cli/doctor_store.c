@@ -1,5 +1,7 @@
 #include "cli/doctor_store.h"
 
+#include <math.h>
+
 #include "cli/answer.h"
 #include "cli/doctor_lately.h"
 #include "cli/figure.h"
@@ -34,7 +36,8 @@ static bool is_news(const json_t *root, const struct complaint *complaint, struc
 {
     double failed = answer_number(root, "seconds_since.counters.state_save_failures_total");
     double saved = answer_number(root, "seconds_since.counters.state_saves_total");
-    if (complaint != &complaints[0] || !(failed >= saved)) {
+    bool is_last = failed < saved || (isnan(saved) && !isnan(failed));
+    if (complaint != &complaints[0] || is_last) {
         return true;
     }
     return doctor_is_lately(root, "counters.state_save_failures_total", finding);
@@ -89,7 +92,7 @@ static void judge_journal(const json_t *root, const char *path, struct findings 
         finding_mend(finding, FINDING_WARN,
                      "Set state.file, whose saves make room in it, or raise journal.max_bytes, "
                      "before acknowledgements stop");
-    } else if (damaged > 0) {
+    } else if (damaged > 0 && doctor_is_lately(root, "counters.journal_damaged_total", finding)) {
         finding_mend(finding, FINDING_WARN,
                      "Look at the disk of journal.directory, and at the log of the last start, "
                      "which says what was wrong");

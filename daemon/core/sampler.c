@@ -322,7 +322,8 @@ void sampler_take(struct sampler *sampler, const struct span *span, uint64_t mon
 bool sampler_expire(struct sampler *sampler, uint64_t mono_ns)
 {
     uint32_t spans = 0;
-    while (sampler->oldest != NULL &&
+    /* Time goes back while a journal is replayed. */
+    while (sampler->oldest != NULL && mono_ns >= sampler->oldest->since_ns &&
            mono_ns - sampler->oldest->since_ns >= sampler->options.keep_wait_ns) {
         if (spans >= SAMPLER_GIVE_UP_MAX) {
             return true;

@@ -371,10 +371,13 @@ bool journal_has_room(struct journal *journal, size_t bytes)
 {
     uint64_t need = (uint64_t)bytes + JOURNAL_ENTRY_OVERHEAD;
     if (journal->position - journal->seen_begin + need > journal->options.max_bytes) {
-        if (!journal->told_full) {
-            journal->told_full = true;
+        if (!journal->told_full || journal->seen_begin != journal->asked_begin) {
+            journal->asked_begin = journal->seen_begin; /* the last one has not made room enough */
             journal->wants_checkpoint = true;
             (void)uv_async_send(&journal->async); /* fails only for what is no such handle */
+        }
+        if (!journal->told_full) {
+            journal->told_full = true;
             journal->counters->value[COUNTER_JOURNAL_STOPPED] = 1;
             log_error("journal %s: is full with %" PRIu64 " bytes; acknowledgements wait for a "
                       "checkpoint of the state (state.file), and who asks for them is not read",

@@ -66,6 +66,7 @@ struct journal {
     struct journal_client *clients;
     uint64_t position; /* of the next entry */
     uint64_t seen_written, seen_begin;
+    uint64_t asked_begin; /* `seen_begin` when a checkpoint was last asked for */
     bool told_full, wants_checkpoint;
     void (*full)(void *ctx); /* NULL: nobody can make room */
     void *full_ctx;

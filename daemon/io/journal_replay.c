@@ -4,8 +4,8 @@
  *      entry, stands there
  *   2. the time is set to that of its arrival, which windows do not follow: they never go back
  *   3. its bytes are fed to the decoder of its format, whose sink is that peer
- *   4. after the last entry all peers are over: what they left open ends, unless their process is still
- *      there, which is watched as that of a connection
+ *   4. after the last entry all peers are over: what they left open ends as of their last one, unless
+ *      their process is still there, which is watched as that of a connection
  *
  * A peer lies where the ledger has its client, so there are LEDGER_CLIENTS_MAX of them at most: when the
  * ledger forgets a client, its peer is over. Considered were peers by connection, but an entry does not
@@ -23,50 +23,22 @@
 #include "wire/frames.h"
 #include "wire/ndjson.h"
 
+/* A client of the journal. Its peer may speak for others in turn: the peer's own id says who did last. */
+struct place {
+    uint8_t client_id[RECORD_CLIENT_ID_BYTES];
+    uint64_t wall_ns;  /* when its last entry came */
+    struct peer *peer; /* owned; NULL: none */
+};
+
 struct replay {
     struct intake *intake;
     struct batch_decoder *decoder; /* owned */
-    struct peer **peers;           /* owned; by the client's place in the ledger, NULL: none */
+    struct place *places;          /* owned; as the ledger has its clients */
     uint64_t now_mono_ns, now_wall_ns, now_boot_ns;
     uint64_t entries;
 };
 
-/* --- peers -------------------------------------------------------------------------------------- */
-
-static void end_peer(struct peer **peer)
-{
-    if (*peer != NULL) {
-        peer_fini(*peer);
-        mem_free(*peer);
-        *peer = NULL;
-    }
-}
-
-/* Of the client of an entry; made when it is met. NULL without memory. */
-static struct peer *find_peer(const struct replay *replay, const struct peer_identity *who)
-{
-    static const struct peer_events nobody;
-    struct ledger *ledger = replay->intake->ledger;
-    int place =
-        ledger_client(ledger, who->client_id, ledger_library(ledger, who->library), &who->mark);
-    struct peer **peer = &replay->peers[place];
-    if (*peer != NULL && memcmp((*peer)->client_id, who->client_id, sizeof who->client_id) != 0) {
-        end_peer(peer); /* another one had the place, and is forgotten */
-    }
-    if (*peer == NULL && (*peer = mem_alloc(sizeof **peer)) != NULL) {
-        peer_init(*peer, replay->intake, &nobody, 0);
-    }
-    return *peer;
-}
-
-static void end_peers(const struct replay *replay)
-{
-    for (unsigned place = 0; place < LEDGER_CLIENTS_MAX; place++) {
-        end_peer(&replay->peers[place]);
-    }
-}
-
-/* --- entries ------------------------------------------------------------------------------------ */
+/* --- time --------------------------------------------------------------------------------------- */
 
 /* What another clock said when the wall's said so, if that makes sense: as long ago. */
 static uint64_t then_of(const struct replay *replay, uint64_t now_ns, uint64_t wall_ns)
@@ -83,6 +55,57 @@ static void set_time(const struct replay *replay, uint64_t wall_ns)
     metrics_set_time(intake->metrics, mono_ns, wall_ns);
     spans_set_time(intake->spans, mono_ns, wall_ns);
 }
+
+/* --- peers -------------------------------------------------------------------------------------- */
+
+/* Whose process cannot be watched, nobody will hear of again. */
+static void end_spans(const struct replay *replay, struct process *process)
+{
+    if (process != NULL && !process->watched && process->entered == 1) {
+        spans_end_owner(replay->intake->spans, &process->spans);
+    }
+}
+
+static void end_peer(const struct replay *replay, struct place *place)
+{
+    if (place->peer != NULL) {
+        set_time(replay, place->wall_ns);
+        end_spans(replay, place->peer->process);
+        peer_fini(place->peer);
+        mem_free(place->peer);
+        place->peer = NULL;
+    }
+}
+
+/* Of the client of an entry; made when it is met. NULL without memory. */
+static struct peer *find_peer(const struct replay *replay, const struct journal_entry *entry)
+{
+    static const struct peer_events nobody;
+    const struct peer_identity *who = &entry->who;
+    struct ledger *ledger = replay->intake->ledger;
+    int index =
+        ledger_client(ledger, who->client_id, ledger_library(ledger, who->library), &who->mark);
+    struct place *place = &replay->places[index];
+    if (memcmp(place->client_id, who->client_id, sizeof who->client_id) != 0) {
+        end_peer(replay, place); /* another one had the place, and is forgotten */
+    }
+    if (place->peer == NULL && (place->peer = mem_alloc(sizeof *place->peer)) != NULL) {
+        peer_init(place->peer, replay->intake, &nobody, 0);
+    }
+    memcpy(place->client_id, who->client_id, sizeof who->client_id);
+    place->wall_ns = entry->wall_ns;
+    return place->peer;
+}
+
+static void end_peers(const struct replay *replay)
+{
+    for (unsigned i = 0; i < LEDGER_CLIENTS_MAX; i++) {
+        end_peer(replay, &replay->places[i]);
+    }
+    set_time(replay, replay->now_wall_ns);
+}
+
+/* --- entries ------------------------------------------------------------------------------------ */
 
 static int feed_frames(const struct replay *replay, struct str bytes,
                        const struct record_sink *sink)
@@ -142,8 +165,8 @@ static void bring_back(const struct replay *replay, const struct journal_entry *
 static void take(void *ctx, const struct journal_entry *entry)
 {
     struct replay *replay = ctx;
+    struct peer *peer = find_peer(replay, entry); /* before the time is set: another may end */
     set_time(replay, entry->wall_ns);
-    struct peer *peer = find_peer(replay, &entry->who);
     if (peer != NULL) {
         bring_back(replay, entry, peer);
     } else {
@@ -163,18 +186,18 @@ int journal_replay(struct journal *journal, uint64_t from, struct intake *intake
     state_machine_now(&now);
     struct replay replay = {.intake = intake,
                             .decoder = mem_zalloc(1, sizeof *replay.decoder),
-                            .peers = mem_zalloc(LEDGER_CLIENTS_MAX, sizeof(struct peer *)),
+                            .places = mem_zalloc(LEDGER_CLIENTS_MAX, sizeof(struct place)),
                             .now_boot_ns = now.boot_ns,
                             .now_mono_ns = clock->mono_ns(clock->ctx),
                             .now_wall_ns = clock->wall_ns(clock->ctx)};
     int err = ERR_NOMEM;
-    if (replay.decoder != NULL && replay.peers != NULL) {
+    if (replay.decoder != NULL && replay.places != NULL) {
         err = journal_read(journal, from, take, &replay);
         end_peers(&replay);
         intake->counters->value[COUNTER_JOURNAL_DAMAGED] += journal->disk.set_aside;
     }
     mem_free(replay.decoder);
-    mem_free(replay.peers);
+    mem_free(replay.places);
     *ret_entries = replay.entries;
     if (replay.entries > 0) {
         log_info("journal %s: %llu records came back", journal->options.path,

@@ -88,7 +88,7 @@ class TestDecision(GpuCase):
         daemon = self.start()
         answer = self.decision(daemon)
         self.assertEqual(list(answer), KEYS)
-        self.assertEqual([answer[key] for key in KEYS[:4]], ["KEEP_CPU", [], [], []])
+        self.assertEqual([answer[key] for key in KEYS[:4]], ["KEEP_CPU", ["no model has sent a sample, so nothing is known yet"], [], []])
 
     def test_decision_has_the_same_answer_at_every_door(self):
         daemon = self.start()
@@ -161,7 +161,7 @@ class TestDecision(GpuCase):
         self.assertEqual(self.decision(daemon)["overall_recommendation"], "EVALUATE_GPU")
         self.assertEqual(daemon.reset(), 1)
         answer = self.decision(daemon)
-        self.assertEqual([answer[key] for key in KEYS[:4]], ["KEEP_CPU", [], [], []])
+        self.assertEqual([answer[key] for key in KEYS[:4]], ["KEEP_CPU", ["no model has sent a sample, so nothing is known yet"], [], []])
 
 
 class TestEstimate(GpuCase):

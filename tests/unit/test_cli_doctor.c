@@ -654,7 +654,8 @@ static void test_cli_doctor_of_a_state_that_failed_once(void **state)
     static const struct {
         double failed, saved; /* seconds since */
         enum finding_state found;
-    } rows[] = {{10, 5, FINDING_WARN},
+    } rows[] = {{2, 5, FINDING_WARN},
+                {10, 5, FINDING_WARN},
                 {300, 5, FINDING_OK},
                 {300, 300, FINDING_OK},
                 {300, 301, FINDING_WARN}};

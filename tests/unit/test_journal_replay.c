@@ -167,6 +167,43 @@ static void test_journal_replay_ends_what_stays_open(void **state)
     must_have_spans(2, 1);
 }
 
+/* Another client spoke on its connection meanwhile. */
+static void test_journal_replay_joins_them_for_clients_in_turn(void **state)
+{
+    (void)state;
+    add_lines(1, 0,
+              START("1") "{\"type\":\"hello\",\"client_id\":\"02000000000000000000000000000000\","
+                         "\"sequence\":0}\n");
+    add_lines(1, 1, END("1"));
+    must_replay(2);
+    must_have_spans(1, 0);
+}
+
+static uint64_t kept_end_ns;
+
+static void keep(void *ctx, const struct span *span, bool was_held)
+{
+    (void)ctx;
+    (void)was_held;
+    kept_end_ns = span->end_wall_ns;
+}
+
+/* However long the daemon was away: nobody ran meanwhile. */
+static void test_journal_replay_ends_it_as_of_the_last_entry(void **state)
+{
+    (void)state;
+    struct journal_entry start = lines_of(1, 0, START("1"));
+    start.who.said_pid = 77;
+    start.wall_ns = 5000 * NS_PER_SECOND;
+    world.wall_ns = start.wall_ns + 7200 * NS_PER_SECOND;
+    world.mono_ns = 8000 * NS_PER_SECOND;
+    spans_export_to(world.core.spans, &(struct sampler_sink){.keep = keep});
+    add(&start);
+    must_replay(1);
+    must_have_spans(1, 1);
+    assert_int_equal(kept_end_ns, start.wall_ns);
+}
+
 /* More clients than are known at a time: whoever is forgotten ends. */
 static void test_journal_replay_holds_no_more_clients_than_the_ledger(void **state)
 {
@@ -308,7 +345,7 @@ static void test_journal_replay_counts_in_the_window_of_the_start(void **state)
     entry.wall_ns -= 100 * CORE_SLOT_S * NS_PER_SECOND;
     add(&entry);
     must_replay(1);
-    assert_int_equal(world.core.registry->wall_ns, entry.wall_ns);
+    assert_int_equal(world.core.registry->wall_ns, world.wall_ns);
     struct snapshot *snapshot = must_take(&world.core);
     struct profile profile = must_profile(&world.core, snapshot, "m", PROFILE_WINDOW);
     assert_int_equal(profile.span, PROFILE_WINDOW);
@@ -324,6 +361,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_journal_replay_joins_them_for_a_process_that_is_gone,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_journal_replay_ends_what_stays_open, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_joins_them_for_clients_in_turn, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_journal_replay_ends_it_as_of_the_last_entry, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_journal_replay_holds_no_more_clients_than_the_ledger,
                                         set_up, tear_down),

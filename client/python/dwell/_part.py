@@ -18,11 +18,14 @@ A change is one call of a list, which nothing interrupts. Of two threads the one
 record last: so who has recorded looks whether it still holds, and else records again. Then the last record
 holds.
 
+In a subinterpreter nothing is kept: the daemon sums up by process, and each would tell its own as all.
+
 What can fail: past PARTS_MAX a part is not kept, and its changes are recorded. Forks: a child begins at 0.
 
 Threads: any at once, and signal handlers; nothing here waits for a lock. What is set while another thread
 changes the same part may be lost to it.
 """
+import importlib
 import os
 import threading
 from typing import Callable, Dict, List, Optional
@@ -56,6 +59,17 @@ class Part:
         self.changes.clear()
 
 
+def _is_main_interpreter() -> bool:
+    for name in ("_interpreters", "_xxsubinterpreters"):  # since 3.13, before
+        try:
+            module = importlib.import_module(name)
+            return bool(module.get_current() == module.get_main())
+        except Exception:  # another implementation
+            continue
+    return True
+
+
+is_kept = _is_main_interpreter()
 _parts: Dict[bytes, Part] = {}
 _folding = threading.Lock()
 

@@ -109,7 +109,7 @@ class GaugeSeries(Series):
         setting = _wire.Series(name, _wire.SET, attributes, unit, aggregation)
         self._set_head = setting.head
         self._set_pack: Callable[..., bytes] = setting.pack
-        self._owns = aggregation not in (None, "last")
+        self._owns = _part.is_kept and aggregation not in (None, "last")
         self._part: Optional[_part.Part] = None
 
     def refuse(self) -> None:

@@ -13,7 +13,8 @@ def work(name, count):
 '''
 
 SUBINTERPRETER = '''
-import importlib
+import importlib, dwell
+assert dwell._part.is_kept
 for name in ("_interpreters", "_xxsubinterpreters"):
     try: interpreters = importlib.import_module(name); break
     except ImportError: pass
@@ -25,6 +26,7 @@ p = dwell.ModelProfiler(evidence="none")
 for _ in range(3):
     with p.track("inner"): pass
 assert type(p.track("inner")).__module__ == "dwell.profiler"
+assert not dwell._part.is_kept
 assert dwell.client().flush(20)
 """ % (sys.path,)
 if sys.version_info < (3, 12):  # which refuse to end an interpreter with threads; later ones end the client's
