@@ -56,7 +56,7 @@ SAMPLED, DECIDED, DEBUG, REMOTE = 1, 2, 4, 8
 current: contextvars.ContextVar[Span | TraceContext | None] = contextvars.ContextVar(
     "dwell_span", default=None)
 
-_Token = contextvars.Token  # of `current`
+_Token = contextvars.Token["Span | TraceContext | None"]  # of `current`
 
 Taken = Dict[bytes, bytes]  # {name: KeyValue}, as bytes
 Attributes = Optional[Mapping[Any, Any]]

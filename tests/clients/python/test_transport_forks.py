@@ -12,7 +12,7 @@ from client_case import PACKAGE, WAIT_S, ClientCase, environment, until
 
 from dwell import _client, _wire
 
-EXIT_MARGIN_S = 4  # for the interpreter to start and end, on a machine that does something else
+EXIT_MARGIN_S = 14  # for the interpreter to start, record and end, on a machine that does something else
 
 # Of a program that records by the client of its process.
 HEAD = """
