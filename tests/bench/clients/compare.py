@@ -17,6 +17,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 BUILD = (ROOT / os.environ.get("DWELL_BUILD", "build")).resolve()
+PEERS = BUILD / "peers/bin/python"  # of make integration: it has gunicorn and prometheus_client, to compare with
+PYTHON = str(PEERS) if PEERS.exists() else sys.executable
 BENCH_S = 900  # the longest has three servers under load, some rounds of it each
 HEADS = ("client", "what", "p50", "ratio", "limit", "")
 BESIDE = {"bench", "client", "what", "ratio_to", "skipped", "python", "go", "node"}  # texts that do not say what was done
@@ -91,7 +93,7 @@ def table(cells):
 def benches():
     """(client, command, directory, the program that it needs)"""
     for path in sorted(HERE.glob("python_*.py")):
-        yield "python", [sys.executable, "-B", str(path)], ROOT, sys.executable
+        yield "python", [PYTHON, "-B", str(path)], ROOT, PYTHON
     if (HERE / "go/go.mod").exists():
         yield "go", ["go", "run", "."], HERE / "go", "go"
     if (HERE / "node/bench.mjs").exists():
