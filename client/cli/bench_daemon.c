@@ -27,6 +27,7 @@
 #include "base/mem.h"
 #include "cli/answer.h"
 #include "cli/fetch.h"
+#include "cli/model.h"
 #include "cli/text.h"
 
 enum {
@@ -346,14 +347,9 @@ static json_t *ask_once(const struct daemon *daemon, const char *model_name, dou
 /* Evidence has come, and no round of it has told anything yet: thresholds speak, or nobody. */
 static bool is_open(const json_t *model)
 {
-    static const char *const open_rules[] = {"latency_floor", "no_cpu",   "compute",
-                                             "io_low_cpu",    "moderate", "insufficient"};
     const char *rule = answer_text(model, "analysis.rule");
-    bool is_one = false;
-    for (size_t i = 0; i < sizeof open_rules / sizeof open_rules[0]; i++) {
-        is_one = is_one || strcmp(rule, open_rules[i]) == 0;
-    }
-    return is_one && answer_number(model, "time.inferences") > 0;
+    return (model_rule_is_of_means(rule) || strcmp(rule, "insufficient") == 0) &&
+           answer_number(model, "time.inferences") > 0;
 }
 
 json_t *daemon_ask(const struct daemon *daemon, const char *model_name, double timeout,

@@ -470,18 +470,6 @@ static void put_sources(const struct page *page, const json_t *list)
     }
 }
 
-static bool is_thresholds(const char *rule)
-{
-    static const char *const rules[] = {"latency_floor", "no_cpu", "compute", "io_low_cpu",
-                                        "moderate"};
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        if (strcmp(rules[i], rule) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void put_evidence(const struct page *page)
 {
     const json_t *list = json_object_get(page->explanation, "sources");
@@ -491,7 +479,7 @@ static void put_evidence(const struct page *page)
         put_sources(page, list);
         return;
     }
-    if (!is_thresholds(answer_text(page->analysis, "rule"))) {
+    if (!model_rule_is_of_means(answer_text(page->analysis, "rule"))) {
         return;
     }
     put_heading(page, "EVIDENCE", "");

@@ -357,3 +357,15 @@ void models_tabulate(const struct models *models, bool brief, struct table *tabl
     }
     table->hidden = queues ? 0 : 1u << COLUMN_QUEUE; /* few services tell it */
 }
+
+bool model_rule_is_of_means(const char *rule)
+{
+    static const char *const rules[] = {"latency_floor", "no_cpu", "compute", "io_low_cpu",
+                                        "moderate"};
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (strcmp(rules[i], rule) == 0) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -70,4 +70,7 @@ enum style model_style(const char *bottleneck);
 /* As a table, with the words of the API; or shorter ones, for where room is dear. */
 void models_tabulate(const struct models *models, bool brief, struct table *table);
 
+/* Whether a rule goes by means of the window, and not by evidence. */
+bool model_rule_is_of_means(const char *rule);
+
 #endif
