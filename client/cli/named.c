@@ -71,24 +71,13 @@ static void complain(const json_t *root, const char *said)
 
 static int ask(const struct tool *tool, const char *path, json_t **ret_root)
 {
-    struct buf body;
-    int status = tool_ask(tool, "GET", path, &body);
-    if (status == 0) {
-        struct buf problem;
-        buf_init(&problem, TOOL_PROBLEM_MAX);
-        status = answer_read((struct str){body.data, body.len}, ret_root, &problem);
-        if (status == 0 && !json_is_array(json_object_get(*ret_root, "models"))) {
-            buf_puts(&problem, "the answer has no list of models, as a dwelld's has");
-            json_decref(*ret_root);
-            *ret_root = NULL;
-            status = EX_PROTOCOL;
-        }
-        if (status != 0) {
-            tool_say(&problem);
-        }
-        buf_fini(&problem);
+    int status = tool_tree(tool, path, ret_root);
+    if (status == 0 && !json_is_array(json_object_get(*ret_root, "models"))) {
+        tool_complain("the answer has no list of models, as a dwelld's has");
+        json_decref(*ret_root);
+        *ret_root = NULL;
+        status = EX_PROTOCOL;
     }
-    buf_fini(&body);
     return status;
 }
 

@@ -117,21 +117,40 @@ int tool_ask(const struct tool *tool, const char *method, const char *path, stru
     return status;
 }
 
-int tool_get(const struct tool *tool, const char *path, json_t **ret_root)
+static int read_tree(const struct buf *body, json_t **ret_root)
+{
+    struct buf problem;
+    buf_init(&problem, TOOL_PROBLEM_MAX);
+    int status = answer_read((struct str){body->data, body->len}, ret_root, &problem);
+    if (status != 0) {
+        tool_say(&problem);
+    }
+    buf_fini(&problem);
+    return status;
+}
+
+int tool_tree(const struct tool *tool, const char *path, json_t **ret_root)
 {
     struct buf body;
     *ret_root = NULL;
     int status = tool_ask(tool, "GET", path, &body);
-    if (status == 0 && tool->arguments.json) {
+    if (status == 0) {
+        status = read_tree(&body, ret_root);
+    }
+    buf_fini(&body);
+    return status;
+}
+
+int tool_get(const struct tool *tool, const char *path, json_t **ret_root)
+{
+    struct buf body;
+    if (!tool->arguments.json) {
+        return tool_tree(tool, path, ret_root);
+    }
+    *ret_root = NULL;
+    int status = tool_ask(tool, "GET", path, &body);
+    if (status == 0) {
         status = terminal_write(&body);
-    } else if (status == 0) {
-        struct buf problem;
-        buf_init(&problem, TOOL_PROBLEM_MAX);
-        status = answer_read((struct str){body.data, body.len}, ret_root, &problem);
-        if (status != 0) {
-            tool_say(&problem);
-        }
-        buf_fini(&problem);
     }
     buf_fini(&body);
     return status;

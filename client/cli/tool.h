@@ -45,6 +45,10 @@ int tool_ask(const struct tool *tool, const char *method, const char *path, stru
  * caller's to json_decref. */
 int tool_get(const struct tool *tool, const char *path, json_t **ret_root);
 
+/* The tree of a GET, whatever the arguments say. The caller's to json_decref; NULL with an exit status,
+ * after having said why. */
+int tool_tree(const struct tool *tool, const char *path, json_t **ret_root);
+
 /* Prints, and gives up the text. Returns `status`, or why it could not be printed. */
 int tool_print(const struct tool *tool, struct buf *styled, int status);
 
