@@ -10,7 +10,7 @@ import unittest.mock
 
 from client_case import ClientCase, until
 
-from dwell import _client, _query, _wire
+from dwell import _client, _link, _query, _wire
 
 
 def frames_in(data):
@@ -91,6 +91,7 @@ class Sending(ClientCase):
         frames = self.receive(listener.accept()[0], lambda frames: len(frames) > 3 or sum(f[2] for f in frames) == 2)
         self.assertEqual([frame[:3] for frame in frames[1:]], [(0, 0, 1), (1, 0, 0), (2, 0, 1)])
 
+    @unittest.mock.patch.object(_link, "LIVED_S", 3600)  # so that the second daemon is always asked first
     def test_what_was_written_whole_is_not_sent_again(self):
         place = self.directory()
         client = self.client(directory=str(place))
@@ -99,7 +100,7 @@ class Sending(ClientCase):
         with listener.accept()[0] as first:  # it gets all but the first of them in one write, and reads a part
             read = self.receive(first, lambda frames: len(frames) >= 6)
         with listener.accept()[0] as second:
-            second.sendall(b"\x02\0\0\0\x08\0")  # the answer, should it ask first whether it is taken
+            second.sendall(b"\x02\0\0\0\x08\0")  # the answer to the flush behind the hello
             frames = self.receive(second, lambda frames: frames[-1][0] + frames[-1][2] == 60000)
         at = frames[0][0]
         self.assertGreaterEqual(at, read[-1][0] + read[-1][2])
