@@ -69,9 +69,12 @@ class TestDemo(unittest.TestCase):
     def test_demo_is_where_the_report_in_the_readme_comes_from(self):
         readme = (ROOT / "README.md").read_text()
         excerpt = re.search(r"^```text\n(── .*?)^```", readme, re.M | re.S).group(1)
-        shapes = {shape(line) for line in self.done.stdout.splitlines()}
-        for line in excerpt.splitlines():
-            self.assertIn(shape(line), shapes | {""})
+        if "Free the CPU first" in self.done.stdout:  # others take it: then nothing is said of a GPU
+            excerpt = re.sub(r"^  GPU .*?^  advice .*?\n", "", excerpt, count=1, flags=re.M | re.S)
+        # by which evidence a verdict was reached hangs on what the machine does, too
+        shapes, wanted = ({re.sub("^(verdict .*?):.*", r"\1", shape(line)) for line in text.splitlines()}
+                          for text in (self.done.stdout, excerpt))
+        self.assertLessEqual(wanted - {""}, shapes)
 
     def test_demo_is_where_the_picture_in_the_readme_comes_from(self):
         readme = (ROOT / "README.md").read_text()
