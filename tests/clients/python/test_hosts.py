@@ -21,7 +21,7 @@ for name in ("_interpreters", "_xxsubinterpreters"):
 code = """
 import sys
 sys.path[:] = %r
-import dwell
+import patient, dwell
 p = dwell.ModelProfiler(evidence="none")
 for _ in range(3):
     with p.track("inner"): pass
@@ -42,7 +42,7 @@ work("outer", 2)
 '''
 
 WORKER = '''
-import dwell
+import patient, dwell
 def infer(number):
     with dwell.get_global_profiler().track("pool"):
         return number

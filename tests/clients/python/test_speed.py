@@ -7,10 +7,9 @@ import sys
 import tempfile
 import unittest
 
-from client_case import WAIT_S, ClientCase
+from client_case import HERE, WAIT_S, ClientCase
 from extension import build, missing
 
-HERE = pathlib.Path(__file__).parent
 SUITES = ["test_profiler.Blocks", "test_profiler.Decorators", "test_profiler.Questions", "test_profiler.Without",
           "test_evidence", "test_hosts", "test_sending"]
 
@@ -24,7 +23,7 @@ class Speed(ClientCase):
         build(cls.place)
 
     def must_run(self, code, status=0, **environ):
-        return super().must_run(code, status, **{"PYTHONPATH": str(self.place), **environ})
+        return super().must_run(code, status, **{"PYTHONPATH": f"{self.place}{os.pathsep}{HERE}", **environ})
 
     def test_it_is_used_unless_told_not_to(self):
         code = ("import dwell\np = dwell.get_global_profiler()\n"
