@@ -3,7 +3,7 @@ import socket
 import sys
 import threading
 
-from client_case import ROOT, WAIT_S
+from client_case import ROOT, WAIT_S, until
 
 sys.path.insert(0, str(ROOT / "tests/clients"))
 
@@ -57,6 +57,10 @@ class FakeDaemon:
         data = self.sent[connection]
         assert data[:4] == batch.MAGIC, data[:4]
         return batch.frames(data[4:])[0]
+
+    def wait_end(self):
+        """All of a connection has come, and it has ended."""
+        until(lambda: self.sent and not self.open, "a connection has come and ended")
 
     def end(self):
         """Makes room for another one."""

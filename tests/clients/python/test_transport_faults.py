@@ -7,14 +7,16 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import unittest
+import unittest.mock
 
 from client_case import PACKAGE, WAIT_S, ClientCase, environment, until
 from fake_daemon import FakeDaemon, batch
 
 from dwell import _client, _link, _wire
 
-AT_ONCE_S = 2.0  # what takes next to no time, on a machine that does something else
+AT_ONCE_S = WAIT_S / 2  # what takes next to no time, on a machine that does something else: who waits, waits for WAIT_S
 REFUSAL = b'{"error": "no frames here", "reason": "unknown_format"}\n'
 
 
@@ -41,6 +43,13 @@ class Faults(ClientCase):
         result = call(*arguments)
         self.assertLess(time.monotonic() - begin, at_most_s)
         return result
+
+    def must_hang(self):
+        """The daemon does nothing until the test ends, or it is told to go on."""
+        self.daemon.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.daemon.send_signal, signal.SIGCONT)
+        stat = pathlib.Path(f"/proc/{self.daemon.pid}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it has stopped")
 
     def must_arrive(self, client):
         until(client.flush, "the daemon has applied everything")
@@ -79,7 +88,8 @@ class Faults(ClientCase):
 
     def test_records_are_kept_for_a_time_and_then_counted(self):
         client = self.client(keep_s=0.01)
-        self.must_put(client, 10)
+        with client._pumping:  # nobody gives up while they are recorded
+            self.must_put(client, 10)
         until(lambda: client.away, "there was nobody for long enough")
         until(lambda: client.stats()["dropped"] == 10, "what waited is given up")
         self.assertFalse(client.put(b"x"))
@@ -100,14 +110,16 @@ class Faults(ClientCase):
     def test_attempts_to_connect_are_further_and_further_apart(self):
         link = _link.Link(str(self.place))
         waits = []
-        for _ in range(12):
-            self.assertFalse(link.connect(at_once=True))
-            waits.append(link.wait_s())
+        with unittest.mock.patch.object(_link, "time", types.SimpleNamespace(monotonic=lambda: 0.0)):
+            for _ in range(12):
+                self.assertFalse(link.connect(at_once=True))
+                waits.append(link.wait_s())
+            self.assertFalse(link.connect())  # not before its time
+            self.assertEqual(link.wait_s(), waits[-1])
         for number, wait in enumerate(waits):
             longest = min(0.01 * 2**number, 5.0)
             self.assertLessEqual(wait, longest)
-            self.assertGreater(wait, longest / 2 - 0.1 if number > 5 else -1)
-        self.assertFalse(link.connect())  # not before its time
+            self.assertGreaterEqual(wait, longest / 2)
         self.assertGreater(len(set(waits)), 6)
 
     def test_without_permission(self):
@@ -234,8 +246,7 @@ print(*found)
         client = self.client(keep_s=0.2)
         self.run_daemon()
         self.must_arrive(client)
-        self.daemon.send_signal(signal.SIGSTOP)
-        self.addCleanup(self.daemon.send_signal, signal.SIGCONT)
+        self.must_hang()
         record = _wire.metric("a", _wire.COUNT, 1, attributes={"k": "v" * 200})
         put = 0
         begin = time.monotonic()
@@ -258,8 +269,7 @@ print(*found)
         client = self.client()
         self.run_daemon()
         self.must_arrive(client)
-        self.daemon.send_signal(signal.SIGSTOP)
-        self.addCleanup(self.daemon.send_signal, signal.SIGCONT)
+        self.must_hang()
         results = []
         threads = [threading.Thread(target=lambda: results.append(client.flush(WAIT_S)))
                    for _ in range(_client.REQUESTS_MAX)]
@@ -278,8 +288,7 @@ print(*found)
         client = self.client()
         self.run_daemon()
         self.must_arrive(client)
-        self.daemon.send_signal(signal.SIGSTOP)
-        self.addCleanup(self.daemon.send_signal, signal.SIGCONT)
+        self.must_hang()
         for _ in range(20):
             self.assertFalse(client.flush(0.001))
         self.daemon.send_signal(signal.SIGCONT)
@@ -291,7 +300,8 @@ print(*found)
         client = self.client()
         client.pending.extend([b"x"] * (_client.PLACES + 3))  # as threads do that step over the test of the ceiling
         self.assertFalse(client.flush())
-        self.assertEqual(client.stats(), {**client.stats(), "sent": _client.PLACES + 3, "waiting": _client.PLACES})
+        until(lambda: client.stats()["waiting"] == _client.PLACES, "what is over is dropped")
+        self.assertEqual(client.stats()["sent"], _client.PLACES + 3)
 
     def test_who_records_much_faster_than_it_is_sent_rests(self):
         client = self.client()
@@ -312,8 +322,7 @@ print(*found)
     def test_memory_is_bounded_while_a_daemon_hangs(self):
         """Measured in a process of its own, which records without end."""
         self.run_daemon()
-        self.daemon.send_signal(signal.SIGSTOP)
-        self.addCleanup(self.daemon.send_signal, signal.SIGCONT)
+        self.must_hang()
         code = """
 import resource, dwell, dwell._wire as w
 c = dwell.client()
@@ -324,7 +333,7 @@ for record in (small.pack(small.head, 1.0), large):
         c.put(record[:])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-        self.assertLess(int(self.must_run(code)), 64 * 1024)  # kB
+        self.assertLess(int(self.must_run(code, hurried=True)), 64 * 1024)  # kB
 
     def test_a_full_backlog_is_not_waited_for(self):
         fake = FakeDaemon(self.place, backlog=0, accepts=False)
@@ -344,6 +353,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
     # ---- a daemon that is none of ours ----
 
+    @unittest.mock.patch.object(_link, "LIVED_S", 3600)  # however late it is that its connection ends
     def test_a_daemon_of_another_version_gets_no_records_but_the_first(self):
         fake = FakeDaemon(self.place, REFUSAL)
         client = self.client()
@@ -374,7 +384,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
                     self.must_not_wait(client.flush, 0.2)
                     self.assertTrue(client.put(_wire.metric("a", _wire.COUNT, 1)))
                     self.must_not_wait(client.close, 0.2)
-                    self.assertEqual(client.stats()["sent"], 3)
+                    until(lambda: client.stats()["sent"] == 3, "all are counted")
                     fake.end()
 
     def test_frames_are_of_64_kb_at_most_but_for_a_single_record(self):
@@ -382,12 +392,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         client = self.client()
         room = _client.FRAME_BYTES - _client.HEAD_BYTES
         lengths = [100] * 2000 + [room] * 3 + [room + 1] * 3 + [60000] * 3 + [300] * 500 + [100000] * 2
-        for length in lengths:
-            self.assertTrue(client.put(_padded(length)))
+        with client._pumping:  # they go out together
+            for length in lengths:
+                self.assertTrue(client.put(_padded(length)))
         client.flush(0.2)  # which nobody answers
         until(lambda: client.stats()["waiting"] == 0, "all are written")
         client.close(0)
-        until(lambda: not fake.open, "all have come")
+        fake.wait_end()
         found, rest = [], fake.sent[0][4:]
         while rest:
             length = int.from_bytes(rest[:4], "little") + 4
@@ -460,7 +471,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         self.must_put(client, 1)
         until(lambda: client.stats()["waiting"] == 0, "it was sent")
         client.close(0)
-        until(lambda: not fake.open, "all have come")
+        fake.wait_end()
         fields = [field for one in fake.batches() for field in one[3:]]
         self.assertEqual([name for name, _ in fields][:4], ["hello", "sample", "hello", "sample"])
         self.assertEqual([dict(value).get("service_name") for name, value in fields if name == "hello"], ["a", "b"])
@@ -505,7 +516,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     def test_the_generators_of_the_application_are_left_alone(self):
         code = ("import random\nrandom.seed(7)\nfirst = random.getstate()\nimport dwell\nc = dwell.client()\n"
                 "c.put(b'x')\nc.flush(); c.flush()\nprint(random.getstate() == first)")
-        done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, timeout=WAIT_S,
+        done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, timeout=3 * WAIT_S,
                               check=False, env=environment(PYTHONPATH=str(PACKAGE), DWELL_DIR=str(self.place)))
         self.assertEqual((done.stdout, done.stderr), ("True\n", ""))
 
