@@ -535,7 +535,7 @@ class Spans(TelemetryCase):
                 self.tracer.start_span("of the child").end()
             span.end()
             good = len(self.dwell.kept) == 1 and self.spans()[0]["parent_span_id"] == span.span_id
-            os._exit(0 if good and self.dwell.flush(WAIT_S) and self.dwell.close() else 1)
+            os._exit(0 if good and self.dwell.flush(WAIT_S) and self.dwell.close(WAIT_S) else 1)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
         span.end()
         self.dwell.flush(WAIT_S)

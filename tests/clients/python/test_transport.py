@@ -2,7 +2,7 @@
 import os
 import unittest
 
-from client_case import ClientCase, until
+from client_case import WAIT_S, ClientCase, until
 
 from dwell import _client, _wire
 
@@ -62,7 +62,7 @@ class Transport(ClientCase):
         child = os.fork()
         if child == 0:
             self.plain(client, 3, "child")
-            os._exit(0 if client.flush() and client.close() else 1)
+            os._exit(0 if client.flush() and client.close(WAIT_S) else 1)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
         self.assertTrue(client.flush())
         self.assertEqual((self.daemon.sample_count("m"), self.daemon.sample_count("child")), (10, 3))
