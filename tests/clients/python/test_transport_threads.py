@@ -1,11 +1,12 @@
 """Threads, signal handlers and subinterpreters that record at once."""
 import itertools
+import os
 import subprocess
 import sys
 import threading
 import unittest
 
-from client_case import PACKAGE, WAIT_S, ClientCase, environment, until
+from client_case import PATH, WAIT_S, ClientCase, environment, until
 
 from dwell import _client, _wire
 
@@ -53,7 +54,8 @@ class Threads(ClientCase):
         stats = self.must_balance(client)
         self.assertEqual(stats["sent"], 8 * COUNT)
         self.assertEqual(self.daemon.sample_count("m"), 8 * COUNT - stats["dropped"])
-        self.assertLessEqual(max(most), _client.PLACES + 8 * (_client.STEP_MASK + 1))  # a step for each thread
+        # A step whenever one of them is interrupted in the midst of it, until the thread has looked: some ten, or fewer.
+        self.assertLessEqual(max(most), _client.PLACES + 32 * (_client.STEP_MASK + 1))
 
     def test_threads_at_the_pace_of_inferences_lose_nothing(self):
         """Each waits for its own records now and then, as one does that has something else to do."""
@@ -169,8 +171,8 @@ print(len(seen), dwell.client().flush(20))
 class Subinterpreters(ClientCase):
     CODE = f"""
 import sys
-sys.path.insert(0, {str(PACKAGE)!r})
-import dwell, dwell._wire as w
+sys.path[:0] = {PATH.split(os.pathsep)!r}
+import patient, dwell, dwell._wire as w
 plain = w.Plain("m")
 for _ in range(100):
     dwell.client().put(plain.pack(plain.head, 1.0))
