@@ -5,10 +5,11 @@ import math
 import random
 import time
 
-from harness import HASH, DaemonCase, until
+from harness import HASH, WAIT_S, DaemonCase, until
 from peer import need
 
 NS = 10 ** 9
+END_S = WAIT_S - 10  # that the end of a daemon may take, so that all goes out
 START = 1_795_800_000 * NS
 KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 CODES = {"unset": 0, "ok": 1, "error": 2}
@@ -47,7 +48,7 @@ class OtlpCase(DaemonCase):
     def start_daemon(self, peer, **options):
         """One that exports to the peer. Options of otlp by their names; others as `sets`."""
         sets = {"otlp.endpoint": peer.endpoint, "otlp.schedule_delay_ms": 100, "otlp.metric_interval_ms": 100,
-                "otlp.metrics": False, **options.pop("sets", {})}
+                "otlp.metrics": False, "shutdown.timeout_ms": 1000 * END_S, **options.pop("sets", {})}
         return self.start(sets={**sets, **{f"otlp.{name}": value for name, value in options.items()}})
 
     def span(self, name="work", **more):
@@ -204,9 +205,9 @@ class TestFaults(OtlpCase):
         self.answer = self.receiver.Answer
         self.wanted = []
 
-    def exchange(self, *answers, arrives=True, **options):
+    def exchange(self, *answers, arrives=True, once=True, **options):
         """A span to a receiver with these answers, and another one once they are used up, which must arrive, as
-        must the first unless `arrives` is False; no span twice. Returns the calls."""
+        must the first unless `arrives` is False; with `once` no span twice. Returns the calls."""
         before = len(self.peer.calls("traces"))
         first, second = (f"{order} of {before}" for order in ("first", "second"))
         self.wanted += [first, second] if arrives else [second]
@@ -217,7 +218,8 @@ class TestFaults(OtlpCase):
         self.send(daemon, self.span(second))
         until(lambda: set(self.wanted) <= set(self.names(self.peer)), f"{self.wanted} have come")
         daemon.stop()
-        self.assertEqual(self.names(self.peer), sorted(self.wanted))
+        names = self.names(self.peer)
+        self.assertEqual(names if once else sorted(set(names)), sorted(self.wanted))
         return self.peer.calls("traces")[before:]
 
     def test_otlp_retries_what_may_pass(self):
@@ -252,7 +254,8 @@ class TestFaults(OtlpCase):
         self.assertEqual(len(calls), 2)  # it was taken, and is not sent again
 
     def test_otlp_answer_that_does_not_come(self):
-        first, *_ = self.exchange(self.answer(delay_s=self.receiver.HOLD), timeout_ms=300)
+        # Another answer, too, may come too late on a busy machine: its span is sent again.
+        first, *_ = self.exchange(self.answer(delay_s=self.receiver.HOLD), once=False, timeout_ms=1000)
         self.assertFalse(first.answered)
 
     def test_otlp_connection_that_is_reset(self):
@@ -267,18 +270,18 @@ class TestFaults(OtlpCase):
         self.send(daemon, self.span("first"))
         before = time.monotonic()
         self.assertEqual(daemon.get("/healthz").status, 200)
-        self.assertLess(time.monotonic() - before, 5)
+        self.assertLess(time.monotonic() - before, WAIT_S / 2)
         self.peer.come_back()
         until(lambda: self.names(self.peer) == ["first"], "it has come")
 
     def test_otlp_ends_in_time_when_nobody_answers(self):
         self.peer.always("traces", self.answer(delay_s=self.receiver.HOLD))
-        daemon = self.start_daemon(self.peer, sets={"shutdown.timeout_ms": 1000})
+        daemon = self.start_daemon(self.peer, timeout_ms=1000 * WAIT_S, sets={"shutdown.timeout_ms": 1000})
         self.send(daemon, self.span())
         self.peer.wait_calls("traces", 1)
         before = time.monotonic()
         daemon.stop()
-        self.assertLess(time.monotonic() - before, 5)
+        self.assertLess(time.monotonic() - before, WAIT_S / 2)
 
 
 class TestTls(OtlpCase):
@@ -362,7 +365,8 @@ class TestMetrics(OtlpCase):
         collector = self.start_collector()
         daemon = self.start_daemon(collector, metrics=True)
         self.fill(daemon)
-        jobs = until(lambda: self.latest(collector, "acgs2.acgs2-agent-bus.jobs.done"), "the counter has come")
+        until(lambda: self.latest(collector, "acgs2.acgs2-agent-bus.job.time"), "the last of them has come")
+        jobs = self.latest(collector, "acgs2.acgs2-agent-bus.jobs.done")
         point, = jobs["points"]
         self.must_equal(jobs["resource"], RESOURCE)
         self.assertEqual((jobs["kind"], jobs["is_monotonic"], jobs["temporality"], point["value"]), ("sum", True, 2, 3))
@@ -438,8 +442,8 @@ class TestMetrics(OtlpCase):
 
     def test_otlp_metrics_that_are_too_large_become_smaller(self):
         collector = self.start_collector(max_recv_msg_size_mib=1)
-        # To read a request of 10,000 points takes a second: more often and they come faster than that.
-        daemon = self.start_daemon(collector, metrics=True, metric_interval_ms=500)
+        # To read a request of 10,000 points takes a second or more: more often and they come faster than that.
+        daemon = self.start_daemon(collector, metrics=True, metric_interval_ms=3000)
         self.send(daemon, {"type": "counter", "name": "jobs", "value": 7},
                   *({"model_name": f"model {number}", "execution_time_ms": 1} for number in range(700)))
         daemon.wait_log(r"a request is too large; the next ones are of at most 1048576 bytes")

@@ -1,4 +1,5 @@
 """Layers that were over their time budget, as a real OpenTelemetry Collector has read it from their traces."""
+import time
 import unittest
 
 import span_driver
@@ -61,10 +62,12 @@ class TestBudgetEvents(OtlpCase):
         daemon = self.start_daemon(collector)
         span = self.span()
         records = 3 * LIMIT
+        begun = time.monotonic()
         self.send(daemon, *(self.budget("layer1_validation", 6, span) for _ in range(records)))
         made, suppressed = self.counted(daemon)
         self.assertEqual(made + suppressed, records)
-        self.assertTrue(LIMIT <= made <= 2 * LIMIT, made)  # they came in one second, or on both sides of its end
+        seconds = 2 + int(time.monotonic() - begun)  # that they came in: usually one, or both sides of its end
+        self.assertTrue(LIMIT <= made <= seconds * LIMIT, (made, seconds))
         self.assertEqual(len(self.events(collector, int(made))), made)
         self.assertEqual(daemon.get("/api/v1/budgets").json["layers"]["layer1_validation"]["exceeded_count"], records)
 

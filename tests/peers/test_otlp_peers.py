@@ -393,7 +393,7 @@ class TestReceiver(PeerCase):
     def test_receiver_keeps_what_came(self):
         receiver = self.start_receiver()
         spans = self.sdk.some_spans(3)
-        self.must_send(spans, receiver.endpoint, timeout=5, headers={"x-key": "value"})
+        self.must_send(spans, receiver.endpoint, timeout=20, headers={"x-key": "value"})
         self.must_send(spans, receiver.endpoint, compression=self.grpc.Compression.Gzip)
         with self.sdk.meter(receiver.endpoint) as (meter, flush, _):
             meter.create_counter("jobs").add(3)
@@ -402,7 +402,7 @@ class TestReceiver(PeerCase):
         self.assertEqual((plain.compressed, compressed.compressed), (False, True))
         self.assertEqual((plain.values("x-key"), compressed.values("x-key")), (["value"], []))
         self.assertTrue(plain.values("user-agent")[0].startswith("OTel-OTLP-Exporter-Python/"))
-        self.assertTrue(0 < plain.timeout_s < 6, plain.timeout_s)  # gRPC rounds it up
+        self.assertTrue(0 < plain.timeout_s < 21, plain.timeout_s)  # gRPC rounds it up
         self.assertEqual(plain.size_bytes, plain.request.ByteSize())
         self.assertNotEqual(compressed.size_bytes, compressed.request.ByteSize())
         self.assertEqual(compressed.request, plain.request)
@@ -479,7 +479,7 @@ class TestReceiver(PeerCase):
     def test_receiver_is_too_slow(self):
         receiver = self.start_receiver()
         receiver.script("traces", self.answer(delay_s=self.receiver.HOLD))
-        self.must_fail(receiver.endpoint, "StatusCode.DEADLINE_EXCEEDED", timeout=1)
+        self.must_fail(receiver.endpoint, "StatusCode.DEADLINE_EXCEEDED", timeout=5)  # it must come, on a busy machine
         call, = receiver.calls("traces")
         self.assertFalse(call.answered)
         self.assertEqual(receiver.spans(), [])
