@@ -5,6 +5,7 @@ import fastapi
 from fastapi.responses import StreamingResponse
 
 import dwell
+import patient  # noqa: F401  (a worker has as long for its end as it takes)
 
 app = fastapi.FastAPI()
 orders = fastapi.APIRouter(prefix="/orders")

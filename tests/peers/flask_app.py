@@ -2,6 +2,7 @@
 import flask
 
 import dwell
+import patient  # noqa: F401  (a worker has as long for its end as it takes)
 
 app = flask.Flask(__name__)
 

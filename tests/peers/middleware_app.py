@@ -1,6 +1,7 @@
 """A WSGI application that counts its requests with the Python client, for gunicorn. Its configuration is
 middleware_conf.py."""
 import dwell
+import patient  # noqa: F401  (a worker has as long for its end as it takes)
 
 # Where the application is loaded before the fork, the parent has a client and a thread then.
 dwell.set_service_info("shop", "1.0")

@@ -36,7 +36,8 @@ class ServerCase(DaemonCase):
 
     def serve(self, *command, announced, **environ):
         """Starts a server; returns it and its port."""
-        found_at = {"DWELL_DIR": str(self.daemon.directory), "PYTHONPATH": str(ROOT / "client/python")}
+        paths = (ROOT / "client/python", ROOT / "tests/clients/python")  # of the package, and of `patient`
+        found_at = {"DWELL_DIR": str(self.daemon.directory), "PYTHONPATH": os.pathsep.join(map(str, paths))}
         server = subprocess.Popen([sys.executable, "-B", "-m", *command], cwd=HERE, text=True,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                   env=environment(**found_at, **environ))
@@ -96,7 +97,6 @@ class Uvicorn(ServerCase):
             self.assertEqual(self.request(port, path, method)[0], status, path)
         status, body = self.request(port, "/metrics")
         self.assertEqual((status, b"# HELP http_requests_total " in body), (200, True))
-        # On a busy machine the second that a worker has for its end may be too short; recycled ones below show that end.
         until(lambda: self.counted(self.daemon.metrics()) == COUNTED, "all are counted")
         server.terminate()
         server.wait()
