@@ -67,6 +67,8 @@ class TestGunicorn(DaemonCase):
         with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
             list(clients.map(run, range(CLIENTS)))  # with what one of them raised
         metrics = until(lambda: self.with_all_up(daemon.metrics()), "ended workers are gone, their successors there")
+        until(lambda: daemon.metrics().get("http_requests_total", status="200", **LABELS) >= sum(sent), "all are counted")
+        metrics = until(lambda: self.with_all_up(daemon.metrics()), "no worker has ended meanwhile")
         counted = metrics.get("http_requests_total", status="200", **LABELS)
         print(f"\n  {'recycled':>10} {'requests':>10} {'counter':>10} {'difference':>10}\n"
               f"  {recycled.stat().st_size:>10} {sum(sent):>10} {counted:>10.0f} {counted - sum(sent):>10.0f}", flush=True)

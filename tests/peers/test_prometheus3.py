@@ -21,7 +21,7 @@ class TestPrometheus3(DaemonCase):
         return prometheus
 
     def must_come_to(self, prometheus, expression, wanted):
-        until(lambda: prometheus.query(expression) == wanted, expression, 30)
+        until(lambda: prometheus.query(expression) == wanted, expression)
 
     def fill(self, daemon):
         self.assertEqual(daemon.send(

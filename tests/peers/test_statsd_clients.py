@@ -6,7 +6,7 @@ import os
 import pathlib
 import subprocess
 
-from harness import DaemonCase, until
+from harness import WAIT_S, DaemonCase, until
 from peer import need, need_program
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -32,7 +32,7 @@ class TestStatsdClients(DaemonCase):
         from datadog.dogstatsd import DogStatsd
         daemon = self.start()
         client = DogStatsd(socket_path=str(daemon.directory / "ingest.dgram"), constant_tags=["env:test"],
-                           disable_telemetry=True, socket_timeout=5)  # by itself it drops what does not go at once
+                           disable_telemetry=True, socket_timeout=WAIT_S)  # by itself it drops what does not go at once
         for i in range(COUNT):
             client.increment("py.requests", tags=["code:200"])
             client.gauge("py.depth", i)
@@ -65,15 +65,14 @@ class TestStatsdClients(DaemonCase):
         from datadog.dogstatsd import DogStatsd
         daemon = self.start()
         client = DogStatsd(socket_path=str(daemon.directory / "ingest.dgram"), disable_telemetry=True,
-                           socket_timeout=5)
+                           socket_timeout=WAIT_S)
         for _ in range(20 * COUNT):
             client.increment("py.sampled", sample_rate=0.1)
         client.flush()
         # The library draws lots, and each record that it sends stands for ten.
-        drawn = until(lambda: daemon.accepted() or None, "something was drawn")
+        until(lambda: daemon.accepted() > COUNT, "as much as is likely was drawn")
         metrics = daemon.metrics()
         self.assertEqual(metrics["py_sampled_total"], 10 * metrics.get("dwelld_records_total", outcome="accepted", reason=""))
-        self.assertGreater(drawn, COUNT)
 
     def test_statsd_over_a_stream(self):
         need("statsd")
@@ -104,7 +103,7 @@ class TestStatsdClients(DaemonCase):
             self.skipTest("hot-shots and unix-dgram could not be installed from npm")
         daemon = self.start()
         ran = subprocess.run([node, str(HERE / "hot_shots.js"), str(daemon.directory / "ingest.dgram"), str(COUNT)],
-                             env={**os.environ, "NODE_PATH": str(modules)}, capture_output=True, text=True, timeout=60)
+                             env={**os.environ, "NODE_PATH": str(modules)}, capture_output=True, text=True, timeout=3 * WAIT_S)
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
         self.assertEqual(json.loads(ran.stdout), [])
         self.must_be(daemon, {
