@@ -3,6 +3,7 @@ import json
 import math
 import os
 import pathlib
+import statistics
 import time
 import unittest
 
@@ -75,7 +76,7 @@ class TestOnnxRuntime(DaemonCase):
         self.assertAlmostEqual(model["cpu"]["avg_percent"], self.numpy.mean([record["cpu_percent_during"] for record in records]))
         self.must_be_computing(daemon, sum(record["user_ms"] for record in records) / sum(times))
         self.assertEqual(daemon.metrics().get("acgs2_model_batch_size_sum", model_name="onnx/stack"), 32 * RUNS)
-        self.must_agree_with_the_profile(session, sum(times))
+        self.must_agree_with_the_profile(session, times)
 
     def must_be_computing(self, daemon, cpu_share):
         """What has the CPU all the time computes, or nothing tells that it does not wait for memory."""
@@ -87,13 +88,13 @@ class TestOnnxRuntime(DaemonCase):
             self.assertIn((analysis["bottleneck_type"], analysis["rule"]),
                           {("compute_bound", "evidence"), ("unknown", "cpu"), ("unknown", "starved")}, analysis)
 
-    def must_agree_with_the_profile(self, session, total_ms):
+    def must_agree_with_the_profile(self, session, times):
         """The runtime's own account of the same runs: inside of ours, and most of it."""
         events = json.loads(pathlib.Path(session.end_profiling()).read_text())
-        own_ms = sum(event["dur"] for event in events if event["name"] == "model_run") / 1000
-        self.assertEqual(sum(event["name"] == "model_run" for event in events), RUNS)
-        self.assertLessEqual(own_ms, total_ms * 1.001)
-        self.assertGreater(own_ms, total_ms * 0.3)
+        own = [event["dur"] / 1000 for event in events if event["name"] == "model_run"]
+        self.assertEqual(len(own), RUNS)
+        self.assertLessEqual(sum(own), sum(times) * 1.001)
+        self.assertGreater(statistics.median(own), statistics.median(times) * 0.3)  # whatever stood still between them
 
 
 if __name__ == "__main__":
