@@ -11,7 +11,7 @@ from peer import need_program
 
 PACKAGE = ROOT / "client" / "node"
 MODULES = pathlib.Path(os.environ.get("DWELL_BUILD", "build")).resolve() / "peers-node" / "node_modules"
-RUN_S = 300  # some tests start processes, on a machine that does something else
+RUN_S = 900  # some tests start processes, on a machine that does something else
 NODE_MIN = 18
 
 

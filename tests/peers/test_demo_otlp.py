@@ -3,6 +3,7 @@ import dataclasses
 import io
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from harness import BUILD, ROOT, environment
 
 DEMO = ROOT / "tests" / "demo"
 DEMO_S = 60
+BUSY = 3  # so many times longer it takes on a machine that does something else
 FIGURE = re.compile(r"\b[0-9a-f]{32}\b|\d[\d,.]*")
 
 sys.path.append(str(DEMO))
@@ -27,10 +29,15 @@ def shape(line):
     return re.sub(r"[\s█]+", " ", FIGURE.sub("#", line)).strip()
 
 
+def cpu_of_children():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def run_demo(**variables):
     return subprocess.run(["/usr/bin/python3", DEMO / "demo_otlp.py"], cwd=ROOT, stdin=subprocess.DEVNULL,
                           env=environment(LC_ALL="C.UTF-8", **variables), capture_output=True, text=True,
-                          timeout=2 * DEMO_S, check=False)
+                          timeout=2 * BUSY * DEMO_S, check=False)
 
 
 class TestDemo(unittest.TestCase):
@@ -45,13 +52,14 @@ class TestDemo(unittest.TestCase):
         build = os.environ.get("DWELL_BUILD", "build")  # as make knows it
         subprocess.run(["make", "--no-print-directory", f"BUILD={build}", f"{build}/tests/demo/traced"], cwd=ROOT,
                        stdout=subprocess.DEVNULL, check=True)
-        begin = time.monotonic()
+        begin, cpu = time.monotonic(), cpu_of_children()
         cls.done = run_demo(DWELL_BUILD=str(BUILD), TMPDIR=cls.place)
-        cls.seconds = time.monotonic() - begin
+        cls.seconds, cls.cpu_seconds = time.monotonic() - begin, cpu_of_children() - cpu
 
     def test_demo_succeeds_within_a_minute(self):
         self.assertEqual((self.done.returncode, self.done.stderr), (0, ""), self.done.stdout)
-        self.assertLess(self.seconds, DEMO_S)
+        self.assertLess(self.cpu_seconds, DEMO_S)
+        self.assertLess(self.seconds, BUSY * DEMO_S)
 
     def test_demo_shows_the_trace(self):
         for shown in ("└─ ask model-server", "ERROR", "· exception", "MemoryError: a batch of 64", "at forward (net.c:141)",
