@@ -262,6 +262,9 @@ static size_t must_be_answer(const char *text, size_t len, bool bodiless)
     const char *length = header(head, "\r\nContent-Length: ");
     WIRE_REQUIRE(length != NULL);
     size_t body_len = strtoull(length, NULL, 10);
+    if (len >= 2 * head_len && memcmp(text, text + head_len, head_len) == 0) {
+        return head_len; /* libmicrohttpd refuses a bad Content-Length behind an Expect with two heads */
+    }
     if (bodiless && len - head_len < body_len) {
         return len;
     }
