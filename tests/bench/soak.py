@@ -111,7 +111,7 @@ class Scraper(threading.Thread):
         while not self.over.wait(1):
             began = time.monotonic()
             try:
-                self.failed += self.target.get("/metrics").status != 200
+                self.failed += self.target.request("GET", "/metrics").status != 200
             except OSError:
                 self.failed += 1
             self.scrapes += 1

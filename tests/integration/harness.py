@@ -305,7 +305,13 @@ class Daemon:
             return Answer(response.status, response.headers, response.read())
 
     def get(self, target, door="tcp", **headers):
-        return self.request("GET", target, {name.replace("_", "-"): value for name, value in headers.items()}, door=door)
+        """Asks again where a machine that does much else kept the daemon's loop from its CPU for a second."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+        def answered():
+            answer = self.request("GET", target, headers, door=door)
+            return None if answer.status == 503 and b"too busy" in answer.body else answer
+        return until(answered, f"an answer to GET {target}")
 
     def raw_http(self, data, door="tcp"):
         """Sends bytes and returns the connected socket."""

@@ -40,12 +40,16 @@ def loop_stands_still(daemon):
 
 
 class TestReadiness(DaemonCase):
-    def ask(self, daemon, door="tcp", path="/readyz"):
-        answer = daemon.get(path, door=door)
+    def ask(self, daemon, door="tcp", path="/readyz", may_be_late=False):
+        """Asks again where it is late, unless it may be: a busy machine can hold it for a second."""
+        def answered():
+            answer = daemon.get(path, door=door)
+            return answer if may_be_late or answer.json.get("reason") != "loop_late" else None
+        answer = until(answered, "the loop turns")
         return answer.status, answer.json
 
     def must_be_unready(self, daemon, reason):
-        status, said = self.ask(daemon)
+        status, said = self.ask(daemon, may_be_late=reason == "loop_late")
         self.assertEqual((status, said["status"], said["reason"]), (503, "unready", reason))
         self.assertGreater(len(said["error"]), 10)
         self.assertEqual(self.ask(daemon, path="/healthz"), OK)
@@ -54,7 +58,7 @@ class TestReadiness(DaemonCase):
         daemon = self.start()
         for door in ("tcp", "query", "admin"):
             self.assertEqual(self.ask(daemon, door), OK)
-        self.assertEqual(daemon.request("HEAD", "/readyz").status, 200)
+        until(lambda: daemon.request("HEAD", "/readyz").status == 200, "without a body, too")
 
     def test_ready_costs_no_snapshot(self):
         daemon = self.start()
@@ -97,14 +101,14 @@ class TestReadiness(DaemonCase):
                 answer = kept.getresponse()
                 return answer.status, answer.read()
 
-            self.assertEqual(ask()[0], 200)
+            until(lambda: ask()[0] == 200, "it is ready")
             limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
-            status, said = ask()
+            status, said = until(lambda: (lambda got: None if b"loop_late" in got[1] else got)(ask()), "the loop turns")
             self.assertEqual(status, 503)
             self.assertIn(b'"reason":"no_descriptors"', said)
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
-            self.assertEqual(ask()[0], 200)
+            until(lambda: ask()[0] == 200, "it is ready again")
 
     @unittest.skipUnless((BUILD / "dwell_otlp_insecure.so").exists(), "it takes the module that exports")
     def test_unready_while_it_ends(self):
