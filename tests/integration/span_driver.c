@@ -430,6 +430,7 @@ int main(void)
     options.size = sizeof options;
     options.service_name = getenv("SPAN_DRIVER_SERVICE");
     options.buffer_bytes = 16u << 20; /* nothing is to be dropped for want of room */
+    options.keep_ms = options.close_timeout_ms = 60000; /* or because the machine is busy */
     dwell = dwell_open(&options);
     bool understood = true;
     while (understood && fgets(line, sizeof line, stdin) != NULL) {

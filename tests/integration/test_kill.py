@@ -11,7 +11,7 @@ import time
 import unittest
 
 from harness import BUILD, DaemonCase, until
-from test_client_c import DRIVER, HEADER, OK, Driver, compile_c
+from test_client_c import DRIVER, FLUSH, HEADER, OK, Driver, compile_c
 
 KILLS = int(os.environ.get("DWELL_KILLS", "10"))
 SEED = int(os.environ.get("DWELL_SEED", str(random.randrange(1 << 32))))
@@ -60,7 +60,7 @@ class TestKill(DaemonCase):
                                          "journal.max_bytes": 16 << 20})
         client = self.drive(**ASKS)
         client.do("track late 10000 0")
-        self.assertEqual(client.do("flush 10000"), OK)
+        self.assertEqual(client.do(FLUSH), OK)
         until(lambda: list((self.base / "journal").glob("*.journal")) == [], "what a state has is removed from the journal")
         self.assertEqual(daemon.sample_count("late"), 10000)
 
@@ -76,7 +76,7 @@ class TestKill(DaemonCase):
             moment = clients[number].do("stats")["recorded"] + moments.randrange(PER_MS[number] * LIFE_MS)
             until(lambda: clients[number].do("stats")["recorded"] >= moment, f"a moment to kill, seed {SEED}")
             for client in clients:
-                client.tell("flush 10000")  # so that something is on its way
+                client.tell(FLUSH)  # so that something is on its way
             time.sleep(moments.uniform(0, ON_ITS_WAY_S))  # the moment itself
             self.kill(daemon)
             began = time.monotonic()
@@ -87,7 +87,7 @@ class TestKill(DaemonCase):
             self.assertEqual(self.ledger(daemon)["lost"], 0, f"seed {SEED}")
         for client in clients:
             client.do("calm")
-            self.assertEqual(client.do("flush 10000"), OK)
+            self.assertEqual(client.do(FLUSH), OK)
             until(lambda: (lambda stats: stats["acknowledged"] == stats["sent"])(client.do("stats")), "all is acknowledged")
         stats = [client.do("stats") for client in clients]
         self.assertEqual([client.do("close") for client in clients], [OK] * len(clients))
@@ -109,11 +109,11 @@ class TestKill(DaemonCase):
         daemon = self.begin()
         client = self.drive()
         client.do("track m 1000 0")
-        self.assertEqual(client.do("flush 10000"), OK)
+        self.assertEqual(client.do(FLUSH), OK)
         self.kill(daemon)
         daemon = self.begin()
         client.do("track m 500 0")
-        self.assertEqual(client.do("flush 10000"), OK)
+        self.assertEqual(client.do(FLUSH), OK)
         ledger = self.ledger(daemon)
         self.assertEqual((ledger["accepted"], ledger["dropped"]), (500, 0))
         self.assertEqual(client.do("stats")["acknowledged"], 0)
@@ -122,7 +122,7 @@ class TestKill(DaemonCase):
         daemon = self.start(directory=self.base / "d")
         client = self.drive(**ASKS)
         client.do("track m 1000 0")
-        self.assertEqual(client.do("flush 10000"), OK)
+        self.assertEqual(client.do(FLUSH), OK)
         self.assertEqual(daemon.sample_count("m"), 1000)
         stats = client.do("stats")
         self.assertEqual((stats["sent"], stats["acknowledged"], stats["unconfirmed"]), (1000, 0, 0))
