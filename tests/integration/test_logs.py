@@ -145,8 +145,10 @@ class TestJournald(DaemonCase):
         records = self.find("DWELL_REASON=missing_key")
         self.assertEqual([(record["PRIORITY"], record["DWELL_PEER_PID"], record["_PID"]) for record in records],
                          [("4", str(os.getpid()), str(daemon.pid))])
+        escaped = until(lambda: [record["PRIORITY"] for record in self.find("SYSLOG_IDENTIFIER=dwelld")
+                                 if ESCAPED in record["MESSAGE"]], "the unknown key is told")
+        self.assertEqual(escaped, ["6"])
         told = self.find("SYSLOG_IDENTIFIER=dwelld")
-        self.assertEqual([record["PRIORITY"] for record in told if ESCAPED in record["MESSAGE"]], ["6"])
         self.assertTrue(all(record["MESSAGE"].startswith(f"[{HASH}] ") for record in told))
 
 
