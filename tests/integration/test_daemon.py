@@ -470,7 +470,7 @@ class TestDaemonEnd(StartCase):
         daemon.wait_log("did not take their last answers")
 
     def test_daemon_second_signal_ends_it_at_once(self):
-        daemon = self.start()
+        daemon = self.start(sets={"shutdown.timeout_ms": 600000})  # longer than stop waits
         self.deaf_peer(daemon)
         daemon.send_signal(signal.SIGTERM)
         daemon.wait_log("stopping")

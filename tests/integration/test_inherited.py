@@ -261,7 +261,7 @@ class TestInheritedKept(InheritedCase):
         opened = set()
         for number in (signal.SIGKILL, signal.SIGTERM) * 3:
             daemon = self.start_kept(manager)
-            opened.add(daemon.descriptors())
+            opened.add(daemon.steady_descriptors())
             self.must_answer_everywhere(daemon)
             self.must_keep(manager, *NAMES)
             self.end(daemon, number)

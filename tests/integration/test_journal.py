@@ -410,7 +410,7 @@ class TestJournal(DaemonCase):
                 peer.records({**HELLO, "client_id": "ff" * 16}, *samples(1, "late"))
                 return peer.end().lines()[-1] == {"acknowledged": 1}
 
-        until(goes_on, "acknowledgements go on", seconds=20)
+        until(goes_on, "acknowledgements go on")
         self.assertEqual(daemon.sample_count("late"), 1)
 
     def test_journal_forgets_at_a_start_what_the_state_has(self):
