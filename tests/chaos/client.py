@@ -16,12 +16,12 @@ import struct
 import time
 
 import wire
+from harness import WAIT_S
 from truth import Batch
 
 RECORDS = 10  # of each kind in a batch
 WINDOW = 8    # batches that wait for their answers: 8 kB, which any socket holds
 CALLS = 2 * RECORDS
-SETTLE_S = 10  # for answers that should take milliseconds
 
 
 class Client:
@@ -130,7 +130,7 @@ class Client:
 
     def cut(self, part):
         """Ends in the middle of a frame, after `part` of it: as one that is killed then."""
-        self._settle(time.monotonic() + SETTLE_S)
+        self._settle(time.monotonic() + WAIT_S)
         frame = wire.frame(self._content(len(self.batches)))
         assert self._write(frame[:max(1, min(len(frame) - 1, int(part * len(frame))))])
         self._enter()
@@ -138,7 +138,7 @@ class Client:
 
     def spoil(self, garbage):
         """Sends what is no frame; the daemon ends the connection."""
-        self._settle(time.monotonic() + SETTLE_S)
+        self._settle(time.monotonic() + WAIT_S)
         self._write(garbage)
         self.socket.setblocking(True)
         with contextlib.suppress(ConnectionResetError):
@@ -148,7 +148,7 @@ class Client:
 
     def repeat(self):
         """Sends a batch a second time under a new number, which no client may."""
-        self._settle(time.monotonic() + SETTLE_S)
+        self._settle(time.monotonic() + WAIT_S)
         assert self._write(wire.frame(self._content(len(self.batches))))
         batch = self._enter()
         self.waiting.append(batch)
