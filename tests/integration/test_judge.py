@@ -128,14 +128,13 @@ class TestJudge(DaemonCase):
             def seen():
                 peer.records(infer())
                 peer.flush()
-                explanation = self.model(daemon, "m")["explanation"]
-                return explanation and explanation["sources"]["looks"] >= 10 and explanation
-            explanation = until(seen, "the thread is looked at")
-        self.assertGreater(explanation["sources"]["process_ms"], 0)
+                model = self.model(daemon, "m")
+                said = model["explanation"]
+                return (said and said["sources"]["looks"] >= 10 and said["sources"]["process_ms"] > 0
+                        and said["evidence"]["looks"]["waits"] > 0 and model["analysis"]["bottleneck_type"] == "io_bound" and said)
+            explanation = until(seen, "the thread is looked at, and the process, and both join the verdict")
         self.assertGreater(explanation["evidence"]["resident_bytes"], 1e6)
-        self.assertGreater(explanation["evidence"]["looks"]["waits"], 0)
         self.assertGreater(explanation["machine"]["cpus"], 0)
-        self.assertEqual(self.model(daemon, "m")["analysis"]["bottleneck_type"], "io_bound")
 
     def test_few_samples_are_judged_by_thresholds(self):
         daemon = self.start(sets=QUICK)
