@@ -544,9 +544,10 @@ class TestTrouble(ToolCase):
         head, tail = b'{"version":"', b'"}'
         full = head + b"x" * (ceiling - len(head) - len(tail)) + tail
         place = self.serve({"/api/v1/status": lambda _: full, "/api/v1/budgets": lambda _: full + b"\n"})
-        done = dwell("status", "--json", "--dir", place)
+        where = "--json", "--dir", place, "--timeout", 2 * WAIT_S
+        done = dwell("status", *where)
         self.assertEqual((done.returncode, len(done.stdout)), (0, ceiling))
-        self.assertIn("longer than 64 MB", self.must(76, "budgets", "--json", "--dir", place))
+        self.assertIn("longer than 64 MB", self.must(76, "budgets", *where))
 
     def test_decision(self):
         answer = (DATA / "decision.json").read_bytes()
@@ -773,7 +774,7 @@ class TestTerminal(ToolCase):
         terminal.press("\x1b[B\x1b[B\x1b[B\r")
         terminal.wait_for(lambda t: t.lines[0].startswith("matrix-product") and "q back" in t.lines[-1], "the explanation")
         until(lambda: "/api/v1/models/matrix-product" in self.server.asked, "its own answer is asked for")
-        self.assertIn("SHARES", terminal.text)
+        terminal.wait_for(lambda t: "SHARES" in t.text, "all of it")
         terminal.press("\x1b[B" * 4)
         terminal.wait_for(lambda t: not t.lines[0].startswith("matrix"), "it scrolls")
         terminal.press("\x1b[6~" * 20)
@@ -793,8 +794,7 @@ class TestTerminal(ToolCase):
         terminal.press("\x1b[B")
         terminal.wait_for(lambda t: self.selected(t).startswith("sleeper"), "the second row is selected")
         terminal.press("n")
-        self.must_show(terminal, "digi", "impa", "matr", "remo", "slee", "text")
-        self.assertTrue(self.selected(terminal).startswith("sleeper"))
+        terminal.wait_for(lambda t: self.names(t)[:1] == ["digi"] and self.selected(t).startswith("sleeper"), "it is selected still")
         terminal.press("q")
         self.must_end(terminal)
 
@@ -820,13 +820,14 @@ class TestTerminal(ToolCase):
     def test_top_colours(self):
         terminal = self.top(columns=80, rows=12)
         self.must_show(terminal, "text", "slee", "remo", "matr", "impa", "digi")
-        at = terminal.lines[6].index("compute")  # the row of matrix-product
-        self.assertIn(terminal.screen.buffer[6][at].fg, ("brown", "yellow"))
+        terminal.wait_for(lambda t: "compute" in t.lines[6], "the row of matrix-product is whole")
+        at = terminal.lines[6].index("compute")
+        terminal.wait_for(lambda t: t.screen.buffer[6][at].fg in ("brown", "yellow"), "its verdict has a colour")
         terminal.press("q")
         self.must_end(terminal)
         for options in ({"env": {"NO_COLOR": "1"}}, {"term": "vt100"}):
             plain = self.top(columns=80, rows=12, **options)
-            self.must_show(plain, "text", "slee", "remo", "matr", "impa", "digi")
+            plain.wait_for(lambda t: "compute" in t.lines[6], "the row of matrix-product is whole")
             self.assertEqual(plain.screen.buffer[6][at].fg, "default")
             plain.press("q")
             self.assertEqual(plain.end(), 0)
