@@ -16,6 +16,8 @@ from test_tool import DWELL, ToolCase, dwell, tool_environment
 IS_ROOT = os.geteuid() == 0
 SOMEBODY = 54321  # who root can be, and who owns nothing
 
+TRIES = 5  # a machine that holds us up for some seconds shows in clocks, and in turns of the loop
+
 HEAD = "STATE    CHECK         FOUND\n"
 WELL_PLACE = """\
 ok       environment   DWELL_DIR is not set, DWELL_DISABLED is not 1
@@ -81,8 +83,15 @@ class TestDoctor(ToolCase):
         """All that doctor says of a daemon or a directory."""
         place = getattr(daemon_or_place, "directory", daemon_or_place)
         arguments = arguments or ("--dir", place)
-        said = self.must(status, "doctor", *arguments, env=env)
-        self.assertEqual(without_accidents(said, *places, (place, "DIR")), HEAD + wanted)
+
+        def ask():
+            done = dwell("doctor", *arguments, env=env)
+            return done.returncode, without_accidents(done.stdout + done.stderr, *places, (place, "DIR"))
+        for _ in range(TRIES):
+            said = ask()
+            if said == (status, HEAD + wanted):
+                break
+        self.assertEqual(said, (status, HEAD + wanted))
 
     # --- what is well ---
 
