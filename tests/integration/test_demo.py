@@ -1,10 +1,10 @@
 """The demo, in a pipe as a script would run it, and the report that it and the README show."""
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
-import time
 import unittest
 
 from harness import BUILD, ROOT, environment
@@ -12,6 +12,9 @@ from harness import BUILD, ROOT, environment
 RUNS_ALONE = True  # models whose verdicts go by what the machine does
 PYTHON = "/usr/bin/python3"  # Debian's, which has scikit-learn
 DEMO_S = 60
+LONG_S = 600  # for that, on a machine that does something else
+TRIES = 5
+STARVED = re.compile("it had no CPU for|Is the machine very busy")  # so it says: another try then
 FIGURE = re.compile(r"\d[\d,]*(?:\.\d+)?(?: (?:ns|µs|ms|s)\b)?")
 
 
@@ -28,7 +31,7 @@ def has_sklearn():
 def run_demo(**variables):
     return subprocess.run([PYTHON, "tests/demo/demo.py"], cwd=ROOT, stdin=subprocess.DEVNULL,
                           env=environment(LC_ALL="C.UTF-8", **variables), capture_output=True,
-                          text=True, timeout=2 * DEMO_S, check=False)
+                          text=True, timeout=LONG_S, check=False)
 
 
 @unittest.skipUnless(has_sklearn(), "needs python3-sklearn")
@@ -42,9 +45,18 @@ class TestDemo(unittest.TestCase):
         build = os.environ.get("DWELL_BUILD", "build")  # as make knows it
         subprocess.run(["make", "--no-print-directory", f"BUILD={build}",
                         f"{build}/tests/demo/matrix"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-        begin = time.monotonic()
-        cls.done = run_demo(DWELL_BUILD=str(BUILD), TMPDIR=cls.place)
-        cls.seconds = time.monotonic() - begin
+        for _ in range(TRIES):
+            begin = cls.cpu_seconds()
+            cls.done = run_demo(DWELL_BUILD=str(BUILD), TMPDIR=cls.place)
+            cls.seconds = cls.cpu_seconds() - begin
+            if not STARVED.search(cls.done.stdout):
+                break
+
+    @staticmethod
+    def cpu_seconds():
+        """Of all that was started and has ended: what else the machine does is not in it."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
 
     def test_demo_succeeds_within_a_minute(self):
         self.assertEqual(self.done.returncode, 0, self.done.stdout + self.done.stderr)
