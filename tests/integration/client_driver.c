@@ -264,7 +264,7 @@ int main(void)
     options.service_name = "driver";
     options.evidence_percent = 100;
     options.acknowledge = getenv("DRIVER_ACKNOWLEDGE") != NULL;
-    options.keep_ms = options.close_timeout_ms = 60000; /* a busy machine may start a daemon slowly */
+    options.keep_ms = options.close_timeout_ms = 60000; /* a busy machine starts daemons slowly */
     dwell_t *dwell = dwell_open(&options);
     char line[512];
     bool understood = true;
