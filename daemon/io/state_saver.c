@@ -354,11 +354,14 @@ static bool await_step(struct save *save, const struct timespec *end)
     return outcome == 0;
 }
 
-/* Rendering ends by itself; writing does where a disk works. */
+/* Rendering ends by itself, however large the state; writing does where a disk works. */
 static bool ends_soon(struct save *save)
 {
+    if (!await_step(save, NULL)) {
+        return false;
+    }
     struct timespec end = grace_end();
-    return await_step(save, NULL) && await_step(save, &end);
+    return await_step(save, &end);
 }
 
 /* The thread hangs in the disk. What it has is left to it; the loop does not wait for its handle. */

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/state_file.h"
+#include "render/state.h"
 
 /* Between the saver and the disk: it can be made to hang, to fail, and counts. */
 static sem_t may_write;
@@ -31,9 +33,48 @@ static int write_or_hang(struct state_file *file, struct str head, struct str bo
     return state_file_write(file, head, body, problem);
 }
 
+static atomic_bool rendered;
+static atomic_bool is_timed; /* the disk's time has begun to run */
+static atomic_bool was_timed_early;
+static sem_t may_render;
+static atomic_bool renders_late;
+
+/* Late: when the loop waits for it. */
+static int render_late(const struct state_source *source, struct buf *out, size_t *ret_lasting)
+{
+    if (renders_late) {
+        (void)sem_wait(&may_render);
+    }
+    int err = state_render(source, out, ret_lasting);
+    rendered = true;
+    return err;
+}
+
+static int let_render_and_wait(sem_t *steps)
+{
+    (void)sem_post(&may_render);
+    return sem_wait(steps);
+}
+
+/* A disk that works has for ever, as far as a busy machine goes; one that hangs has what it is given. */
+static int disk_clock(clockid_t clock, struct timespec *ret_now)
+{
+    int err = clock_gettime(clock, ret_now);
+    was_timed_early = was_timed_early || !rendered;
+    is_timed = true;
+    ret_now->tv_sec += hangs ? 0 : 60;
+    return err;
+}
+
 #define state_file_write write_or_hang
+#define state_render     render_late
+#define sem_wait         let_render_and_wait
+#define clock_gettime    disk_clock
 #include "io/state_saver.c"
 #undef state_file_write
+#undef state_render
+#undef sem_wait
+#undef clock_gettime
 
 #include "mem_fault.h"
 #include "wire/state.h"
@@ -68,8 +109,10 @@ static void open_world(uint64_t interval_ms)
     struct clock clock = {.mono_ns = mono_ns, .wall_ns = wall_ns};
     struct thresholds thresholds = {.gpu = core_gpu};
     memset(&world, 0, sizeof world);
-    hangs = fails = false;
+    hangs = fails = renders_late = false;
+    rendered = is_timed = was_timed_early = false;
     writes = 0;
+    assert_int_equal(sem_init(&may_render, 0, 0), 0);
     assert_int_equal(sem_init(&may_write, 0, 0), 0);
     assert_int_equal(sem_init(&has_begun, 0, 0), 0);
     (void)snprintf(world.place, sizeof world.place, "/tmp/dwell-test-saver-XXXXXX");
@@ -214,10 +257,10 @@ static void test_state_saver_answers_each_with_its_own(void **state)
     count_one();
     ask(&answers[1]);
     ask(&answers[2]);
-    hangs = false;
     (void)sem_post(&may_write);
     await(&answers[0], 0);
-    must_be_on_disk(1);
+    must_be_on_disk(1); /* the next one hangs */
+    (void)sem_post(&may_write);
     await(&answers[1], 0);
     await(&answers[2], 0);
     must_be_on_disk(2);
@@ -352,6 +395,20 @@ static void test_state_saver_ends_what_has_begun(void **state)
     assert_int_equal(counter(COUNTER_STATE_SAVES), 1);
 }
 
+/* What a large state takes to be rendered is not taken off the disk's time. */
+static void test_state_saver_gives_the_disk_its_time_after_rendering(void **state)
+{
+    (void)state;
+    open_world(UINT32_MAX);
+    renders_late = true;
+    count_one();
+    state_saver_stop(&world.saver);
+    close_world();
+    assert_true(is_timed);
+    assert_false(was_timed_early);
+    assert_int_equal(counter(COUNTER_STATE_SAVES), 1);
+}
+
 static void stop_loop(uv_async_t *async)
 {
     uv_stop(async->loop);
@@ -431,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_state_saver_writes_only_what_is_new),
         cmocka_unit_test(test_state_saver_saves_at_the_end),
         cmocka_unit_test(test_state_saver_ends_what_has_begun),
+        cmocka_unit_test(test_state_saver_gives_the_disk_its_time_after_rendering),
         cmocka_unit_test(test_state_saver_leaves_a_disk_behind_that_hangs),
         cmocka_unit_test(test_state_saver_without_memory),
         cmocka_unit_test(test_state_saver_that_was_not_started_does_nothing),
