@@ -121,10 +121,13 @@ static void must_start(uint64_t max_bytes)
     journal_enter(&world.journal, &world.client);
 }
 
+/* A writer that works ends, though not always in the time that it is given on a busy machine. */
 static void must_close(void)
 {
     journal_leave(&world.client);
-    journal_close(&world.journal);
+    do {
+        journal_close(&world.journal);
+    } while (world.journal.has_thread);
     assert_int_equal(uv_run(&world.loop, UV_RUN_DEFAULT), 0);
 }
 
@@ -268,7 +271,9 @@ static void test_journal_leaves_a_disk_behind_that_hangs(void **state)
     atomic_store(&disk_hangs, true);
     (void)append(0, 10);
     (void)sem_wait(&has_begun);
-    must_close(); /* its handle is not waited for */
+    journal_leave(&world.client);
+    journal_close(&world.journal);
+    assert_int_equal(uv_run(&world.loop, UV_RUN_DEFAULT), 0); /* its handle is not waited for */
     assert_true(world.journal.has_thread);
     atomic_store(&disk_hangs, false);
     (void)sem_post(&may_write);
