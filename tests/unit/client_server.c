@@ -321,7 +321,8 @@ static bool serve_frame(struct server *server, int peer, bool is_first, uint8_t 
         MUST(count_records(batch) == 0 || answer == SERVER_KNOWS_NONE || !has_flush);
     }
     take_batch(server, batch, &standing->number);
-    if (manner == SERVER_BREAKS_LATE && !is_first && !has_goodbye && use_up_break(server)) {
+    bool breaks = manner == SERVER_BREAKS_LATE || (manner == SERVER_BREAKS_ASKED && has_flush);
+    if (breaks && !is_first && !has_goodbye && use_up_break(server)) {
         return false;
     }
     if (asks && answer != SERVER_KNOWS_NONE) {
@@ -429,12 +430,13 @@ void server_start(struct server *server, enum server_manner manner)
 void server_stop(struct server *server)
 {
     if (server->listener >= 0) {
+        unlink(
+            server->path); /* first: who is cut off finds nobody, not a socket that nobody serves */
         assert_int_equal(write(server->stop_pipe[1], "x", 1), 1);
         assert_int_equal(pthread_join(server->thread, NULL), 0);
         close(server->listener);
         close(server->stop_pipe[0]);
         close(server->stop_pipe[1]);
-        unlink(server->path);
         server->listener = -1;
     }
 }

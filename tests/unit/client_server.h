@@ -21,7 +21,8 @@ enum server_manner {
     SERVER_DEAF,        /* accepts, and does not read until told otherwise */
     SERVER_BREAKS,      /* closes each connection in the middle of its first batch with records */
     SERVER_BREAKS_LATE, /* closes each connection right after it, unless it ends in a Goodbye */
-    SERVER_GREETS,      /* closes each connection once it has said what it does with a hello */
+    SERVER_BREAKS_ASKED, /* closes each connection instead of answering the Flush behind its records */
+    SERVER_GREETS,       /* closes each connection once it has said what it does with a hello */
     SERVER_MANNER_COUNT
 };
 

@@ -270,7 +270,7 @@ static void must_be_as_without(enum server_answer answer)
     pthread_mutex_lock(&server.lock);
     server.breaks_left = 1;
     pthread_mutex_unlock(&server.lock);
-    server_set_manner(&server, SERVER_BREAKS_LATE);
+    server_set_manner(&server, SERVER_BREAKS_ASKED);
     track(50);
     assert_int_equal(dwell_flush(dwell, PATIENT_MS), DWELL_UNCONFIRMED);
     must_flush();

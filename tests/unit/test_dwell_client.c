@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -746,17 +748,17 @@ static void test_dwell_client_does_not_keep_records_for_ever(void **state)
 
 /* ---- Connections that break ---- */
 
-/* True when all was handed to the kernel, false when nothing has moved for a while. */
-static bool all_is_sent(dwell_t *dwell)
+static atomic_uint refusals; /* by a socket that is full */
+static ssize_t (*real_sendmsg)(int fd, const struct msghdr *message, int flags);
+
+/* Not by a system call of our own: TSan must see who heard of what. */
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    struct dwell_stats stats = stats_of(dwell);
-    for (int quiet_ms = 0; quiet_ms < 200 && stats.sent + stats.dropped < stats.recorded;) {
-        uint64_t before = stats.sent;
-        (void)dwell_flush(dwell, 1);
-        stats = stats_of(dwell);
-        quiet_ms = stats.sent == before ? quiet_ms + 1 : 0;
+    ssize_t sent = real_sendmsg(fd, message, flags);
+    if (sent < 0 && errno == EAGAIN) {
+        atomic_fetch_add(&refusals, 1);
     }
-    return stats.sent + stats.dropped == stats.recorded;
+    return sent;
 }
 
 /* Every connection breaks in the middle of its first batch, while more batches are on their way: they
@@ -772,9 +774,11 @@ static void must_survive_breaks(unsigned breaks, bool no_thread)
     dwell_t *dwell = must_open(&options);
     const struct dwell_model *model = must_have_model(dwell, "m");
     uint64_t calls = 0;
-    while (all_is_sent(dwell)) { /* until the socket is full, and a batch cut */
+    atomic_store(&refusals, 0);
+    while (atomic_load(&refusals) == 0) { /* until the socket is full, and a batch cut */
         track(model, 1000);
         calls += 1000;
+        (void)dwell_flush(dwell, 1);
     }
     server_set_manner(&server, SERVER_BREAKS);
     int result = DWELL_UNCONFIRMED;
@@ -812,7 +816,7 @@ static void test_dwell_client_says_when_it_cannot_know(void **state)
     struct server server;
     server_init(&server);
     server.breaks_left = 1;
-    server_start(&server, SERVER_BREAKS_LATE);
+    server_start(&server, SERVER_BREAKS_ASKED);
     struct dwell_options options = options_for(&server);
     dwell_t *dwell = must_open(&options);
     track(must_have_model(dwell, "m"), 7);
@@ -820,9 +824,9 @@ static void test_dwell_client_says_when_it_cannot_know(void **state)
     assert_int_equal(stats_of(dwell).unconfirmed, 7);
     must_flush(dwell);
     must_close(dwell);
-    struct server_client account = server_client(&server, 0); /* they went in one batch or in two */
-    assert_true(account.records >= 1);
-    assert_int_equal(account.records + account.lost, 7);
+    struct server_client account = server_client(&server, 0);
+    assert_int_equal(account.records, 7); /* which nobody could know */
+    assert_int_equal(account.lost, 0);
     server_fini(&server);
 }
 
@@ -839,9 +843,9 @@ static void test_dwell_client_flush_times_out_on_a_mute_daemon(void **state)
         dwell_t *dwell = must_open(&options);
         track(must_have_model(dwell, "m"), 3);
         assert_int_equal(dwell_flush(dwell, 40), DWELL_TIMEOUT);
+        server_wait_records(&server, no_thread == 0 ? 3 : 6);
         assert_int_equal(dwell_close(dwell), DWELL_TIMEOUT);
     }
-    server_wait_records(&server, 6);
     server_fini(&server);
 }
 
@@ -1203,7 +1207,17 @@ static void test_dwell_client_takes_evidence_of_the_first_inference(void **state
     dwell_track_begin(&tracked, must_have_model(dwell, "waits"));
     poll(NULL, 0, 20);
     dwell_track_end(&tracked, false);
-    track(must_have_model(dwell, "short"), 2); /* the first does not pay for the second's reading */
+    /* Of two short ones the first does not pay for the second's reading, if it was not held up. */
+    uint64_t pairs = 0;
+    for (uint64_t paid = 2; paid == 2; pairs++) {
+        char name[16];
+        assert_true(pairs < 100);
+        (void)snprintf(name, sizeof name, "short%d", (int)pairs);
+        uint64_t before = stats_of(dwell).evidence;
+        track(must_have_model(dwell, name), 2);
+        paid = stats_of(dwell).evidence - before;
+    }
+    assert_int_equal(stats_of(dwell).evidence, 2 + 2 * pairs - 1);
     must_flush(dwell);
 
     const char *name = NULL;
@@ -1225,12 +1239,11 @@ static void test_dwell_client_takes_evidence_of_the_first_inference(void **state
     assert_true(waits->cpu_percent_during < 20 && waits->voluntary_switches >= 1);
     assert_true(waits->has_minor_faults && waits->has_major_faults);
 
-    const Dwell__Sample *unread = server_sample(&server, 3, &name);
+    const Dwell__Sample *unread = server_sample(&server, 1 + 2 * pairs, &name);
     assert_false(
         unread->has_cpu_percent_during || unread->has_user_ms || unread->has_memory_mb_after ||
         unread->has_runqueue_ms || unread->has_process_cpu_ms || unread->has_involuntary_switches ||
         unread->has_disk_bytes || unread->has_thread_id || unread->has_timestamp_unix_nano);
-    assert_int_equal(stats_of(dwell).evidence, 3);
     must_close(dwell);
     server_fini(&server);
 }
@@ -1270,8 +1283,10 @@ static int64_t blocks_between(const struct used *from, const struct used *to)
            from->usage.ru_oublock;
 }
 
-/* Clocks are read one after the other: so much may lie between. */
-#define WITNESS_MS 0.02
+/* Clocks are read one after the other, and what that costs is taken off as the first readings had it: so
+ * much may lie between. */
+#define WITNESS_MS  0.1
+#define ROUNDING_MS 1e-9 /* of user and system, which are shares of one number */
 
 static void must_tell_what_was_seen(const struct witnessed *seen, bool full)
 {
@@ -1298,7 +1313,7 @@ static void must_tell_what_was_seen(const struct witnessed *seen, bool full)
     if (full) {
         truth_ms = (double)(seen->ended.process_ns - seen->begun.process_ns) / 1e6;
         around_ms = (double)(seen->after.process_ns - seen->before.process_ns) / 1e6;
-        assert_true(sample->process_cpu_ms >= cpu_ms);
+        assert_true(sample->process_cpu_ms >= cpu_ms - ROUNDING_MS);
         assert_true(sample->process_cpu_ms >= truth_ms - WITNESS_MS);
         assert_true(sample->process_cpu_ms <= around_ms);
     }
@@ -1442,11 +1457,11 @@ int getrusage(__rusage_who_t who, struct rusage *usage)
     return (int)syscall(SYS_getrusage, who, usage);
 }
 
-/* That wait is no cost: 1 % of 160 ms pays for many readings of some µs, and for none of 2 ms. */
+/* That wait is no cost: 1 % of 640 ms pays for many readings of some µs, and for one of 2 ms. */
 static void test_dwell_client_does_not_take_waiting_for_a_cost(void **state)
 {
     (void)state;
-    enum { INFERENCES = 40, MEASURED_MIN = 3 };
+    enum { INFERENCES = 160, MEASURED_MIN = 4 };
     struct server server;
     server_init(&server);
     struct dwell_options options = options_for(&server);
@@ -1454,7 +1469,7 @@ static void test_dwell_client_does_not_take_waiting_for_a_cost(void **state)
     dwell_t *dwell = must_open(&options);
     const struct dwell_model *model = must_have_model(dwell, "m");
     atomic_store(&readings_wait, true);
-    for (int i = 0; i < INFERENCES; i++) {
+    for (int i = 0; i < INFERENCES && stats_of(dwell).evidence < MEASURED_MIN; i++) {
         struct dwell_track tracked;
         dwell_track_begin(&tracked, model);
         compute_for_ns(4000000);
@@ -1675,5 +1690,6 @@ int main(void)
         cmocka_unit_test(test_dwell_client_forks_in_the_middle_of_recording),
         cmocka_unit_test(test_dwell_client_fills_no_more_of_stats_than_there_is),
     };
+    *(void **)&real_sendmsg = dlsym(RTLD_NEXT, "sendmsg");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
