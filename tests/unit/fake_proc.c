@@ -51,10 +51,12 @@ void fake_proc_write(const struct fake_proc *fake, const char *path, const char 
         assert_true(mkdir(whole, 0700) == 0 || errno == EEXIST);
         *at = '/';
     }
-    FILE *file = fopen(whole, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    assert_int_equal(fclose(file), 0);
+    /* Whoever reads it at that moment finds what was there or this, and never nothing. */
+    int fd = open(whole, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(ftruncate(fd, (off_t)strlen(text)), 0);
+    assert_int_equal(close(fd), 0);
 }
 
 void fake_proc_remove(const struct fake_proc *fake, const char *path)
