@@ -69,6 +69,8 @@ static int open_memory(void **state)
     void *pages = mmap(NULL, words * sizeof *memory, PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(pages != MAP_FAILED);
+    (void)madvise(pages, words * sizeof *memory,
+                  MADV_NOHUGEPAGE); /* of one, 2 MB would be touched */
     memory = pages;
     return 0;
 }
@@ -108,12 +110,23 @@ static void must_be_resident(pid_t child)
     process_reader_close(&reader);
 }
 
+/* Beside busy neighbours its child may not have come to run in time; the daemon tries again, too. */
+static struct reference must_measure(void)
+{
+    struct reference reference = {0};
+    double cache_bytes = machine_cache_bytes(&proc_roots_real);
+    int reason = ETIMEDOUT;
+    for (unsigned i = 0; i < 10 && reason == ETIMEDOUT; i++) {
+        reason = reference_measure(&proc_roots_real, cache_bytes, &waiter, 1, &reference);
+    }
+    assert_int_equal(reason, 0);
+    return reference;
+}
+
 static void test_touch_tells_streaming_from_computing(void **state)
 {
     (void)state;
-    struct reference reference;
-    double cache_bytes = machine_cache_bytes(&proc_roots_real);
-    assert_int_equal(reference_measure(&proc_roots_real, cache_bytes, &waiter, 1, &reference), 0);
+    struct reference reference = must_measure();
     pid_t streamer = child_start(stream, NULL);
     must_be_resident(streamer);
     double streamed = must_touch(streamer) / reference.rate;
