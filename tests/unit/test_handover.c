@@ -9,7 +9,7 @@
 #include "io/system.h"
 #include "mem_fault.h"
 
-enum { ASKERS_ROUNDS = 200, WRITES_A_TURN = 50, READERS = 2 };
+enum { ASKERS_ROUNDS = 200, WRITES_A_TURN = 50, READERS = 2, PATIENCE_MS = 60000 };
 
 /* A loop that writes all the time, and two reader threads, as the daemon has them. */
 struct world {
@@ -82,7 +82,7 @@ static struct job *must_collect(struct handover_reader *reader, unsigned count)
     struct job *all = NULL;
     while (count > 0) {
         struct pollfd wake = {.fd = reader->wake_fd, .events = POLLIN};
-        assert_int_equal(poll(&wake, 1, 10000), 1);
+        assert_int_equal(poll(&wake, 1, PATIENCE_MS), 1);
         struct job *next;
         for (struct job *job = handover_collect(reader); job != NULL; job = next) {
             next = job->next;

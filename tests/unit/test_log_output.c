@@ -24,7 +24,7 @@ static char line[LOG_LINE_MAX];
 static unsigned fill(int fd, size_t len)
 {
     unsigned count = 0;
-    (void)alarm(10);
+    (void)alarm(60);
     while (count < MANY && log_output(fd, line, len)) {
         count++;
     }
