@@ -322,7 +322,7 @@ static void test_otlp_module_finds_nobody(void **state)
 }
 
 /* gRPC would fail a call at once while it waits to connect again, and would not even connect while
- * nobody calls. */
+ * nobody calls. On a busy machine it may be one of the next that finds the server; at once none would. */
 static void test_otlp_module_finds_who_comes_back(void **state)
 {
     (void)state;
@@ -334,7 +334,11 @@ static void test_otlp_module_finds_who_comes_back(void **state)
     assert_int_equal(call(STR_LITERAL("x")).status, TRANSPORT_UNAVAILABLE);
     world.server = otlp_server_start(address, NULL, on_request, NULL);
     assert_non_null(world.server);
-    assert_int_equal(call(STR_LITERAL("x")).status, TRANSPORT_OK);
+    enum transport_status status = TRANSPORT_UNAVAILABLE;
+    for (unsigned i = 0; i < 10 && status == TRANSPORT_UNAVAILABLE; i++) {
+        status = call(STR_LITERAL("x")).status;
+    }
+    assert_int_equal(status, TRANSPORT_OK);
     close_all();
 }
 
