@@ -7,16 +7,16 @@
 
 #include "base/mem.h"
 
-static size_t until_failure;
-static bool failed;
-static bool moves;
+static atomic_size_t until_failure; /* threads of what is tested allocate, too */
+static atomic_bool failed;
+static atomic_bool moves;
 static atomic_size_t allocations;
 static atomic_size_t live;
 
 void mem_fail_after(size_t n)
 {
-    until_failure = n;
     failed = false;
+    until_failure = n;
 }
 
 bool mem_has_failed(void)
@@ -42,11 +42,13 @@ size_t mem_count_live(void)
 static bool must_fail(void)
 {
     allocations++;
-    if (until_failure == 0 || --until_failure > 0) {
-        return false;
+    size_t left = until_failure;
+    while (left > 0 && !atomic_compare_exchange_weak(&until_failure, &left, left - 1)) {
     }
-    failed = true;
-    return true;
+    if (left == 1) {
+        failed = true;
+    }
+    return left == 1;
 }
 
 static void *track(void *ptr)

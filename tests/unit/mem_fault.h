@@ -1,7 +1,7 @@
 /*
  * The allocator of unit tests: as base/mem.c, but the n-th allocation can be made to fail, and what
- * is still allocated can be counted. Any thread may allocate, but failures are asked for while there
- * is only one.
+ * is still allocated can be counted. Any thread may allocate; where several do, which of them fails is
+ * not said.
  */
 #ifndef DWELL_TESTS_MEM_FAULT_H
 #define DWELL_TESTS_MEM_FAULT_H
