@@ -507,6 +507,8 @@ void *probe_worker_run(void *ctx)
             if (!knows_machine) {
                 machine_read(&worker->options.roots, &worker->view.machine);
                 knows_machine = true;
+                /* Before what is seen wakes the loop. */
+                probe_mailbox_say(worker->mailbox, &worker->view);
             }
             turn(worker);
             goes_on = probe_mailbox_wait(worker->mailbox, worker->look_ns, false);
