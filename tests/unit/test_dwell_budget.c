@@ -608,7 +608,8 @@ static void test_dwell_budget_changes_no_errno_and_allocates_nothing(void **stat
     (void)state;
     struct server server;
     server_init(&server); /* nobody listens */
-    struct dwell_options options = {.size = sizeof options, .directory = server.directory};
+    struct dwell_options options = {
+        .size = sizeof options, .directory = server.directory, .close_timeout_ms = PATIENT_MS};
     dwell_t *dwell = dwell_open(&options);
     struct dwell_budget budget;
     size_t before = mallinfo2().uordblks;

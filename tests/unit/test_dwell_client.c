@@ -36,6 +36,7 @@ static struct dwell_options options_for(const struct server *server)
         .directory = server->directory,
         .evidence = DWELL_EVIDENCE_NONE,
         .close_timeout_ms = PATIENT_MS,
+        .keep_ms = PATIENT_MS,
     };
 }
 
@@ -199,8 +200,10 @@ static void test_dwell_client_finds_the_directory_by_the_environment(void **stat
     struct server server;
     server_init(&server);
     server_start(&server, SERVER_POLITE);
+    struct dwell_options options = options_for(&server);
+    options.directory = NULL;
     setenv("DWELL_DIR", server.directory, 1);
-    dwell_t *dwell = must_open(NULL);
+    dwell_t *dwell = must_open(&options);
     unsetenv("DWELL_DIR");
     track(must_have_model(dwell, "m"), 1);
     must_close(dwell);

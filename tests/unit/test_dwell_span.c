@@ -60,6 +60,7 @@ static void stage_open(struct stage *stage)
     stage->options.directory = stage->server.directory;
     stage->options.evidence = DWELL_EVIDENCE_NONE;
     stage->options.close_timeout_ms = PATIENT_MS;
+    stage->options.keep_ms = PATIENT_MS;
     stage->dwell = dwell_open(&stage->options);
     assert_non_null(stage->dwell);
 }
@@ -275,7 +276,8 @@ static void test_dwell_span_does_without_a_daemon(void **state)
     struct server server;
     struct dwell_stats stats = {.size = sizeof stats};
     server_init(&server);
-    struct dwell_options options = {.size = sizeof options, .directory = server.directory};
+    struct dwell_options options = {
+        .size = sizeof options, .directory = server.directory, .close_timeout_ms = PATIENT_MS};
     dwell_t *dwell = dwell_open(&options);
     assert_non_null(dwell);
     errno = 4711;
@@ -297,7 +299,8 @@ static void test_dwell_span_allocates_nothing(void **state)
     (void)state;
     struct server server;
     server_init(&server);
-    struct dwell_options options = {.size = sizeof options, .directory = server.directory};
+    struct dwell_options options = {
+        .size = sizeof options, .directory = server.directory, .close_timeout_ms = PATIENT_MS};
     dwell_t *dwell = dwell_open(&options);
     size_t before = mallinfo2().uordblks;
     for (int i = 0; i < 1000; i++) {
@@ -1585,7 +1588,8 @@ static void test_dwell_span_is_whole_when_its_start_was_dropped(void **state)
                                     .directory = server.directory,
                                     .evidence = DWELL_EVIDENCE_NONE,
                                     .buffer_bytes = 65536,
-                                    .close_timeout_ms = PATIENT_MS};
+                                    .close_timeout_ms = PATIENT_MS,
+                                    .keep_ms = PATIENT_MS};
     struct dwell_stats stats = {.size = sizeof stats};
     struct dwell_span span;
     dwell_t *dwell = dwell_open(&options);
