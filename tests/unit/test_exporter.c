@@ -17,7 +17,7 @@
 #include "io/system.h"
 #include "mem_fault.h"
 
-enum { PATIENCE_S = 20 };
+enum { PATIENCE_S = 60 };
 
 static const struct otlp_resource_options resource = {.service_name = {"own", 3},
                                                       .dwelld_version = {"1", 1}};

@@ -11,7 +11,7 @@
 #include "mem_fault.h"
 #include "otlp_reader.h"
 
-enum { PATIENCE_S = 20, WRITES_A_TURN = 20, NEVER_MS = 3600000 };
+enum { PATIENCE_S = 60, WRITES_A_TURN = 20, NEVER_MS = 3600000 };
 
 static struct world {
     struct core core;

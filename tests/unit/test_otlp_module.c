@@ -27,7 +27,7 @@
 #include "io/export/transport_load.h"
 #include "otlp_server.h"
 
-enum { TEXT_MAX = 1024, PATIENCE_S = 20 };
+enum { TEXT_MAX = 1024, PATIENCE_S = 60 };
 
 static const struct transport *transport;
 
