@@ -8,9 +8,11 @@
  * Beside it the target alone: what io/url takes is text, and taken again in the same way.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -143,6 +145,7 @@ static void start_server(void)
         .door_count = 2,
         .settings = settings};
     WIRE_REQUIRE(http_start(&options, &server.handover, &server.context, &server.http) == 0);
+    (void)uv_run(&server.loop, UV_RUN_NOWAIT); /* so that its descriptor tells of what comes */
 }
 
 /* --- an exchange ------------------------------------------------------------------------------- */
@@ -167,7 +170,7 @@ static bool receive(int fd, struct buf *answer)
     return got > 0 || (got < 0 && errno == EAGAIN);
 }
 
-/* Sends what the server takes. When all is sent, or it takes no more, the input ends. */
+/* Sends what the server takes; nothing is left when it takes no more. */
 static void send_some(int fd, struct str *left)
 {
     ssize_t sent = send(fd, left->ptr, left->len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -176,9 +179,18 @@ static void send_some(int fd, struct str *left)
     }
     size_t taken = sent < 0 ? left->len : (size_t)sent;
     *left = (struct str){left->ptr + taken, left->len - taken};
-    if (left->len == 0) {
-        (void)shutdown(fd, SHUT_WR); /* fails when the server has ended it */
+}
+
+/* Ends the input when the server has read all of it. The library overlooks an end that is there when it
+ * reads what comes before, and then half a request waits for its timeout. */
+static bool end_input(int fd)
+{
+    int unread = 0;
+    if (ioctl(fd, SIOCOUTQ, &unread) == 0 && unread > 0) {
+        return false;
     }
+    (void)shutdown(fd, SHUT_WR); /* fails when the server has ended it */
+    return true;
 }
 
 static void exchange(unsigned door, struct str requests, struct buf *answer)
@@ -187,12 +199,17 @@ static void exchange(unsigned door, struct str requests, struct buf *answer)
     WIRE_REQUIRE(fd >= 0 && connect(fd, (struct sockaddr *)&server.addresses[door],
                                     server.lengths[door]) == 0);
     bool is_open = true;
+    bool has_ended = false;
+    unsigned looks = 0;
     send_some(fd, &requests);
     while (is_open) {
         short events = requests.len > 0 ? POLLIN | POLLOUT : POLLIN;
         struct pollfd fds[] = {{.fd = fd, .events = events},
                                {.fd = uv_backend_fd(&server.loop), .events = POLLIN}};
-        WIRE_REQUIRE(poll(fds, 2, WAIT_MS) > 0); /* else it hangs */
+        has_ended = has_ended || (requests.len == 0 && end_input(fd));
+        bool waits_for_reader = requests.len == 0 && !has_ended && looks++ < WAIT_MS;
+        int ready = poll(fds, 2, waits_for_reader ? 1 : WAIT_MS);
+        WIRE_REQUIRE(ready > 0 || waits_for_reader); /* else it hangs */
         if (fds[1].revents != 0) {
             run_loop();
         }
