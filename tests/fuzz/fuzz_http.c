@@ -209,6 +209,9 @@ static void exchange(unsigned door, struct str requests, struct buf *answer)
         has_ended = has_ended || (requests.len == 0 && end_input(fd));
         bool waits_for_reader = requests.len == 0 && !has_ended && looks++ < WAIT_MS;
         int ready = poll(fds, 2, waits_for_reader ? 1 : WAIT_MS);
+        if (ready < 0 && errno == EINTR) {
+            continue; /* the fuzzer's alarm */
+        }
         WIRE_REQUIRE(ready > 0 || waits_for_reader); /* else it hangs */
         if (fds[1].revents != 0) {
             run_loop();
