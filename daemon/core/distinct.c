@@ -441,7 +441,7 @@ static void copy_leaf(struct leaf *leaf, struct copy *copy)
     const uint8_t *marks = marks_of(leaf);
     uint8_t ages[MARKS + 1] = {0};
     uint8_t counts[MARKS + 1] = {0}; /* 1: in the window */
-    for (uint8_t mark = 1; mark <= MARKS; mark++) {
+    for (uint8_t mark = MARKS; mark > 0; mark--) {
         uint64_t slot = slot_of(leaf, mark);
         counts[mark] = window_holds(slot, copy->slot);
         ages[mark] = (uint8_t)(copy->slot - slot);

@@ -185,8 +185,8 @@ void notify_reloading(struct notify *notify, uint64_t mono_ns)
 
 void notify_stopping(struct notify *notify, uint64_t within_ms)
 {
-    change_state(notify, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
-                 (unsigned long long)((within_ms + EXIT_MS) * US_PER_MS));
+    uint64_t within_us = (within_ms + EXIT_MS) * US_PER_MS;
+    change_state(notify, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu", (unsigned long long)within_us);
 }
 
 void notify_alive(struct notify *notify)

@@ -14,7 +14,8 @@ PACKAGE = ROOT / "client/python"
 TESTS = ROOT / "tests/clients/python"
 OLDEST, NEWEST = (3, 9), (3, 14)
 TAKES_S = 340
-AT_ONCE = 2     # suites; more would only keep each other from the CPUs
+PARTS = 2       # of a suite, side by side; they mostly wait
+AT_ONCE = 4     # parts
 SUITE_S = 3600  # of one Python, on a machine that does something else
 PYTEST = {(3, 9): "8.4.2"}  # the last ones for an old Python; else the one that is installed here
 
@@ -99,16 +100,18 @@ class Package(DaemonCase):
         found = pythons()
         others = {one: python for one, python in found.items() if one != sys.version_info[:2]} or found
         testers = {one: self.with_pytest(python, PYTEST.get(one, newest)) for one, python in sorted(others.items())}
+        modules = sorted(TESTS.glob("test_*.py"))
+        parts = [(one, modules[i::PARTS]) for one in testers for i in range(PARTS)]
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-            outs = dict(zip(testers, pool.map(self.run_suite, testers.values())))
-        for one, out in outs.items():
+            outs = list(pool.map(lambda part: self.run_part(testers[part[0]], part[1]), parts))
+        for (one, _), out in zip(parts, outs):
             with self.subTest(python=one):
                 self.assertRegex(out.splitlines()[-1], r"^\W*\d+ passed(?!.*(failed|error))", out)
             print(f"  Python {'.'.join(map(str, one))}: {out.splitlines()[-1].strip('= ')}", flush=True)
 
     @staticmethod
-    def run_suite(tester):
-        done = subprocess.run([tester, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS],
+    def run_part(tester, modules):
+        done = subprocess.run([tester, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules],
                               env={**os.environ, "DWELL_BUILD": str(BUILD)}, timeout=SUITE_S, text=True, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.stdout or "nothing was said"

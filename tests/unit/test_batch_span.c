@@ -740,7 +740,7 @@ static void put_random_attributes(struct writer *writer, unsigned number)
         return;
     }
     for (size_t i = 126 + wire_random_below(&dice, 6); i > 0; i--) {
-        char key[8];
+        char key[24];
         size_t start = writer->len;
         (void)snprintf(key, sizeof key, "%zu", once_in(1000) ? 7 : i); /* fits */
         put_text(writer, 1, key);
