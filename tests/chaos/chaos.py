@@ -39,7 +39,7 @@ Outcome = collections.namedtuple("Outcome", "fault times figures recovered_ms fa
 
 def once(fault, seed, pause_s):
     """The figures of one time, and how long it took to recover."""
-    with World(seed, pause_s, {}) as world:
+    with World(seed, pause_s, {}, fault.client) as world:
         world.options = fault.options(world)
         world.start()
         fault.apply(world)

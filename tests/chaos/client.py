@@ -46,17 +46,25 @@ class Client:
         try:
             sock.connect(self.path)
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            hello = wire.batch(hello_message=wire.hello(client="chaos/1"), **self._head())
-            sock.sendall(wire.MAGIC + wire.frame(hello))
+            self.life = struct.unpack("3i", credentials)[0]
+            self._forget_connection()
+            sock.sendall(wire.MAGIC + self._hello())
         except OSError:
             sock.close()
             return
-        self.socket, self.life = sock, struct.unpack("3i", credentials)[0]
-        self.is_deaf, self.pending, self.waiting = False, b"", []
+        self.socket, self.is_deaf, self.pending = sock, False, b""
 
     def _disconnect(self):
         self.socket.close()
         self.socket = None
+
+    def _hello(self):
+        """What goes out first on a connection, as bytes."""
+        return wire.frame(wire.batch(hello_message=wire.hello(client="chaos/1"), **self._head()))
+
+    def _forget_connection(self):
+        """What the last one had not confirmed is never sent again."""
+        self.waiting = []
 
     def _head(self):
         return {"client_id": self.id, "first_sequence": self.calls, "dropped": self.dropped}
@@ -81,10 +89,16 @@ class Client:
             if len(self.pending) < end:
                 return
             for reply in wire.read_replies(self.pending[:end]):
-                if "flushed" in reply and self.waiting:
-                    self.waiting.pop(0)[-1] = True
-                    self.confirmed += 1
+                self._take_answer(reply)
             self.pending = self.pending[end:]
+
+    def _take_answer(self, reply):
+        if "flushed" in reply and self.waiting:
+            self._confirm()
+
+    def _confirm(self):
+        self.waiting.pop(0)[-1] = True
+        self.confirmed += 1
 
     def _write(self, data):
         """Nothing is ever cut: what waits for answers is far less than a socket holds."""
@@ -104,6 +118,9 @@ class Client:
         samples = [wire.sample(model_name=f"chaos-{self.number}", execution_time_ms=2.0, cpu_percent_during=60.0)] * RECORDS
         return wire.batch(samples, metrics=counts, flush=True, **self._head())
 
+    def _wrote(self, batch, _frame, _head):
+        self.waiting.append(batch)
+
     def _enter(self):
         """One more batch that is on its way."""
         batch = [self.number, len(self.batches), self.life, RECORDS, RECORDS, False]
@@ -117,8 +134,9 @@ class Client:
         if self.socket is None:
             self._connect()
         may_write = self.socket is not None and not self.is_deaf and len(self.waiting) < WINDOW
-        if may_write and self._write(wire.frame(self._content(len(self.batches)))):
-            self.waiting.append(self._enter())
+        head, frame = self._head(), wire.frame(self._content(len(self.batches)))
+        if may_write and self._write(frame):
+            self._wrote(self._enter(), frame, head)
         else:
             self.calls += CALLS
             self.dropped += CALLS
@@ -168,7 +186,7 @@ class Client:
         while self.socket is None or self.waiting or self.is_deaf:
             assert time.monotonic() < deadline, f"client {self.number} waits for {len(self.waiting)} answers"
             if self.socket is None:
-                self.waiting = []
+                self._forget_connection()
                 self._connect()
             else:
                 self._read()

@@ -6,6 +6,7 @@
     may        figures that may be above 0; all others of chaos.DUE are to be 0
     options    of the daemon that it is done to
     hindrance  why this machine cannot do it; None: it can
+    client     of which kind the clients are
 
 A fault asserts itself what is stated of it beyond the figures.
 """
@@ -18,12 +19,14 @@ import logs
 import peers
 import processes
 import storing
+from client import Client
+from keeper import Keeper
 
-Fault = collections.namedtuple("Fault", "name apply stated may options hindrance")
+Fault = collections.namedtuple("Fault", "name apply stated may options hindrance client", defaults=(Client,))
 
 
-def _row(name, apply, stated, may=(), options=lambda world: {}, hindrance=lambda: None):
-    return Fault(name, apply, stated, frozenset(may), options, hindrance)
+def _row(name, apply, stated, may=(), options=lambda world: {}, hindrance=lambda: None, client=Client):
+    return Fault(name, apply, stated, frozenset(may), options, hindrance, client)
 
 
 FAULTS = (
@@ -31,6 +34,10 @@ FAULTS = (
          "What the killed daemon had counted goes with its memory, and what it had not confirmed is lost; no client can tell "
          "more than that. Nothing is counted twice. Clients are back by themselves, and number on.",
          may=("lost", "forgotten")),
+    _row("kill -9, acknowledged", processes.kill,
+         "With a journal and a state file, clients that ask for acknowledgements send again what was not acknowledged. "
+         "Nothing is lost, nothing forgotten, and nothing counted twice.",
+         options=storing.journal_options, client=Keeper),
     _row("SIGTERM, restart", processes.terminate,
          "What was sent is applied before the end, or its sender is told that it was not. Counters begin anew.",
          may=("forgotten",)),

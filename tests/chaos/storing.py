@@ -10,6 +10,10 @@ def options(world):
     return {"sets": {"state.file": world.base / "state", "state.interval_ms": 100}}
 
 
+def journal_options(world):
+    return {"sets": {**options(world)["sets"], "journal.directory": world.base / "journal"}}
+
+
 def small_disk(world):
     """The state has a disk of its own, seen by the daemon only."""
     place = world.base / "disk"

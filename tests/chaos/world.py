@@ -65,13 +65,15 @@ class Subject(Daemon):
 
 
 class World:
-    def __init__(self, seed, pause_s, options):
-        """`pause_s`: how long a fault lasts that lasts. `options`: of the daemon, as harness.Daemon has them."""
+    def __init__(self, seed, pause_s, options, client=Client):
+        """`pause_s`: how long a fault lasts that lasts. `options`: of the daemon, as harness.Daemon has them.
+        `client`: the class of its clients."""
         self.random = random.Random(seed)
         self.pause_s = pause_s
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="dwell-chaos-"))
         self.directory = self.base / "d"
         self.options = options
+        self.client = client
         self.daemon = None
         self.ended_ns = self.recovered_ms = None
         self.witnesses = 0
@@ -124,7 +126,7 @@ class World:
 
     def start(self):
         self.start_daemon()
-        self.clients = [Client(self.directory / "ingest.sock", number) for number in range(CLIENTS)]
+        self.clients = [self.client(self.directory / "ingest.sock", number) for number in range(CLIENTS)]
         self._thread.start()
         self.go_on()
 
