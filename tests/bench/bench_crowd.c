@@ -2,7 +2,7 @@
  * How long a good client's record takes until a scrape shows it, alone and in a crowd of connections of
  * which some are slow (a byte now and then of a line that never ends) and some flood.
  *
- *     bench_crowd [CONNECTIONS [SLOW [FLOODS [PROBES]]]]         5000 1000 100 400
+ *     bench_crowd [CONNECTIONS [SLOW [FLOODS [PROBES]]]]         5000 1000 100 2000
  *
  *     before    the good client alone                 p99 of its delays
  *     crowd     everybody, on a daemon of their own    p99, and what was read of the floods meanwhile
@@ -10,10 +10,11 @@
  *
  * A delay goes from before the record is written to the end of the answer that shows it: a connection to
  * query.sock, a snapshot, /metrics as a whole. Floods come from FLOOD_PROCESSES processes, which send as
- * fast as they are read. Daemon, crowd and client share the machine: where the CPUs are few, a part of
- * the difference is theirs and not the daemon's.
+ * fast as they are read and take no CPU that anybody else wants. All the same daemon, crowd and client
+ * share the machine: where the CPUs are few, a part of the difference is theirs and not the daemon's.
  */
 #include <poll.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include "bench.h"
@@ -23,11 +24,12 @@ enum {
     CONNECTIONS = 5000,
     SLOW = 1000,
     FLOODS = 100,
-    PROBES = 400,
+    PROBES = 2000,
     PROBES_MAX = 100000,
     FLOOD_PROCESSES = 4,
     PROBE_GAP_US = 3000,
-    SLOW_ROUND_US = 50000, /* a byte for each slow one: 20 bytes a second */
+    SLOW_ROUND_US = 50000, /* a byte for each slow one: 20 bytes a second, */
+    SLOW_STEPS = 50,       /* and as many of them at once as those who know nothing of each other */
     FLOOD_BYTES = 65536,
     OWN_DESCRIPTORS = 600, /* of the daemon beside connections; the bench needs fewer */
 };
@@ -92,8 +94,10 @@ static pid_t start_slow(unsigned count)
         for (size_t at = 0;; at++) {
             for (unsigned i = 0; i < count; i++) {
                 must_write(fds[i], at == 0 ? "{" : " ", 1);
+                if (i % (count / SLOW_STEPS + 1) == 0) {
+                    usleep(SLOW_ROUND_US / SLOW_STEPS);
+                }
             }
-            usleep(SLOW_ROUND_US);
         }
     }
     return child;
@@ -111,13 +115,18 @@ static size_t make_flood(char *bytes, size_t room)
     return len;
 }
 
-/* Writes wherever there is room, a piece at a time. */
+/* Writes wherever there is room, a piece at a time. It does so when nobody else wants its CPU: it is to
+ * take the daemon's time, as much of it as it is given, and not that of who looks at the daemon. */
 static pid_t start_floods(unsigned count)
 {
     static char bytes[FLOOD_BYTES];
     pid_t child = start_child();
     if (child != 0) {
         return child;
+    }
+    const struct sched_param none = {0};
+    if (sched_setscheduler(0, SCHED_IDLE, &none) != 0) {
+        _exit(1);
     }
     size_t len = make_flood(bytes, sizeof bytes);
     int *fds = open_connections(count);
