@@ -134,12 +134,15 @@ class Client:
         if self.socket is None:
             self._connect()
         may_write = self.socket is not None and not self.is_deaf and len(self.waiting) < WINDOW
-        head, frame = self._head(), wire.frame(self._content(len(self.batches)))
-        if may_write and self._write(frame):
-            self._wrote(self._enter(), frame, head)
-        else:
+        if not (may_write and self._send_next()):
             self.calls += CALLS
             self.dropped += CALLS
+
+    def _send_next(self):
+        head, frame = self._head(), wire.frame(self._content(len(self.batches)))
+        if self._write(frame):
+            self._wrote(self._enter(), frame, head)
+        return not self.is_deaf
 
     def records(self):
         return [Batch(*batch) for batch in self.batches]

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -51,6 +52,12 @@ def sanitized():
 def environment(**more):
     clean = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
     return {**clean, **more}
+
+
+def cpu_of_children():
+    """Seconds of CPU of all that was started and has ended: what else the machine does is not in it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def until(predicate, what, seconds=WAIT_S):

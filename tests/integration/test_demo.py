@@ -1,13 +1,12 @@
 """The demo, in a pipe as a script would run it, and the report that it and the README show."""
 import os
 import re
-import resource
 import shutil
 import subprocess
 import tempfile
 import unittest
 
-from harness import BUILD, ROOT, environment
+from harness import BUILD, ROOT, cpu_of_children, environment
 
 RUNS_ALONE = True  # models whose verdicts go by what the machine does
 PYTHON = "/usr/bin/python3"  # Debian's, which has scikit-learn
@@ -46,17 +45,11 @@ class TestDemo(unittest.TestCase):
         subprocess.run(["make", "--no-print-directory", f"BUILD={build}",
                         f"{build}/tests/demo/matrix"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
         for _ in range(TRIES):
-            begin = cls.cpu_seconds()
+            begin = cpu_of_children()
             cls.done = run_demo(DWELL_BUILD=str(BUILD), TMPDIR=cls.place)
-            cls.seconds = cls.cpu_seconds() - begin
+            cls.seconds = cpu_of_children() - begin
             if not STARVED.search(cls.done.stdout):
                 break
-
-    @staticmethod
-    def cpu_seconds():
-        """Of all that was started and has ended: what else the machine does is not in it."""
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
 
     def test_demo_succeeds_within_a_minute(self):
         self.assertEqual(self.done.returncode, 0, self.done.stdout + self.done.stderr)

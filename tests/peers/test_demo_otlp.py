@@ -3,7 +3,6 @@ import dataclasses
 import io
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import time
 import unittest
 
 from collector_process import PROGRAM
-from harness import BUILD, ROOT, environment
+from harness import BUILD, ROOT, cpu_of_children, environment
 
 DEMO = ROOT / "tests" / "demo"
 DEMO_S = 60
@@ -27,11 +26,6 @@ from otlp_json import Event, ExponentialHistogram, Span  # noqa: E402
 def shape(line):
     """A line without its figures and bars, and the width of its columns."""
     return re.sub(r"[\s█]+", " ", FIGURE.sub("#", line)).strip()
-
-
-def cpu_of_children():
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def run_demo(**variables):
